@@ -1,0 +1,115 @@
+"""The service as it is deployed: a real gunicorn on a loopback port, with settings of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import requests
+
+from settings import Settings
+
+PROJECT = Path(__file__).parent.parent
+BASIC_PAIR = ("okta", "correct horse battery staple")
+
+# Empty counts as not set, so a developer's own .env changes no test.
+NOT_SET = dict.fromkeys(
+    [
+        "BASIC_AUTH_PASSWORD_PREVIOUS",
+        "OKTA_CLIENT_ID",
+        *(field.name.upper() for field in fields(Settings) if field.name != "okta_client_ids"),
+    ],
+    "",
+)
+
+
+def basic_settings(**others: str) -> dict[str, str]:
+    user, password = BASIC_PAIR
+    return {"AUTH_MODE": "basic", "BASIC_AUTH_USER": user, "BASIC_AUTH_PASSWORD": password} | others
+
+
+def oauth_settings(okta, **others: str) -> dict[str, str]:
+    return basic_settings(
+        AUTH_MODE="oauth",
+        OKTA_ISSUER=okta.issuer,
+        OKTA_CLIENT_ID=okta.client_id,
+        OKTA_SCOPE=okta.scopes[0],
+    ) | others
+
+
+def environment(settings: dict[str, str]) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return kept | NOT_SET | settings
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+class Service:
+    """gunicorn with the project's own configuration, as a context manager."""
+
+    def __init__(self, settings: dict[str, str], log_path: Path, *, workers: int = 1, arguments=()):
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log_path = log_path
+        self._environment = environment(settings) | {"WEB_CONCURRENCY": str(workers)}
+        self._arguments = ["-b", f"127.0.0.1:{self.port}", *arguments]
+        self.process = None
+
+    def __enter__(self) -> "Service":
+        with self.log_path.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", *self._arguments],
+                cwd=PROJECT,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            self.wait_until(self._answers, "it does not answer")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+    def call(self, path: str, *, method: str = "POST", **arguments) -> requests.Response:
+        return requests.request(
+            method, self.url + path, timeout=30, allow_redirects=False, **arguments
+        )
+
+    def wait_until(self, condition, otherwise: str, seconds: float = 30) -> None:
+        """Wait for something that is sure to come; a slow machine only takes longer."""
+        end = time.monotonic() + seconds
+        while not condition():
+            if self.process.poll() is not None or time.monotonic() > end:
+                raise AssertionError(f"{otherwise}; the log:\n{self.log}")
+            time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        try:
+            return self.call("/healthz", method="GET").status_code == 200
+        except requests.ConnectionError:
+            return False
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
