@@ -1,0 +1,215 @@
+"""The contract with Okta: how a call is read, how an answer is written.
+
+A call that cannot be read is refused with an HTTP error whose `error` object names the field. A
+business "no" is a 200 with a command or an `error` object: Okta shows it at the field it names.
+
+Guide    https://developer.okta.com/docs/concepts/inline-hooks/
+"""
+
+import json
+import logging
+import math
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+from flask import Blueprint, Response, g, jsonify, request
+from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+
+ANSWER_LIMIT = 256_000
+"""Okta takes an answer of fewer bytes than this."""
+
+NO_CHANGE = ("", 204)
+"""The answer of an inline hook that leaves everything as it is."""
+
+log = logging.getLogger("okta_hooks.contract")
+
+_ABSENT = object()
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class HookBlueprint(Blueprint):
+    """A blueprint that says what kind of hook it serves: Okta authenticates the two differently."""
+
+    def __init__(self, name: str, import_name: str, *, kind: Literal["event", "inline"]):
+        super().__init__(name, import_name)
+        self.kind = kind
+
+
+class UnreadableCall(BadRequest):
+    """400: this is not what Okta sends. `causes` are the `errorCauses` of the answer."""
+
+    def __init__(self, summary: str, causes: Iterable[dict] = ()):
+        super().__init__(summary)
+        self.causes = list(causes)
+
+
+class HookCall:
+    """A call's body, read by dotted path: `call.text("data.userProfile.email")`.
+
+    Each reader raises `UnreadableCall` for a field that is missing or of another type. With
+    `optional=True` an absent field is None, and so is a null in place of a string or number. A
+    null in place of an object or a list is always an error.
+    """
+
+    def __init__(self, body: dict):
+        self.body = body
+
+    @classmethod
+    def current(cls) -> "HookCall":
+        """The call that is being handled. Raises a 400, 413 or 415 if its body cannot be read."""
+        if "hook_call" not in g:
+            g.hook_call = cls(_body_of_request())
+        return g.hook_call
+
+    def text(self, path: str, *, optional: bool = False) -> str | None:
+        return self._read(path, optional, is_text, "a string", null_is_absent=True)
+
+    def text_or_number(self, path: str, *, optional: bool = False) -> str | None:
+        """The text of a field that is a string in one org and a number in another."""
+        value = self._read(
+            path, optional, _is_text_or_number, "a string or a number", null_is_absent=True
+        )
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        return None if value is None else str(value)
+
+    def first_text(self, *paths: str) -> tuple[str, str]:
+        """Path and text of the first field that is there. If none is, the error names the first."""
+        for path in paths:
+            value = self.text(path, optional=True)
+            if value is not None:
+                return path, value
+        raise _missing(paths[0])
+
+    def object(self, path: str, *, optional: bool = False) -> dict | None:
+        return self._read(path, optional, lambda value: isinstance(value, dict), "an object")
+
+    def list(self, path: str, *, optional: bool = False) -> list | None:
+        return self._read(path, optional, lambda value: isinstance(value, list), "a list")
+
+    def _read(
+        self,
+        path: str,
+        optional: bool,
+        fits: Callable[[Any], bool],
+        expected: str,
+        *,
+        null_is_absent: bool = False,
+    ) -> Any:
+        value = self._find(path)
+        if optional and (value is _ABSENT or (value is None and null_is_absent)):
+            return None
+        if value is _ABSENT:
+            raise _missing(path)
+        if not fits(value):
+            raise _wrong_type(path, expected)
+        return value
+
+    def _find(self, path: str) -> Any:
+        value, walked = self.body, []
+        for name in path.split("."):
+            if not isinstance(value, dict):
+                raise _wrong_type(".".join(walked), "an object")
+            if name not in value:
+                return _ABSENT
+            value = value[name]
+            walked.append(name)
+        return value
+
+
+def is_text(value: Any) -> bool:
+    """Whether it is a string that can be written as UTF-8: JSON has a spelling for half a pair."""
+    return isinstance(value, str) and not _SURROGATE.search(value)
+
+
+def command(kind: str, value: Any) -> dict:
+    return {"type": kind, "value": value}
+
+
+def add_claim(name: str, value: Any) -> dict:
+    """A patch operation. The path is a JSON Pointer (RFC 6901, section 3)."""
+    escaped = name.replace("~", "~0").replace("/", "~1")
+    return {"op": "add", "path": f"/claims/{escaped}", "value": value}
+
+
+def error(summary: str, *causes: dict) -> dict:
+    return {"errorSummary": summary, "errorCauses": list(causes)}
+
+
+def cause(
+    summary: str,
+    reason: str,
+    location: str,
+    *,
+    domain: str = "hook-call",
+    location_type: str = "body",
+) -> dict:
+    """One cause of an error: `reason` is for programs, `location` the field's path in the call."""
+    return {
+        "errorSummary": summary,
+        "reason": reason,
+        "locationType": location_type,
+        "location": location,
+        "domain": domain,
+    }
+
+
+def answer(*commands: dict, error: dict | None = None) -> Response:
+    """The 200 of an inline hook. Okta executes no command beside an error."""
+    body = {}
+    if commands:
+        body["commands"] = commands
+    if error:
+        body["error"] = error
+    response = jsonify(body)
+    size = response.calculate_content_length()
+    if size >= ANSWER_LIMIT:
+        log.error("answer too large", extra={"fields": {"bytes": size, "limit": ANSWER_LIMIT}})
+        return error_response(500, "The answer is larger than Okta accepts")
+    return response
+
+
+def error_response(status: int, summary: str, causes: Iterable[dict] = ()) -> Response:
+    """An HTTP error with an `error` object as its body."""
+    response = jsonify(error=error(summary, *causes))
+    response.status_code = status
+    return response
+
+
+def _body_of_request() -> dict:
+    if request.mimetype != "application/json":
+        raise UnsupportedMediaType("The content type must be application/json")
+    data = request.get_data()
+    try:
+        body = json.loads(data.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
+        # Not UTF-8, not JSON, a number of thousands of digits, or nested too deep.
+        raise UnreadableCall("The body cannot be read as JSON") from None
+    if not isinstance(body, dict):
+        raise UnreadableCall("The body is not a JSON object")
+    event_id = body.get("eventId")
+    g.event_id = event_id if is_text(event_id) else None
+    return body
+
+
+def _refuse_constant(name: str) -> None:
+    # json.loads takes NaN and Infinity, which are not JSON (RFC 8259, section 6).
+    raise ValueError(name)
+
+
+def _is_text_or_number(value: Any) -> bool:
+    # To Python a boolean is an int, and the JSON number 1e999 is infinite.
+    if isinstance(value, int | float):
+        return not isinstance(value, bool) and math.isfinite(value)
+    return is_text(value)
+
+
+def _missing(path: str) -> UnreadableCall:
+    summary = f"{path} is missing"
+    return UnreadableCall(summary, [cause(summary, "MISSING_FIELD", path)])
+
+
+def _wrong_type(path: str, expected: str) -> UnreadableCall:
+    summary = f"{path} must be {expected}"
+    return UnreadableCall(summary, [cause(summary, "WRONG_TYPE", path)])

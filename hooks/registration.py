@@ -1,0 +1,116 @@
+"""Registration inline hook: decides who may sign up, and what may be added to a profile later.
+
+Reads    requestType; data.userProfile.email, else .login, when a user signs up;
+         data.userProfileUpdate.employeeNumber when a profile is added to
+Answers  com.okta.action.update ALLOW or DENY; com.okta.user.progressive.profile.update; an error
+         with a cause for each thing that is wrong
+Guide    https://developer.okta.com/docs/guides/registration-inline-hook/
+"""
+
+import re
+from collections.abc import Collection
+
+from flask import Response, current_app
+
+from .contract import (
+    NO_CHANGE,
+    HookBlueprint,
+    HookCall,
+    UnreadableCall,
+    answer,
+    cause,
+    command,
+    error,
+)
+
+SELF_SERVICE = "self.service.registration"
+PROGRESSIVE = "progressive.profile"
+
+bp = HookBlueprint("registration", __name__, kind="inline")
+
+
+@bp.post("/registrationHookSSR")
+def self_service():
+    call = HookCall.current()
+    if request_type(call) == PROGRESSIVE:
+        return NO_CHANGE
+    return allow_unless(email_causes(call))
+
+
+@bp.post("/registrationHookPP")
+def progressive_profile():
+    call = HookCall.current()
+    if request_type(call) == SELF_SERVICE:
+        return NO_CHANGE
+    return update_profile(call)
+
+
+@bp.post("/registrationHookSSRandPP")
+def both():
+    call = HookCall.current()
+    if request_type(call) == PROGRESSIVE:
+        return update_profile(call)
+    _, number_causes = employee_number(call, "data.userProfile.employeeNumber")
+    return allow_unless(email_causes(call) + number_causes)
+
+
+def may_register(address: str, allowed_domains: Collection[str]) -> bool:
+    """The rule for an e-mail address: all that follows its last "@" is an allowed domain.
+
+    The domains are lower-case ASCII. An address in other letters matches none of them: lower-cased,
+    some of those would pass for ASCII (the Kelvin sign for a "k").
+    """
+    local_part, _, domain = address.rpartition("@")
+    return local_part != "" and domain.isascii() and domain.lower() in allowed_domains
+
+
+def is_employee_number(number: str) -> bool:
+    """The rule for an employee number: four ASCII digits."""
+    return re.fullmatch("[0-9]{4}", number) is not None
+
+
+def request_type(call: HookCall) -> str:
+    kind = call.text("requestType")
+    if kind not in (SELF_SERVICE, PROGRESSIVE):
+        summary = f"requestType must be {SELF_SERVICE} or {PROGRESSIVE}"
+        raise UnreadableCall(summary, [cause(summary, "UNKNOWN_VALUE", "requestType")])
+    return kind
+
+
+def email_causes(call: HookCall) -> list[dict]:
+    path, address = call.first_text("data.userProfile.email", "data.userProfile.login")
+    if may_register(address, current_app.config["REGISTRATION_ALLOWED_DOMAINS"]):
+        return []
+    summary = "You cannot sign up with an e-mail address of this domain."
+    return [cause(summary, "INVALID_EMAIL_DOMAIN", path, domain="end-user")]
+
+
+def employee_number(call: HookCall, path: str) -> tuple[str | None, list[dict]]:
+    """The number and what is wrong with it. No number is the user's mistake, hence no 400."""
+    number = call.text_or_number(path, optional=True)
+    if number is not None and is_employee_number(number):
+        return number, []
+    summary = "An employee number has four digits."
+    return number, [cause(summary, "INVALID_EMPLOYEE_NUMBER", path, domain="end-user")]
+
+
+def allow_unless(causes: list[dict]) -> Response:
+    if causes:
+        return deny(causes)
+    return answer(command("com.okta.action.update", {"registration": "ALLOW"}))
+
+
+def update_profile(call: HookCall) -> Response:
+    call.object("data.userProfileUpdate")
+    number, causes = employee_number(call, "data.userProfileUpdate.employeeNumber")
+    if causes:
+        return deny(causes)
+    profile = {"employeeNumber": number}
+    return answer(command("com.okta.user.progressive.profile.update", profile))
+
+
+def deny(causes: list[dict]) -> Response:
+    return answer(
+        command("com.okta.action.update", {"registration": "DENY"}),
+        error=error("Please correct what you have entered.", *causes),
+    )

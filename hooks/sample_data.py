@@ -1,0 +1,45 @@
+"""The patients and users of Okta's guides. Put your own store behind the two functions below."""
+
+_PATIENT_IDS = {
+    "michelle.test@example.com": "1235",
+    "raj.gupta@example.com": "6789",
+    "mark.christie2777@example.com": "4235",
+}
+
+# generate_password_hash(…, "pbkdf2:sha256:600000") of password1, password2, password3. Werkzeug's
+# default, scrypt, takes 32 MB for each check: too much for a small worker with several threads.
+_PASSWORD_HASHES = {
+    "jessie.smith@example.com": (
+        "pbkdf2:sha256:600000$Iu4gBsWMVCUjE1uA$"
+        "08d337c1047dfbcba079d28e186713d7dd9620c1aaf28f2ab95e3c3a8f9d4056"
+    ),
+    "kim.sato@example.com": (
+        "pbkdf2:sha256:600000$JbT4jLhhBamEbCJC$"
+        "18ebaace61f465eabbe4fe1a487157a86a8293213b5d585dc5da11828b16a6a0"
+    ),
+    "rajiv.tal@example.com": (
+        "pbkdf2:sha256:600000$roGmKVJ5ROR4Im8K$"
+        "6ea32f86363910552bb5e972158fd66e9bbc5a99c4d3405706d1a2595f74c8ee"
+    ),
+}
+
+# Of a random password that was thrown away. Made like the others, it takes as long to check.
+DECOY_HASH = (
+    "pbkdf2:sha256:600000$Edq6VTn0kxw0D7mO$"
+    "f29f3ab0e5b2eb3f01db59fb031ab58a5d602ca75bd8adc7ea4b397b3e6642e9"
+)
+
+
+def patient_id_of(login: str) -> str | None:
+    """The patient ID of the user who signs in as `login`, None if the user is no patient."""
+    return _PATIENT_IDS.get(_same_case(login))
+
+
+def password_hash_of(login: str) -> str | None:
+    """The stored hash of the user's password, None if nobody is called `login`."""
+    return _PASSWORD_HASHES.get(_same_case(login))
+
+
+def _same_case(login: str) -> str:
+    # Okta's logins are case-insensitive. Of other letters some would turn into ASCII ones.
+    return login.lower() if login.isascii() else login

@@ -1,0 +1,64 @@
+"""Telephony inline hook: delivers Okta's one-time codes, by SMS or by voice call.
+
+Reads    data.messageProfile.phoneNumber, .otpCode, .deliveryChannel, .locale, .msgTemplate
+Answers  com.okta.telephony.action SUCCESSFUL; an error where no code went out
+Guide    https://developer.okta.com/docs/guides/telephony-inline-hook/
+
+Phone number and code are never logged. What delivers them is one of `telephony_providers`.
+"""
+
+import logging
+
+from flask import Response, current_app
+
+from .contract import HookBlueprint, HookCall, answer, cause, command, error
+from .telephony_providers import SMS, VOICE, ProviderFailure
+
+PROFILE = "data.messageProfile"
+CHANNELS = {"sms": SMS, "voice": VOICE, "call": VOICE}
+
+bp = HookBlueprint("telephony", __name__, kind="inline")
+log = logging.getLogger("okta_hooks.telephony")
+
+
+@bp.post("/telephonyHook")
+def deliver_code():
+    call = HookCall.current()
+    phone_number = with_plus(call.text_or_number(f"{PROFILE}.phoneNumber"))
+    code = call.text_or_number(f"{PROFILE}.otpCode")
+    channel = call.text(f"{PROFILE}.deliveryChannel", optional=True) or "SMS"
+    locale = call.text(f"{PROFILE}.locale", optional=True) or "en"
+    template = call.text(f"{PROFILE}.msgTemplate", optional=True)
+
+    if not phone_number:
+        return undelivered("There is no phone number", f"{PROFILE}.phoneNumber")
+    if not code:
+        return undelivered("There is no code", f"{PROFILE}.otpCode")
+    if channel.lower() not in CHANNELS:
+        return undelivered("The channel must be SMS or voice", f"{PROFILE}.deliveryChannel")
+    send = current_app.config["TELEPHONY_SEND"]
+    if send is None:
+        return undelivered("No provider is set up (TELEPHONY_PROVIDER)", PROFILE)
+    try:
+        transaction_id = send(phone_number, code, CHANNELS[channel.lower()], locale, template)
+    except ProviderFailure as failure:
+        return undelivered(str(failure), PROFILE)
+    delivery = {
+        "status": "SUCCESSFUL",
+        "provider": current_app.config["TELEPHONY_PROVIDER"],
+        "transactionId": transaction_id,
+    }
+    return answer(command("com.okta.telephony.action", [delivery]))
+
+
+def with_plus(phone_number: str) -> str:
+    """The number in E.164. As a JSON number it has lost its plus sign."""
+    only_digits = phone_number.isascii() and phone_number.isdigit()
+    return f"+{phone_number}" if only_digits else phone_number
+
+
+def undelivered(reason: str, location: str) -> Response:
+    """The answer after which Okta falls back to a provider of its own."""
+    log.warning("code not delivered", extra={"fields": {"reason": reason}})
+    not_delivered = cause(reason, "NOT_DELIVERED", location)
+    return answer(error=error("The code could not be delivered.", not_delivered))

@@ -1,0 +1,40 @@
+"""Token inline hook: adds a patient ID to a token while Okta is minting it.
+
+Reads    data.identity.claims.preferred_username, else data.context.user.profile.login
+Answers  com.okta.identity.patch, add /claims/extPatientId; 204 where there is nothing to add
+Guide    https://developer.okta.com/docs/guides/token-inline-hook/
+"""
+
+from .contract import NO_CHANGE, HookBlueprint, HookCall, add_claim, answer, command
+from .sample_data import patient_id_of
+
+# identity is the ID token. ("identity", "access") adds the claim to the access token as well.
+ENRICHED_TOKENS = ("identity",)
+
+bp = HookBlueprint("token", __name__, kind="inline")
+
+
+@bp.post("/tokenHook")
+def enrich_tokens():
+    call = HookCall.current()
+    data = call.object("data")
+    # A command for a token that was not asked for would make Okta drop the whole answer.
+    tokens = [token for token in ENRICHED_TOKENS if token in data]
+    for token in tokens:
+        call.object(f"data.{token}")
+    if not tokens:
+        return NO_CHANGE
+    _, login = call.first_text(
+        "data.identity.claims.preferred_username", "data.context.user.profile.login"
+    )
+    claims = extra_claims(login)
+    if not claims:
+        return NO_CHANGE
+    operations = [add_claim(name, value) for name, value in claims.items()]
+    return answer(*(command(f"com.okta.{token}.patch", operations) for token in tokens))
+
+
+def extra_claims(login: str) -> dict[str, str]:
+    """The rule: what a user's tokens say beyond Okta's own claims."""
+    patient_id = patient_id_of(login)
+    return {} if patient_id is None else {"extPatientId": patient_id}

@@ -1,0 +1,61 @@
+"""User import inline hook: decides what becomes of each user that Okta imports from an app.
+
+Reads    data.context.matches and .conflicts, data.action.result, data.user.id and .profile,
+         data.appUser.profile
+Answers  com.okta.action.update LINK_USER with com.okta.user.update for a user who is matched;
+         com.okta.user.profile.update for a login that is taken; 204 for all others
+Guide    https://developer.okta.com/docs/reference/import-hook/
+"""
+
+from .contract import NO_CHANGE, HookBlueprint, HookCall, answer, command
+
+bp = HookBlueprint("user_import", __name__, kind="inline")
+
+
+@bp.post("/userImport")
+def import_user():
+    call = HookCall.current()
+    call.object("data")
+    matched_user = call.text("data.user.id", optional=True)
+    conflicts = call.list("data.context.conflicts", optional=True) or []
+    new_login = free_login(
+        taken=call.text("data.user.profile.login", optional=True) or "",
+        user_name=call.text_or_number("data.appUser.profile.userName", optional=True) or "",
+        email=call.text("data.appUser.profile.email", optional=True) or "",
+        external_id=call.text_or_number("data.appUser.profile.externalId", optional=True) or "",
+    )
+    # Of no use to the rule below, but a call that has them wrong is not one of Okta's.
+    call.list("data.context.matches", optional=True)
+    call.text("data.action.result", optional=True)
+
+    if matched_user:
+        return answer(
+            command("com.okta.action.update", {"result": "LINK_USER"}),
+            command("com.okta.user.update", {"id": matched_user}),
+        )
+    if "login" in conflicts and new_login:
+        return answer(command("com.okta.user.profile.update", {"login": new_login}))
+    return NO_CHANGE
+
+
+def free_login(taken: str, user_name: str, email: str, external_id: str) -> str | None:
+    """The rule: a login for a user whose login another user of Okta has; None if none can be made.
+
+    An app gives a user name to one user only, so that name is the best start. Okta wants a domain
+    after it: that of the name itself, of the app's e-mail address or of the taken login. Where all
+    this makes the taken login once more, the app's own ID of the user tells the two apart.
+    """
+    name, domain = _split(user_name)
+    domain = domain or _split(email)[1] or _split(taken)[1]
+    if not (name and domain):
+        return None
+    login = f"{name}@{domain}"
+    if login.lower() != taken.lower():
+        return login
+    return f"{name}.{external_id}@{domain}" if external_id else None
+
+
+def _split(address: str) -> tuple[str, str]:
+    """Name and domain, the latter empty where there is no "@"."""
+    name, at, domain = address.rpartition("@")
+    return (name, domain) if at else (address, "")

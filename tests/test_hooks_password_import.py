@@ -1,0 +1,94 @@
+import pytest
+from werkzeug import security
+
+from hooks import password_import
+from hooks.sample_data import DECOY_HASH, password_hash_of
+from tests.hook_app import changed, hook_client, refused_field, without
+
+HOOK = "/passwordImport"
+USERNAME = "data.context.credential.username"
+PASSWORD = "data.context.credential.password"
+
+client = hook_client()
+
+
+def verdict(username, password):
+    response = client.post(HOOK, json=changed(HOOK, {USERNAME: username, PASSWORD: password}))
+    assert response.status_code == 200
+    [command] = response.json["commands"]
+    assert set(response.json) == {"commands"}
+    assert command["type"] == "com.okta.action.update"
+    return command["value"]
+
+
+@pytest.mark.parametrize(
+    ("username", "password"),
+    [
+        ("jessie.smith@example.com", "password1"),
+        ("kim.sato@example.com", "password2"),
+        ("Rajiv.Tal@EXAMPLE.com", "password3"),
+    ],
+)
+def test_the_right_password_is_verified(username, password):
+    assert verdict(username, password) == {"credential": "VERIFIED"}
+
+
+@pytest.mark.parametrize(
+    ("username", "password"),
+    [
+        ("jessie.smith@example.com", "password2"),
+        ("jessie.smith@example.com", "Password1"),
+        ("jessie.smith@example.com", ""),
+        ("jessie.smith@example.com", "password1\x00"),
+        ("\N{KELVIN SIGN}im.sato@example.com", "password2"),
+        ("", "password1"),
+        ("ann@example.com", "password1"),
+    ],
+)
+def test_anything_else_is_not(username, password):
+    assert verdict(username, password) == {"credential": "UNVERIFIED"}
+
+
+def test_an_unknown_user_costs_as_much_as_a_wrong_password(monkeypatch):
+    checked = []
+
+    def check(password_hash, password):
+        checked.append(password_hash)
+        return security.check_password_hash(password_hash, password)
+
+    monkeypatch.setattr(password_import, "check_password_hash", check)
+    assert verdict("jessie.smith@example.com", "wrong") == verdict("ann@example.com", "wrong")
+    known, unknown = (password_hash.split("$") for password_hash in checked)
+    assert known[0] == unknown[0] == "pbkdf2:sha256:600000"
+    assert [len(part) for part in known] == [len(part) for part in unknown]
+    assert checked == [password_hash_of("jessie.smith@example.com"), DECOY_HASH]
+
+
+def test_the_decoy_opens_nothing(monkeypatch):
+    decoy = security.generate_password_hash("decoy", "pbkdf2:sha256:1")
+    monkeypatch.setattr(password_import, "DECOY_HASH", decoy)
+    assert verdict("ann@example.com", "decoy") == {"credential": "UNVERIFIED"}
+
+
+@pytest.mark.parametrize("field", [USERNAME, PASSWORD])
+@pytest.mark.parametrize("value", [None, 7, True, [], {}, "\ud800"])
+def test_what_is_no_text_is_refused(field, value):
+    response = client.post(HOOK, json=changed(HOOK, {field: value}))
+    assert refused_field(response) == ("WRONG_TYPE", field)
+
+
+@pytest.mark.parametrize("field", [USERNAME, PASSWORD])
+def test_a_missing_field_is_refused(field):
+    response = client.post(HOOK, json=without(HOOK, field))
+    assert refused_field(response) == ("MISSING_FIELD", field)
+
+
+def test_the_password_is_written_nowhere(caplog):
+    caplog.set_level("DEBUG")
+    for body in (
+        changed(HOOK, {PASSWORD: "correct horse"}),
+        changed(HOOK, {PASSWORD: ["correct horse"]}),
+        changed(HOOK, {USERNAME: None, PASSWORD: "correct horse"}),
+    ):
+        assert "correct horse" not in client.post(HOOK, json=body).text
+    assert "correct horse" not in caplog.text
