@@ -1,0 +1,161 @@
+"""`flask okta doctor`: is everything here as Okta needs it, and what is to be typed into Okta?
+
+The settings themselves are checked by every start; a wrong one ends this command before it begins.
+"""
+
+import time
+from email.utils import parsedate_to_datetime
+
+import click
+from flask import current_app
+
+from auth.issuer import ATTEMPT_SECONDS, IssuerAnswer, IssuerError, ask
+from auth.oauth import CLOCK_SKEW_SECONDS
+from settings import Settings
+
+# Beyond this the clocks are worth a look, though a token still passes.
+CLOCK_WARNING_SECONDS = 10
+
+ADVICE = {
+    "issuer_timed_out": f"no answer within {ATTEMPT_SECONDS:.0f} s: a firewall or a proxy?",
+    "issuer_unreachable": "no connection: check the domain, DNS, and the way out of this network",
+    "issuer_certificate_not_trusted": "TLS certificate not trusted: set REQUESTS_CA_BUNDLE to your "
+    "company's authority, or mend the issuer's certificate chain",
+    "proxy_refused": "the proxy named in HTTPS_PROXY refuses the connection",
+    "issuer_answered_404": "there is no such authorization server: compare with Issuer URI in Okta",
+    "metadata_of_another_issuer": "the metadata names another issuer: OKTA_ISSUER must be the "
+    "Issuer URI letter by letter (a custom domain has its own)",
+    "metadata_without_jwks_uri": "the metadata names no key set: is it Okta's?",
+    "jwks_uri_not_https": "the key set's address is not https: anybody could change it",
+    "key_set_without_usable_key": "the key set holds no RS256 key of 2048 bits or more",
+}
+
+
+@click.command("doctor")
+def doctor_command():
+    """Check the settings, the issuer, its keys, the scope and the clock.
+
+    Prints a line for each thing that was checked, and then what to type into Okta. The exit status
+    is 1 if anything is wrong.
+    """
+    settings: Settings = current_app.config["SETTINGS"]
+    report = Report()
+    check_settings(report, settings)
+    if settings.auth_mode == "oauth":
+        check_issuer(report, settings)
+    tell_what_to_type(settings)
+    raise SystemExit(1 if report.wrong else 0)
+
+
+MARKS = {"ok": ("ok   ", "green"), "note": ("note ", "yellow"), "wrong": ("WRONG", "red")}
+
+
+class Report:
+    """Prints what was found, a line each, and counts what is wrong."""
+
+    def __init__(self):
+        self.wrong = 0
+
+    def line(self, outcome: str, what: str, detail: str) -> None:
+        mark, colour = MARKS[outcome]
+        click.echo(f"  {click.style(mark, fg=colour)}  {what:<20} {detail}")
+        self.wrong += outcome == "wrong"
+
+
+def check_settings(report: Report, settings: Settings) -> None:
+    click.secho("\nSettings", bold=True)
+    report.line("ok", "AUTH_MODE", settings.auth_mode)
+    if not settings.has_basic_pair:
+        report.line("note", "Basic pair", "not set: event hooks are off")
+    elif settings.uses_published_pair:
+        report.line("wrong", "Basic pair", "is the one printed in Okta's guide: choose another")
+    else:
+        report.line("ok", "Basic pair", f"user {settings.basic_auth_user}, password set")
+    if settings.basic_auth_password_previous:
+        report.line("note", "previous password", "still accepted: remove it once Okta has the new")
+    if settings.auth_mode == "oauth":
+        clients = ", ".join(sorted(settings.okta_client_ids)) or "any (OKTA_SCOPE alone decides)"
+        report.line("ok" if settings.okta_client_ids else "note", "OKTA_CLIENT_ID", clients)
+        scope = settings.okta_scope or "none asked for (OKTA_CLIENT_ID alone decides)"
+        report.line("ok" if settings.okta_scope else "note", "OKTA_SCOPE", scope)
+        report.line("ok", "OKTA_AUDIENCE", settings.okta_audience)
+    if settings.telephony_provider == "twilio":
+        report.line("ok", "TELEPHONY_PROVIDER", "twilio")
+    else:
+        # This is a `flask` command, so the console stands for what gunicorn takes as none.
+        report.line(
+            "note", "TELEPHONY_PROVIDER", "no real one: nobody gets a code from this service"
+        )
+
+
+def check_issuer(report: Report, settings: Settings) -> None:
+    click.secho(f"\nIssuer {settings.okta_issuer}", bold=True)
+    started = time.monotonic()
+    try:
+        answer = ask(settings.okta_issuer)
+    except IssuerError as error:
+        advice = ADVICE.get(error.reason, "is this the Issuer URI of an authorization server?")
+        report.line("wrong", "metadata and keys", f"{error.reason}: {advice}")
+        return
+    milliseconds = (time.monotonic() - started) * 1000
+    report.line("ok", "reachable", f"metadata and keys in {milliseconds:.0f} ms")
+    report.line("ok", "metadata", "names the same issuer")
+    report.line("ok", "keys", f"{len(answer.keys)} for RS256: {', '.join(answer.keys)}")
+    check_scope(report, settings.okta_scope, answer.metadata.get("scopes_supported"))
+    check_clock(report, answer)
+
+
+def check_scope(report: Report, scope: str | None, published: object) -> None:
+    if scope is None:
+        return
+    if not isinstance(published, list):
+        report.line("note", "scope", "the metadata lists no scopes, so this cannot be checked")
+    elif scope in published:
+        report.line("ok", "scope", f"{scope} is published")
+    else:
+        report.line(
+            "wrong",
+            "scope",
+            f"{scope} is not published: add it under Security > API > your server > Scopes, "
+            "with Metadata: Include in public metadata",
+        )
+
+
+def check_clock(report: Report, answer: IssuerAnswer) -> None:
+    try:
+        theirs = parsedate_to_datetime(answer.date or "").timestamp()
+    except ValueError:
+        report.line("note", "clock", "the issuer sends no Date, so this cannot be checked")
+        return
+    apart = abs(time.time() - theirs)
+    said = f"{apart:.0f} s apart from the issuer's; up to {CLOCK_SKEW_SECONDS} s are tolerated"
+    if apart > CLOCK_SKEW_SECONDS:
+        report.line("wrong", "clock", f"{said}: set this machine's clock (NTP)")
+    else:
+        report.line("ok" if apart <= CLOCK_WARNING_SECONDS else "note", "clock", said)
+
+
+def tell_what_to_type(settings: Settings) -> None:
+    click.secho("\nWhat to type into Okta", bold=True)
+    header = (
+        ("Authentication field", "Authorization"),
+        ("Authentication secret", "the output of: flask okta auth-secret"),
+    )
+    if settings.has_basic_pair:
+        title = "Event hooks" if settings.auth_mode == "oauth" else "Event hooks and inline hooks"
+        _fields(title, "https://<this service>/<path of the hook>", header)
+    if settings.auth_mode == "oauth":
+        fields = (
+            ("Authentication", "OAuth 2.0, with client secret or private key"),
+            ("Client ID", ", ".join(sorted(settings.okta_client_ids)) or "your app's"),
+            ("Token URL", f"{settings.okta_issuer}/v1/token"),
+            ("Scope", settings.okta_scope or "a scope of your server"),
+        )
+        _fields("Inline hooks", "https://<this service>/<path of the hook>", fields)
+    click.echo()
+
+
+def _fields(title: str, url: str, fields: tuple[tuple[str, str], ...]) -> None:
+    click.echo(f"  {title}")
+    for name, value in (("URL", url), *fields):
+        click.echo(f"    {name:<22} {value}")

@@ -1,0 +1,65 @@
+"""How gunicorn serves the app; read by a plain `gunicorn` in this folder.
+
+PORT and WEB_CONCURRENCY mean what they mean to gunicorn.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).parent
+
+wsgi_app = "app:create_app()"
+
+# A call waits for other machines (a telephony provider, now and then the issuer), and the keys are
+# refreshed in the background: threads do both. gthread needs no further package.
+worker_class = "serving.HookWorker"
+threads = 8
+# One worker a core: checking a signature is arithmetic, which threads of one process do not share.
+if "WEB_CONCURRENCY" not in os.environ:
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+# Okta gives up after 3 seconds, so no call is worth waiting for longer than that at a stop.
+graceful_timeout = 10
+keepalive = 5
+
+# Okta's longest header is an access token of about 1 KB; these are gunicorn's defaults, on purpose.
+limit_request_line = 4094
+limit_request_fields = 100
+limit_request_field_size = 8190
+
+# The app writes one line a call itself; gunicorn's would add the query string.
+accesslog = None
+# A socket through which the running server can be changed is one way in more than is needed.
+control_socket_disable = True
+
+
+def on_starting(server):
+    """Wrong settings end the start at once, and are no reason to end a service that runs."""
+    problem = _settings_problem()
+    if problem:
+        raise SystemExit(problem)
+
+    reload = server.handle_hup
+
+    def reload_unless_settings_are_wrong():
+        problem = _settings_problem()
+        if problem:
+            server.log.error("HUP ignored, the workers go on as they are.\n%s", problem)
+        else:
+            reload()
+
+    server.handle_hup = reload_unless_settings_are_wrong
+
+
+def _settings_problem():
+    """What is wrong with the settings, or None.
+
+    Asked of a process of its own: what the master imported, its workers would inherit, and a HUP
+    after an update would mix old modules with new ones.
+    """
+    check = subprocess.run(  # noqa: S603 - our own module, no input from outside
+        [sys.executable, "-m", "settings"], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    return check.stderr if check.returncode else None
