@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-INSTALLED := $(VENV)/.installed
+RUNTIME := $(VENV)/.installed
+DEVELOPMENT := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run test lint bench upgrade clean
@@ -10,27 +11,27 @@ INSTALLED := $(VENV)/.installed
 help:  ## Show what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
 
-demo: $(INSTALLED)  ## See every hook and every authentication work, on this machine, without an Okta org
+demo: $(RUNTIME)  ## See every hook and every authentication work, on this machine, without an Okta org
 	@$(BIN)/python -m local_okta.demo
 
-run: $(INSTALLED) .env  ## Serve on http://127.0.0.1:5000 for development
+run: $(RUNTIME) .env  ## Serve on http://127.0.0.1:5000 for development
 	@FLASK_SKIP_DOTENV=1 $(BIN)/flask run --debug --no-debugger
 
-test: $(INSTALLED)  ## Run the tests
+test: $(DEVELOPMENT)  ## Run the tests
 	@$(BIN)/python -m pytest
 
-bench: $(INSTALLED)  ## Measure the guard, the service, its memory and its start
+bench: $(RUNTIME)  ## Measure the guard, the service, its memory and its start
 	@$(BIN)/python bench.py
 
-lint: $(INSTALLED)  ## Check style and format
+lint: $(DEVELOPMENT)  ## Check style and format
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 
-upgrade: $(INSTALLED)  ## Take the newest compatible releases, and write them down in constraints.txt
+upgrade: $(DEVELOPMENT)  ## Take the newest compatible releases, and write them down in constraints.txt
 	@$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -r requirements-dev.txt
 	@grep '^#' constraints.txt > constraints.new
 	@$(BIN)/python -m pip freeze | sed 's/$$/ ; python_version >= "3.11"/' >> constraints.new
-	@mv constraints.new constraints.txt && touch $(INSTALLED)
+	@mv constraints.new constraints.txt && touch $(RUNTIME) $(DEVELOPMENT)
 
 clean:  ## Remove the virtual environment and caches (.env stays)
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
@@ -41,9 +42,20 @@ clean:  ## Remove the virtual environment and caches (.env stays)
 	@chmod 600 .env.new && mv .env.new .env
 	@echo "Made .env from .env.example, with a password of your own."
 
-$(INSTALLED): requirements.txt requirements-dev.txt requirements-twilio.txt constraints.txt
+$(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; name one: make PYTHON=python3.12 ...")'
-	@echo "Setting up $(VENV) (half a minute, once) ..."
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c constraints.txt
-	@touch $@
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): requirements.txt constraints.txt | $(BIN)/python
+	@$(call install,requirements.txt,service and demo)
+
+$(DEVELOPMENT): requirements-dev.txt requirements-twilio.txt constraints.txt | $(RUNTIME)
+	@$(call install,requirements-dev.txt,tests and checks)
+
+# A dot for each package, since this takes a while; what went wrong, pip says itself.
+define install
+printf 'Installing what $(2) need into $(VENV) '; \
+{ $(BIN)/python -m pip install --disable-pip-version-check -r $(1) -c constraints.txt; echo $$? > $@.status; } \
+| awk '/^Collecting/ { printf "."; fflush() } END { print " done" }'; \
+test "$$(cat $@.status)" = 0 && mv $@.status $@
+endef

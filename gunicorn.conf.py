@@ -59,7 +59,7 @@ def _settings_problem():
     Asked of a process of its own: what the master imported, its workers would inherit, and a HUP
     after an update would mix old modules with new ones.
     """
-    check = subprocess.run(  # noqa: S603 - our own module, no input from outside
+    check = subprocess.run(
         [sys.executable, "-m", "settings"], cwd=PROJECT, capture_output=True, text=True, check=False
     )
     return check.stderr if check.returncode else None

@@ -11,7 +11,7 @@ template      the message that Okta would send; without one, the provider uses a
 Where no message goes out it raises `ProviderFailure`. Okta waits 3 seconds for the whole call.
 """
 
-# Twilio's library is imported only where it is asked for: it is optional, and large.
+# Twilio's library is optional, so it is imported only where it is asked for.
 # ruff: noqa: PLC0415
 
 import logging
@@ -51,7 +51,7 @@ log = logging.getLogger("okta_hooks.telephony")
 
 
 class ProviderFailure(Exception):
-    """No message went out. The text says why, for log and answer: no phone number, no code."""
+    """No message went out, as far as is known. The text says why, without phone number or code."""
 
 
 def console(

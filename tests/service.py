@@ -33,12 +33,15 @@ def basic_settings(**others: str) -> dict[str, str]:
 
 
 def oauth_settings(okta, **others: str) -> dict[str, str]:
-    return basic_settings(
-        AUTH_MODE="oauth",
-        OKTA_ISSUER=okta.issuer,
-        OKTA_CLIENT_ID=okta.client_id,
-        OKTA_SCOPE=okta.scopes[0],
-    ) | others
+    return (
+        basic_settings(
+            AUTH_MODE="oauth",
+            OKTA_ISSUER=okta.issuer,
+            OKTA_CLIENT_ID=okta.client_id,
+            OKTA_SCOPE=okta.scopes[0],
+        )
+        | others
+    )
 
 
 def environment(settings: dict[str, str]) -> dict[str, str]:

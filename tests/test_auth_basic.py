@@ -57,7 +57,9 @@ def test_anything_else_is_refused_with_a_challenge(basic_service, headers):
     assert response.json() == {"error": {"errorSummary": "Unauthorized", "errorCauses": []}}
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"])
+@pytest.mark.parametrize(
+    "method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"]
+)
 @pytest.mark.parametrize("path", ["/", "/tokenHook", "/no-such-path", "//tokenHook", "/healthz/"])
 def test_without_credentials_every_path_and_method_looks_the_same(basic_service, method, path):
     assert basic_service.call(path, method=method).status_code == 401
@@ -105,7 +107,14 @@ def test_the_log_says_who_passed_and_why_not_and_never_the_password(basic_servic
     basic_service.call("/tokenHook", json=TOKEN_CALL, headers=wrong)
     accepted = next(line for line in basic_service.log.splitlines() if "request_id=log-1" in line)
     refused = next(line for line in basic_service.log.splitlines() if "request_id=log-2" in line)
-    for field in ("hook=token", "status=204", "auth=basic", "result=accepted", "event_id=e1", "ms="):
+    for field in (
+        "hook=token",
+        "status=204",
+        "auth=basic",
+        "result=accepted",
+        "event_id=e1",
+        "ms=",
+    ):
         assert field in accepted
     for field in ("status=401", "result=refused", "reason=wrong_credentials"):
         assert field in refused

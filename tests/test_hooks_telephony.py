@@ -249,6 +249,8 @@ class TwilioHandler(BaseHTTPRequestHandler):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
+        if status == 307:
+            self.send_header("Location", "/elsewhere")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -355,7 +357,7 @@ class TestTwilio:
         ("behaviour", "error"),
         [
             ((500, b"oops"), 500),
-            ((302, b""), 302),
+            ((307, b""), 307),
             ((400, {"code": "+14155550123", "message": "x"}), "unknown"),
             ((400, {"type": "t", "title": "+1415", "status": 400, "code": 21610}), 21610),
         ],

@@ -12,7 +12,12 @@ from tests.service import PROJECT, environment
 
 PAIR = {"BASIC_AUTH_USER": "okta", "BASIC_AUTH_PASSWORD": "s3cret of ours"}
 ISSUER = "https://example.okta.com/oauth2/default"
-OAUTH = {"AUTH_MODE": "oauth", "OKTA_ISSUER": ISSUER, "OKTA_CLIENT_ID": "0oa1", "OKTA_SCOPE": "hooks"}
+OAUTH = {
+    "AUTH_MODE": "oauth",
+    "OKTA_ISSUER": ISSUER,
+    "OKTA_CLIENT_ID": "0oa1",
+    "OKTA_SCOPE": "hooks",
+}
 
 
 @pytest.fixture
@@ -115,7 +120,11 @@ WRONG = {
         "OKTA_ISSUER",
         "without -admin",
     ),
-    "http issuer": (OAUTH | {"OKTA_ISSUER": ISSUER.replace("https", "http")}, "OKTA_ISSUER", "https"),
+    "http issuer": (
+        OAUTH | {"OKTA_ISSUER": ISSUER.replace("https", "http")},
+        "OKTA_ISSUER",
+        "https",
+    ),
     "issuer without scheme": (OAUTH | {"OKTA_ISSUER": ISSUER[8:]}, "OKTA_ISSUER", "https://"),
     "issuer with a slash": (OAUTH | {"OKTA_ISSUER": ISSUER + "/"}, "OKTA_ISSUER", "slash"),
     "issuer with a query": (OAUTH | {"OKTA_ISSUER": ISSUER + "?a=b"}, "OKTA_ISSUER", "query"),
@@ -125,7 +134,11 @@ WRONG = {
         "OKTA_ISSUER",
         "https",
     ),
-    "placeholder client": (OAUTH | {"OKTA_CLIENT_ID": "{clientId}"}, "OKTA_CLIENT_ID", "placeholder"),
+    "placeholder client": (
+        OAUTH | {"OKTA_CLIENT_ID": "{clientId}"},
+        "OKTA_CLIENT_ID",
+        "placeholder",
+    ),
     "placeholder in a list": (
         OAUTH | {"OKTA_CLIENT_ID": "0oa1,{clientId}"},
         "OKTA_CLIENT_ID",
@@ -137,7 +150,11 @@ WRONG = {
         "OKTA_CLIENT_ID",
         "any token",
     ),
-    "a list of nothing": (OAUTH | {"OKTA_CLIENT_ID": ",", "OKTA_SCOPE": ""}, "OKTA_CLIENT_ID", "any"),
+    "a list of nothing": (
+        OAUTH | {"OKTA_CLIENT_ID": ",", "OKTA_SCOPE": ""},
+        "OKTA_CLIENT_ID",
+        "any",
+    ),
     "an address for a domain": (
         PAIR | {"REGISTRATION_ALLOWED_DOMAINS": "a@okta.com"},
         "REGISTRATION_ALLOWED_DOMAINS",
