@@ -135,7 +135,10 @@ def _scopes(claims: dict) -> frozenset[str]:
 
 def _object(text: bytes) -> dict:
     """A JSON object with one meaning: no member twice, no NaN. Raises ValueError."""
-    value = json.loads(text, object_pairs_hook=_unambiguous, parse_constant=_no_constant)
+    # From bytes json.loads would take UTF-16, UTF-32 and a byte order mark as well (RFC 7515, 3).
+    value = json.loads(
+        text.decode("utf-8"), object_pairs_hook=_unambiguous, parse_constant=_no_constant
+    )
     if not isinstance(value, dict):
         raise ValueError("not an object")
     return value

@@ -60,7 +60,7 @@ def test_anything_else_is_refused_with_a_challenge(basic_service, headers):
 @pytest.mark.parametrize(
     "method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PURGE"]
 )
-@pytest.mark.parametrize("path", ["/", "/tokenHook", "/no-such-path", "//tokenHook", "/healthz/"])
+@pytest.mark.parametrize("path", ["/", "/tokenHook", "/no-such-path", "/healthz/"])
 def test_without_credentials_every_path_and_method_looks_the_same(basic_service, method, path):
     assert basic_service.call(path, method=method).status_code == 401
 
