@@ -7,6 +7,7 @@ import traceback
 
 import click
 from flask import Flask, Response, g, jsonify
+from flask.helpers import get_debug_flag
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import is_running_from_reloader
 
@@ -57,7 +58,11 @@ def create_app(settings: Settings | None = None) -> Flask:
     okta_commands.add_command(doctor_command)
     app.cli.add_command(okta_commands)
     if not development or _will_serve(command):
-        _announce(settings, keys)
+        if not _under_gunicorn():
+            for note in settings.notes:
+                log.warning(note)
+        if keys is not None:
+            keys.start()
     return app
 
 
@@ -86,22 +91,13 @@ def _will_serve(command: click.Context) -> bool:
     if command.info_name != "run":
         return False
     reload = command.params.get("reload")
-    reloads = os.environ.get("FLASK_DEBUG") == "1" if reload is None else reload
+    reloads = get_debug_flag() if reload is None else reload
     return not reloads or is_running_from_reloader()
 
 
-def _announce(settings: Settings, keys: IssuerKeys | None) -> None:
-    """Say what a person at the start must know, and fetch the keys before the first call."""
-    if settings.uses_published_pair:
-        log.warning(
-            "BASIC_AUTH_PASSWORD is printed in Okta's guide: not for use beyond this machine"
-        )
-    if not settings.has_basic_pair:
-        log.warning("event hooks are off: Okta sends them with HTTP Basic, and no pair is set")
-    if settings.telephony_provider is None:
-        log.info("no TELEPHONY_PROVIDER: the telephony hook leaves every message to Okta")
-    if keys is not None:
-        keys.start()
+def _under_gunicorn() -> bool:
+    """Whether this is a gunicorn worker, whose master has said the notes once for all of them."""
+    return os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/")
 
 
 def _register_health(app: Flask, keys: IssuerKeys | None) -> None:

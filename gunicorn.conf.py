@@ -37,14 +37,16 @@ control_socket_disable = True
 
 def on_starting(server):
     """Wrong settings end the start at once, and are no reason to end a service that runs."""
-    problem = _settings_problem()
+    problem, notes = _checked_settings()
     if problem:
         raise SystemExit(problem)
+    for note in notes:
+        server.log.warning(note)
 
     reload = server.handle_hup
 
     def reload_unless_settings_are_wrong():
-        problem = _settings_problem()
+        problem, _ = _checked_settings()
         if problem:
             server.log.error("HUP ignored, the workers go on as they are.\n%s", problem)
         else:
@@ -53,8 +55,8 @@ def on_starting(server):
     server.handle_hup = reload_unless_settings_are_wrong
 
 
-def _settings_problem():
-    """What is wrong with the settings, or None.
+def _checked_settings():
+    """What is wrong with the settings, or None; and what is worth a note.
 
     Asked of a process of its own: what the master imported, its workers would inherit, and a HUP
     after an update would mix old modules with new ones.
@@ -62,4 +64,4 @@ def _settings_problem():
     check = subprocess.run(
         [sys.executable, "-m", "settings"], cwd=PROJECT, capture_output=True, text=True, check=False
     )
-    return check.stderr if check.returncode else None
+    return check.stderr if check.returncode else None, check.stdout.splitlines()

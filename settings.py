@@ -2,7 +2,7 @@
 
 A value comes from the process environment or, where that is silent, from `.env` in this folder.
 `load()` reports every mistake in one message, so that nobody mends them one start at a time;
-`python -m settings` does nothing else, for those who deploy.
+`python -m settings` does no more than that, for those who deploy.
 """
 
 import os
@@ -65,6 +65,24 @@ class Settings:
     @property
     def has_basic_pair(self) -> bool:
         return self.basic_auth_password is not None
+
+    @property
+    def notes(self) -> list[str]:
+        """What is not wrong, but must be known to the person who starts the service."""
+        notes = []
+        if self.uses_published_pair:
+            notes.append(
+                "BASIC_AUTH_PASSWORD is printed in Okta's guide, so everybody knows it: "
+                "gunicorn will refuse to start with it"
+            )
+        if not self.has_basic_pair:
+            notes.append(
+                "event hooks are off (401): Okta sends them with HTTP Basic, and BASIC_AUTH_USER "
+                "and BASIC_AUTH_PASSWORD are not set"
+            )
+        if self.telephony_provider is None:
+            notes.append("the telephony hook sends nothing: TELEPHONY_PROVIDER is not set")
+        return notes
 
     @property
     def uses_published_pair(self) -> bool:
@@ -343,6 +361,7 @@ def _shown(value: str) -> str:
 
 if __name__ == "__main__":
     try:
-        load()
+        settings = load()
     except SettingsError as error:
         raise SystemExit(f"\n{error}\n") from None
+    print(*settings.notes, sep="\n", end="\n" if settings.notes else "")  # noqa: T201
