@@ -116,7 +116,7 @@ class _Attempt:
 
     def __init__(self, issuer: str):
         self._issuer = issuer
-        self._sockets: list[socket.socket] = []
+        self._connections: list[socket.socket] = []
         self._given_up = False
         self._answer: IssuerAnswer | None = None
         self._reason = "issuer_timed_out"
@@ -144,6 +144,8 @@ class _Attempt:
         except Exception as error:
             self._reason = f"unexpected_{type(error).__name__}"
         finally:
+            for connection in self._connections:
+                connection.close()
             self._ended.set()
 
     def _session(self) -> requests.Session:
@@ -200,22 +202,24 @@ class _Attempt:
             raise IssuerError("issuer_answered_no_json") from None
 
     def _opened(self, connection: socket.socket) -> None:
-        self._sockets.append(connection)
+        # A handle of our own: TLS takes over the original, and which object reads from it later
+        # depends on the proxy.
+        connection = connection.dup()
+        self._connections.append(connection)
         if self._given_up:
             self._shut_down(connection)
 
     def _give_up(self) -> None:
         # In this order: a connection opened meanwhile finds the flag, or is in the list already.
         self._given_up = True
-        for connection in list(self._sockets):
+        for connection in list(self._connections):
             self._shut_down(connection)
 
     @staticmethod
     def _shut_down(connection: socket.socket) -> None:
-        # Not SSLSocket's own shutdown, which changes state that the other thread uses; and a
-        # connection that has ended by itself is as good.
+        # A connection that has ended by itself is as good.
         with contextlib.suppress(OSError):
-            socket.socket.shutdown(connection, socket.SHUT_RDWR)
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 class _ReportingAdapter(HTTPAdapter):
@@ -230,9 +234,11 @@ class _ReportingAdapter(HTTPAdapter):
         opened, connection_class = self._opened, pool.ConnectionCls
 
         class ReportedConnection(connection_class):
-            def connect(self):
-                super().connect()
-                opened(self.sock)
+            # Not connect(), which ends after a proxy's answer and the TLS handshake.
+            def _new_conn(self):
+                connection = super()._new_conn()
+                opened(connection)
+                return connection
 
         pool.ConnectionCls = ReportedConnection
         return pool

@@ -30,10 +30,10 @@ REFRESH_EVERY = 10 * 60.0
 RETRY_EVERY = 5.0
 MISS_PAUSE = 30.0
 KEEP_FOR = 24 * 60 * 60.0
-# A refresh that takes longer than this has most likely met a slow issuer. From here on only
-# PATIENT_CALLS may wait for its end: made-up kids must not hold all the threads that good tokens
-# need.
-IMPATIENCE = 0.3
+# A refresh that takes longer than this has most likely met a slow issuer. It counts from the miss
+# that asked for the refresh, not for each call anew: after it only PATIENT_CALLS may wait for the
+# end, since made-up kids must not hold the threads that good tokens need.
+IMPATIENCE = 0.5
 PATIENT_CALLS = 4
 # How often an outage that goes on is mentioned again in the log.
 REMIND_EVERY = 10 * 60.0
@@ -68,7 +68,6 @@ class IssuerKeys:
         self._good_until = float("-inf")
         self._failure: str | None = "keys_not_fetched_yet"
         self._reminded_at = float("-inf")
-        self._missed_at = float("-inf")
         self._begin_without_threads()
         _instances.add(self)
 
@@ -76,6 +75,7 @@ class IssuerKeys:
         # Attempts are counted so that a call can wait for one that began after it came: an attempt
         # already under way may have read the key set before the key was published.
         self._begun = self._ended = self._wanted = 0
+        self._missed_at = float("-inf")
         self._changed = threading.Condition()
         self._patience = threading.BoundedSemaphore(PATIENT_CALLS)
         self._thread: threading.Thread | None = None
@@ -121,7 +121,8 @@ class IssuerKeys:
             def answered() -> bool:
                 return self._ended >= attempt or self._in_hand(kid) is not None
 
-            if not self._changed.wait_for(answered, timeout=IMPATIENCE):
+            patience_ends_in = max(0.0, self._missed_at + IMPATIENCE - now)
+            if not self._changed.wait_for(answered, timeout=patience_ends_in):
                 self._wait_patiently(answered)
             key = self._in_hand(kid)
             if key is not None:
@@ -141,10 +142,10 @@ class IssuerKeys:
 
     def _ensure_thread(self) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(
-                target=self._keep_fresh, name="issuer-keys", daemon=True
-            )
-            self._thread.start()
+            thread = threading.Thread(target=self._keep_fresh, name="issuer-keys", daemon=True)
+            # Where no thread can be had now, the next call tries again.
+            thread.start()
+            self._thread = thread
 
     def _keep_fresh(self) -> None:
         changed = self._changed
