@@ -18,7 +18,7 @@ run: $(RUNTIME) .env  ## Serve on http://127.0.0.1:5000 for development
 	@FLASK_SKIP_DOTENV=1 $(BIN)/flask run --debug --no-debugger
 
 test: $(DEVELOPMENT)  ## Run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 4 --dist worksteal
 
 bench: $(RUNTIME)  ## Measure the guard, the service, its memory and its start
 	@$(BIN)/python bench.py
