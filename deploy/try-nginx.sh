@@ -1,0 +1,167 @@
+#!/usr/bin/env bash
+# Runs deploy/nginx.conf on this machine, with gunicorn behind it and a throwaway certificate, and
+# sends hooks through it. Prints what came back; ends with status 1 if anything is WRONG.
+#
+#   deploy/try-nginx.sh            with the virtual environment that `make` sets up
+#   BIN=/path/to/bin deploy/try-nginx.sh
+#
+# Of the configuration only the port, the paths of certificate, socket and logs are replaced.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+BIN=${BIN:-$PWD/.venv/bin}
+export PATH=$PATH:/usr/sbin:/sbin
+missing=()
+for program in nginx openssl curl; do
+    command -v "$program" >/dev/null || missing+=("$program")
+done
+if ((${#missing[@]})); then
+    echo "Not installed: ${missing[*]}. Debian, Ubuntu: apt-get install nginx-light openssl curl" >&2
+    exit 1
+fi
+if [[ ! -x $BIN/gunicorn ]]; then
+    echo "No gunicorn in $BIN: run 'make demo' once, or name another place in BIN." >&2
+    exit 1
+fi
+
+dir=$(mktemp -d)
+nginx_pid='' service_pid=''
+clean_up() {
+    # shellcheck disable=SC2086 # one word for each that runs, none for what does not
+    kill $nginx_pid $service_pid 2>/dev/null || true
+    wait
+    rm -rf "$dir"
+}
+trap clean_up EXIT
+
+port=$("$BIN/python" -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')
+user=okta password="through-nginx-$RANDOM$RANDOM"
+
+openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=hooks.example.com \
+    -addext subjectAltName=DNS:hooks.example.com -keyout "$dir/key" -out "$dir/certificate" 2>/dev/null
+
+sed -e "s|listen 443 |listen $port |; s|listen \[::\]:443 .*|# no IPv6 here|" \
+    -e "s|/etc/letsencrypt/.*/fullchain.pem|$dir/certificate|" \
+    -e "s|/etc/letsencrypt/.*/privkey.pem|$dir/key|" \
+    -e "s|/run/okta-hooks/gunicorn.sock|$dir/socket|" \
+    -e "s|/var/log/nginx/|$dir/|" deploy/nginx.conf >"$dir/okta-hooks.conf"
+{
+    if ((EUID == 0)); then echo 'user root;'; fi
+    echo "daemon off; pid $dir/nginx.pid; error_log $dir/nginx.error.log; events {} http {"
+    for kind in client_body proxy fastcgi uwsgi scgi; do
+        echo "${kind}_temp_path $dir/$kind;"
+    done
+    echo "include $dir/okta-hooks.conf; }"
+} >"$dir/nginx.conf"
+nginx -t -q -e "$dir/nginx.error.log" -c "$dir/nginx.conf"
+
+AUTH_MODE=basic BASIC_AUTH_USER=$user BASIC_AUTH_PASSWORD=$password MAX_CONTENT_LENGTH=1048576 \
+    LOG_LEVEL=DEBUG LOG_FORMAT=text WEB_CONCURRENCY=1 \
+    "$BIN/gunicorn" -b "unix:$dir/socket" >"$dir/service.log" 2>&1 &
+service_pid=$!
+nginx -e "$dir/nginx.error.log" -c "$dir/nginx.conf" &
+nginx_pid=$!
+
+hook() {  # hook PATH [curl's arguments]: the answer's status, its body in $dir/answer
+    local path=$1
+    shift
+    curl --silent --max-time 10 --cacert "$dir/certificate" --noproxy '*' \
+        --resolve "hooks.example.com:$port:127.0.0.1" --output "$dir/answer" --write-out '%{http_code}' \
+        --header 'Content-Type: application/json' --header 'User-Agent: Okta-Integrations' \
+        "$@" "https://hooks.example.com:$port$path" || true
+}
+
+wrong=0
+check() {  # check WHAT EXPECTED SEEN
+    if [[ $3 == "$2" ]]; then
+        printf 'ok     %-46s %s\n' "$1" "$3"
+    else
+        printf 'WRONG  %-46s %s, not %s\n' "$1" "$3" "$2"
+        wrong=1
+    fi
+}
+
+statuses_of() {  # statuses_of HOW_MANY PATH [curl's arguments]: those of many calls, each status once
+    local i
+    for ((i = 0; i < $1; i++)); do
+        printf 'url = "https://hooks.example.com:%s%s"\noutput = /dev/null\n' "$port" "$2"
+    done >"$dir/calls"
+    curl --silent --parallel --max-time 30 --cacert "$dir/certificate" --noproxy '*' \
+        --resolve "hooks.example.com:$port:127.0.0.1" --header 'Content-Type: application/json' \
+        --write-out '%{http_code}\n' --config "$dir/calls" "${@:3}" 2>/dev/null | sort -u | paste -sd ' '
+}
+
+lines_with() {  # lines_with TEXT FILE...: how many
+    cat "${@:2}" | grep -c -F -e "$1" || true
+}
+
+is_cut() {  # is_cut BYTES: whether nginx ends a connection on which nothing but that comes
+    local status=0
+    rm -f "$dir/pipe" && mkfifo "$dir/pipe"
+    {
+        printf '%b' "$1" >&3
+        timeout 20 openssl s_client -quiet -connect "127.0.0.1:$port" <&3 >/dev/null 2>&1 || status=$?
+    } 3<>"$dir/pipe"
+    ((status == 124)) && echo no || echo yes
+}
+
+for _ in {1..200}; do
+    [[ $(hook /healthz) == 200 ]] && break
+    sleep 0.1
+done
+
+pair=(--user "$user:$password")
+event='{"eventId": "e1", "data": {"events": []}}'
+registration='{"requestType": "self.service.registration", "data": {"userProfile": {"email": "a@okta.com"}}}'
+head -c 1048577 /dev/zero | tr '\0' ' ' >"$dir/large"
+head -c 1048576 "$dir/large" >"$dir/largest"
+
+check 'event hook, right pair' 204 "$(hook /userCreated "${pair[@]}" --data "$event")"
+check 'inline hook, right pair' 200 "$(hook /registrationHookSSR "${pair[@]}" --data "$registration")"
+check '  its answer' 1 "$(lines_with '"registration":"ALLOW"' "$dir/answer")"
+check 'wrong pair' 401 "$(hook /userCreated --user "$user:wrong" --data "$event")"
+check 'unknown path, no pair' 401 "$(hook /no-such-path --data "$event")"
+check 'body of 1 MiB, which is no JSON' 400 "$(hook /userCreated "${pair[@]}" --data-binary "@$dir/largest")"
+check 'body over 1 MiB' 413 "$(hook /userCreated "${pair[@]}" --data-binary "@$dir/large")"
+check '  its answer is JSON' 1 "$(lines_with '{"error": {"errorSummary": "Refused by the proxy (413)"' "$dir/answer")"
+check 'the same, chunked' 413 "$(hook /userCreated "${pair[@]}" -H 'Transfer-Encoding: chunked' --data-binary "@$dir/large")"
+check 'headers over 32 KiB' 400 "$(hook /userCreated "${pair[@]}" -H "X-Long: $(head -c 32768 /dev/zero | tr '\0' x)")"
+
+hook /userCreated "${pair[@]}" --data "$event" --interface 127.0.0.2 -H 'X-Okta-Request-Id: forged' \
+    -H 'X-Forwarded-For: 192.0.2.66' -H 'X_Forwarded_For: 192.0.2.66' >"$dir/status"
+check 'forged X-Forwarded-For' 204 "$(<"$dir/status")"
+check '  lines that believe it' 0 "$(lines_with 192.0.2.66 "$dir/"*.log)"
+check '  client address in the service'\''s log' client=127.0.0.2 \
+    "$(grep -F request_id=forged "$dir/service.log" | grep -o 'client=[^ ]*')"
+
+hook '/userCreated?token=in-the-query' "${pair[@]}" --data "$event" >"$dir/status"
+check 'lines with a query string, in any log' 0 "$(lines_with in-the-query "$dir/"*.log)"
+
+check 'half a request is cut' yes "$(is_cut 'POST /userC')"
+check 'half a body is cut' yes \
+    "$(is_cut 'POST /userCreated HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{')"
+
+# 1,500 calls: those over 100 a second and 150 waiting are refused, whatever the machine's speed.
+check 'flood of wrong pairs from one address' '401 503' \
+    "$(statuses_of 1500 /tokenHook --parallel-max 200 --user "$user:wrong" --data '{}')"
+check '  meanwhile, from another' 204 \
+    "$(hook /userCreated "${pair[@]}" --interface 127.0.0.3 --data "$event")"
+
+statuses_of 400 /userCreated --parallel-max 4 "${pair[@]}" --data "$event" >"$dir/statuses" &
+for _ in 1 2; do
+    sleep 1
+    kill -HUP "$service_pid"
+done
+wait $!
+check 'gunicorn reloaded twice under load' 204 "$(<"$dir/statuses")"
+
+check 'lines with the password, in any log' 0 \
+    "$(lines_with "$password" "$dir/"*.log)"
+check 'lines with the Authorization header' 0 \
+    "$(lines_with "$(printf %s "$user:$password" | base64 -w0)" "$dir/"*.log)"
+
+kill "$service_pid"
+wait "$service_pid" || true
+service_pid=''
+check 'the service is down' 502 "$(hook /userCreated "${pair[@]}" --data "$event")"
+exit "$wrong"
