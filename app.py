@@ -120,7 +120,8 @@ def _register_errors(app: Flask) -> None:
     def refuse(error: HTTPException) -> Response:
         """Every refusal is JSON. Why a credential was refused stays in the log."""
         g.reason = getattr(error, "reason", None)
-        summary = error.name if g.reason else error.description
+        # Only the hooks' own words; werkzeug's are for people who type a URL into a browser.
+        summary = error.description if error.code in (400, 415) else error.name
         g.error = None if g.reason else summary
         response = error_response(error.code, summary, getattr(error, "causes", ()))
         for name, value in error.get_headers():

@@ -31,7 +31,7 @@ ADVICE = {
 }
 
 
-@click.command("doctor")
+@click.command("doctor", short_help="Check settings, issuer, keys, scope and clock.")
 def doctor_command():
     """Check the settings, the issuer, its keys, the scope and the clock.
 

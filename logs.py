@@ -10,13 +10,15 @@ import os
 import re
 import sys
 import time
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
 
 from flask import Flask, Response, g, request
 
 MAX_VALUE_LENGTH = 120
 MAX_LINE_LENGTH = 2000
-# gunicorn's own setting, with its default: the addresses a proxy may call from.
-_PROXIES = frozenset(os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1").split(","))
+# gunicorn's own setting, with its default: the addresses and networks a proxy may call from.
+_PROXIES = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@+,;*~-]+")
 _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "31"}
 
@@ -93,10 +95,21 @@ def client_address() -> str:
     asked. A peer without an address came through a Unix socket, which only a proxy here can open.
     """
     peer = request.remote_addr or ""
-    if peer and peer not in _PROXIES and "*" not in _PROXIES:
+    if peer and not _is_proxy(peer):
         return peer
     forwarded = request.headers.get("X-Forwarded-For", "")
     return forwarded.rpartition(",")[2].strip() or peer
+
+
+@lru_cache(maxsize=256)
+def _is_proxy(peer: str) -> bool:
+    if _PROXIES.strip() == "*":
+        return True
+    try:
+        networks = [ip_network(item.strip(), strict=False) for item in _PROXIES.split(",") if item]
+        return any(ip_address(peer) in network for network in networks)
+    except ValueError:
+        return False
 
 
 def _start() -> None:

@@ -123,9 +123,9 @@ class _Reader:
         auth_mode = self._choice("AUTH_MODE", ("basic", "oauth"), "basic")
         oauth = auth_mode == "oauth"
         user, password = self._basic_pair(needed=auth_mode == "basic")
+        issuer = self._issuer(needed=oauth)
         client_ids = self._list("OKTA_CLIENT_ID", "the app's General tab, Client ID")
         scope = self._scope()
-        issuer = self._issuer(needed=oauth)
         if oauth and not client_ids and not scope and not self._is_wrong("OKTA_CLIENT_ID"):
             self._wrong(
                 "OKTA_CLIENT_ID",
@@ -335,7 +335,7 @@ def _issuer_problem(issuer: str) -> str | None:
     if "-admin.okta" in host:
         return f"has the Admin Console's domain ({host}), but tokens come from it without -admin"
     if url.scheme == "http" and not is_loopback(host):
-        return "uses http, which anybody on the way can change: use https"
+        return "uses http, which anybody on the way can change (https is needed)"
     return None
 
 

@@ -118,9 +118,7 @@ def _endpoint_of_another_method() -> str | None:
 def _require_basic(basic: HookBasicAuth) -> Caller:
     user = basic.current_call_user()
     if user is None:
-        has_header = "Authorization" in request.headers
-        reason = "wrong_credentials" if has_header else "no_credentials"
-        raise Refusal(401, reason, WWW_Authenticate=BASIC_CHALLENGE)
+        raise Refusal(401, basic.reason_of_refusal(), WWW_Authenticate=BASIC_CHALLENGE)
     return Caller("basic", user=user)
 
 

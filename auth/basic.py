@@ -27,6 +27,7 @@ class HookBasicAuth(HTTPBasicAuth):
         previous_password: str | None = None,
     ):
         super().__init__(realm=realm)
+        self._has_pair = password is not None
         self._user = _digest(user)
         self._password = _digest(password)
         self._previous_password = _digest(previous_password)
@@ -42,6 +43,14 @@ class HookBasicAuth(HTTPBasicAuth):
         `login_required` is not used: it lets every OPTIONS call through.
         """
         return self.authenticate(self.get_auth(), None)
+
+    def reason_of_refusal(self) -> str:
+        """Why the current call brings no valid pair, in a word for the log."""
+        if not self._has_pair:
+            return "event_hooks_off"
+        if "Authorization" not in request.headers:
+            return "no_credentials"
+        return "not_basic" if self.get_auth() is None else "wrong_credentials"
 
     def _verify(self, user: str, password: str) -> str | None:
         # All three comparisons are always made, each in constant time, so that the time of a

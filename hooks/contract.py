@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from flask import Blueprint, Response, g, jsonify, request
-from werkzeug.exceptions import BadRequest, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
 
 ANSWER_LIMIT = 256_000
 """Okta takes an answer of fewer bytes than this."""
@@ -180,7 +180,7 @@ def error_response(status: int, summary: str, causes: Iterable[dict] = ()) -> Re
 def _body_of_request() -> dict:
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("The content type must be application/json")
-    data = request.get_data()
+    data = _all_data()
     try:
         body = json.loads(data.decode(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
@@ -191,6 +191,22 @@ def _body_of_request() -> dict:
     event_id = body.get("eventId")
     g.event_id = event_id if is_text(event_id) else None
     return body
+
+
+def _all_data() -> bytes:
+    """The body. Raises 413 where it is too large and 400 where it breaks off."""
+    try:
+        data = request.get_data()
+        if request.content_length is None:
+            # Of a chunked body werkzeug takes the first MAX_CONTENT_LENGTH bytes, and looks whether
+            # there are more only when it is asked for them.
+            request.stream.read(1)
+    except HTTPException:
+        raise
+    except Exception:
+        # Servers have exceptions of their own for chunks that are none.
+        raise UnreadableCall("The body breaks off") from None
+    return data
 
 
 def _refuse_constant(name: str) -> None:

@@ -14,7 +14,14 @@ from pathlib import Path
 
 from flask import jsonify, request
 
-from .contract import HookBlueprint, HookCall, cause, error_response, is_text
+from .contract import (
+    HookBlueprint,
+    HookCall,
+    UnreadableCall,
+    cause,
+    error_response,
+    is_text,
+)
 
 CHALLENGE_HEADER = "X-Okta-Verification-Challenge"
 
@@ -30,7 +37,7 @@ def verify():
     if not challenge:
         summary = f"{CHALLENGE_HEADER} is missing"
         missing = cause(summary, "MISSING_FIELD", CHALLENGE_HEADER, location_type="header")
-        return error_response(400, summary, [missing])
+        raise UnreadableCall(summary, [missing])
     return jsonify(verification=challenge)
 
 

@@ -39,7 +39,7 @@ CLIENT_FILE = "local-okta.json"
 
 HOOK_LIST = "\n".join(f"  {name:<34}{sample.about}" for name, sample in SAMPLES.items())
 
-okta_commands = AppGroup("okta", help="Do what Okta does: call the hooks, issue tokens.")
+okta_commands = AppGroup("okta", help="Do what Okta does, and check what it needs.")
 
 
 def service_url(context, parameter, value: str) -> str:

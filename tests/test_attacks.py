@@ -1031,7 +1031,7 @@ EVENT_AUTHORIZATION = {
 def test_odd_authorization_header_on_an_event_hook(target, values):
     token = target.token()
     headers = [("Authorization", value.replace("{}", token)) for value in values]
-    refuse(target, headers, "wrong_credentials", challenge=NO_PAIR, path="/userCreated")
+    refuse(target, headers, "not_basic", challenge=NO_PAIR, path="/userCreated")
 
 
 FORM = "application/x-www-form-urlencoded"

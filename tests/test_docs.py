@@ -454,7 +454,9 @@ def provoked_lines(okta, basic_service, oauth_service, tmp_path) -> str:
 
     with LocalOkta() as down:
         token_of_it = down.issue()
-    with Service(oauth_settings(down), tmp_path / "log") as without_keys:
+    no_pair = {"BASIC_AUTH_USER": "", "BASIC_AUTH_PASSWORD": ""}
+    with Service(oauth_settings(down, **no_pair), tmp_path / "log") as without_keys:
+        assert without_keys.call(event.path, json=event.payload, headers=right).status_code == 401
         assert without_keys.call(token.path, headers=bearer(token_of_it)).status_code == 503
     return basic_service.log + oauth_service.log + without_keys.log
 
