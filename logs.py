@@ -121,21 +121,23 @@ def _log_call(response: Response) -> Response:
     level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
     if not log.isEnabledFor(level):
         return response
-    caller, reason = g.get("caller"), g.get("reason")
+    # Each look through one of Flask's proxies costs as much as writing the field.
+    call, noted = request._get_current_object(), vars(g._get_current_object())
+    caller, reason = noted.get("caller"), noted.get("reason")
     fields = {
-        "hook": request.blueprint or "-",
-        "method": request.method,
-        "path": request.path,
+        "hook": call.blueprint or "-",
+        "method": call.method,
+        "path": call.path,
         "status": status,
-        "auth": g.get("auth_method", "none"),
+        "auth": noted.get("auth_method", "none"),
         "caller": (caller.client_id or caller.user) if caller else None,
         "result": "refused" if reason else "accepted" if caller else None,
         "reason": reason,
-        "error": g.get("error"),
-        "request_id": request.headers.get("X-Okta-Request-Id"),
-        "event_id": g.get("event_id"),
+        "error": noted.get("error"),
+        "request_id": call.headers.get("X-Okta-Request-Id"),
+        "event_id": noted.get("event_id"),
         "client": client_address(),
-        "ms": round((time.perf_counter() - g.started) * 1000, 1),
+        "ms": round((time.perf_counter() - noted["started"]) * 1000, 1),
     }
     log.log(level, "call", extra={"fields": fields})
     return response
@@ -157,6 +159,8 @@ def _fields_of(record: logging.LogRecord) -> list[tuple[str, str | int | float]]
 
 def _cut(text: str, length: int = MAX_VALUE_LENGTH) -> str:
     """The text in at most `length` characters, counted as they are written out."""
+    if len(text) <= length and _PLAIN.fullmatch(text):
+        return text
     if len(_ascii(text)) <= length + len('""'):
         return text
     # An escaped character takes up to twelve: \\ud83d\\ude00.

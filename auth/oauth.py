@@ -7,6 +7,7 @@ Okta's custom authorization servers name the client in `cid` and the scopes in `
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from authlib.oauth2.rfc6750 import (
     BearerTokenValidator,
@@ -19,7 +20,7 @@ from joserfc.jwk import RSAKey
 from joserfc.jwt import JWTClaimsRegistry
 from joserfc.util import urlsafe_b64decode
 
-ALGORITHMS = ["RS256"]
+RS256 = jws.JWSRegistry.algorithms["RS256"]
 CLOCK_SKEW_SECONDS = 60
 # joserfc reads these headers without following them, or follows them only in part. None belongs
 # in a token of Okta's, and a token that asks for special treatment gets none.
@@ -67,7 +68,6 @@ class OktaAccessTokenValidator(BearerTokenValidator):
         super().__init__(realm)
         self._client_ids = client_ids
         self._key_for = key_for
-        self._signatures = jws.JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
         self._claims = JWTClaimsRegistry(
             leeway=CLOCK_SKEW_SECONDS,
             iss={"essential": True, "value": issuer},
@@ -81,8 +81,7 @@ class OktaAccessTokenValidator(BearerTokenValidator):
         """The access token behind the text. Raises TokenRefused."""
         key = self._key_for(_key_id(token_string))
         try:
-            signed = jws.deserialize_compact(token_string, key, registry=self._signatures)
-            claims = _object(signed.payload)
+            claims = _object(_signed_payload(token_string, key))
             self._claims.validate(claims)
         except ClaimError as error:
             raise TokenRefused(f"{error.error}:{error.claim}") from None
@@ -110,13 +109,20 @@ def _key_id(token: str) -> str:
     The header is not trusted: all it does is name one of the keys that the issuer published.
     """
     segment, separator, _ = token.partition(".")
+    if not separator or len(segment) > jws.JWSRegistry.max_header_length:
+        raise TokenRefused("malformed")
+    return _key_id_of_header(segment)
+
+
+# All tokens signed with one key begin with the same header, letter for letter. What it means never
+# changes, so it is read once; a refusal is not kept.
+@lru_cache(maxsize=16)
+def _key_id_of_header(segment: str) -> str:
     try:
-        if not separator or len(segment) > jws.JWSRegistry.max_header_length:
-            raise TokenRefused("malformed")
         header = _object(urlsafe_b64decode(segment.encode("ascii")))
     except (ValueError, RecursionError):
         raise TokenRefused("malformed") from None
-    if header.get("alg") not in ALGORITHMS:
+    if header.get("alg") != RS256.name:
         raise TokenRefused("algorithm_not_allowed")
     if not REFUSED_HEADERS.isdisjoint(header):
         raise TokenRefused("header_not_allowed")
@@ -124,6 +130,25 @@ def _key_id(token: str) -> str:
     if not isinstance(kid, str) or not kid:
         raise TokenRefused("kid_missing")
     return kid
+
+
+def _signed_payload(token: str, key: RSAKey) -> bytes:
+    """The payload, once its signature is found good (RFC 7515, 5.2).
+
+    Raises TokenRefused, or ValueError for what is no JWS.
+
+    jws.deserialize_compact would read the header once more, to settle what is settled by now: the
+    algorithm and the key.
+    """
+    header, payload, signature = token.encode().split(b".")
+    content = urlsafe_b64decode(payload)
+    try:
+        good = RS256.verify(header + b"." + payload, urlsafe_b64decode(signature), key)
+    except ValueError:
+        good = False
+    if not good:
+        raise TokenRefused("bad_signature")
+    return content
 
 
 def _scopes(claims: dict) -> frozenset[str]:
@@ -136,9 +161,7 @@ def _scopes(claims: dict) -> frozenset[str]:
 def _object(text: bytes) -> dict:
     """A JSON object with one meaning: no member twice, no NaN. Raises ValueError."""
     # From bytes json.loads would take UTF-16, UTF-32 and a byte order mark as well (RFC 7515, 3).
-    value = json.loads(
-        text.decode("utf-8"), object_pairs_hook=_unambiguous, parse_constant=_no_constant
-    )
+    value = _STRICT_JSON.decode(text.decode("utf-8"))
     if not isinstance(value, dict):
         raise ValueError("not an object")
     return value
@@ -154,3 +177,7 @@ def _unambiguous(pairs: list[tuple[str, object]]) -> dict:
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
+
+
+# json.loads makes a decoder anew for each call that asks for anything of its own.
+_STRICT_JSON = json.JSONDecoder(object_pairs_hook=_unambiguous, parse_constant=_no_constant)

@@ -182,7 +182,7 @@ def _body_of_request() -> dict:
         raise UnsupportedMediaType("The content type must be application/json")
     data = _all_data()
     try:
-        body = json.loads(data.decode(), parse_constant=_refuse_constant)
+        body = _STRICT_JSON.decode(data.decode())
     except (ValueError, RecursionError):
         # Not UTF-8, not JSON, a number of thousands of digits, or nested too deep.
         raise UnreadableCall("The body cannot be read as JSON") from None
@@ -212,6 +212,10 @@ def _all_data() -> bytes:
 def _refuse_constant(name: str) -> None:
     # json.loads takes NaN and Infinity, which are not JSON (RFC 8259, section 6).
     raise ValueError(name)
+
+
+# json.loads makes a decoder anew for each call that asks for anything of its own.
+_STRICT_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _is_text_or_number(value: Any) -> bool:

