@@ -12,11 +12,13 @@ PROJECT = Path(__file__).parent
 
 wsgi_app = "app:create_app()"
 
-# A call waits for other machines (a telephony provider, now and then the issuer), and the keys are
-# refreshed in the background: threads do both. gthread needs no further package.
+# A call may wait for another machine (a telephony provider, now and then the issuer), and the keys
+# are refreshed in the background: threads do both, and need no further package. In this worker one
+# thread serves all calls that do not wait, so the number is that of the calls that may wait at the
+# same time; a thread that has nothing to do takes 20 KB.
 worker_class = "serving.HookWorker"
-threads = 8
-# One worker a core: checking a signature is arithmetic, which threads of one process do not share.
+threads = 32
+# One worker a core: Python runs one thread of a process at a time.
 if "WEB_CONCURRENCY" not in os.environ:
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
@@ -28,6 +30,8 @@ keepalive = 5
 limit_request_line = 4094
 limit_request_fields = 100
 limit_request_field_size = 8190
+# No header may say what path is asked for, whoever sends it.
+forwarder_headers = ""
 
 # The app writes one line a call itself; gunicorn's would add the query string.
 accesslog = None

@@ -1,27 +1,248 @@
 """The gunicorn worker of this service: what happens before a call reaches the app.
 
-gunicorn answers a request that is no HTTP by itself, with a page that quotes what was wrong, and
-logs the same. That can be a piece of an Authorization header.
+It is gunicorn's threaded worker with these differences:
+
+- A call is served by the thread that saw it come. gunicorn's main thread hands each call to a pool
+  of threads and takes the connection back: four changes of thread, during which the threads also
+  wait for each other's interpreter lock. Here one thread at a time has the turn: it waits for
+  connections and serves what comes. When a call holds it up (a provider that does not answer, a
+  client that sends slowly), another thread takes the turn, so nothing waits behind that call.
+- A burst of connections is shared between the workers, and a connection that has not sent anything
+  yet occupies no thread.
+- An answer is sent in one piece, which wakes its reader once.
+- gunicorn answers a request that is no HTTP with a page that quotes what was wrong, and logs the
+  same. That can be a piece of an Authorization header. Here neither quotes anything.
 """
 
+import contextlib
 import json
+import logging
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from functools import lru_cache, partial
 
+from gunicorn import util
+from gunicorn.http import wsgi
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+
+# How often the main thread looks at the call that is being served. One that it meets twice costs
+# its thread the turn.
+LOOK_EVERY = 0.005
+# Okta gives up after 3 seconds. A call that takes this long is cut off, or clients that send a byte
+# now and then would hold all threads for good.
+CUT_OFF_AFTER = 10.0
+# After a connection a worker looks away this long, so that another worker takes the next one.
+ACCEPT_PAUSE = 0.001
+
+log = logging.getLogger("okta_hooks.http")
 
 _STATUS = {LimitRequestLine: (414, "URI Too Long"), LimitRequestHeaders: (431, "Header Too Large")}
 
 
+class _Call:
+    """A connection while a thread serves it."""
+
+    def __init__(self, conn: TConn):
+        self.conn = conn
+        self.began = time.monotonic()
+
+
 class HookWorker(ThreadWorker):
-    """gunicorn's threaded worker, with answers and log lines that quote nothing of a request."""
+    """Serves calls in turns (see above).
+
+    The poller and everything about connections belong to the thread that has the turn. `_call` is
+    what it serves. Whoever sets `_call` to None, under `_claim`, has decided whether the thread
+    keeps the turn: the thread itself, once it is done, or the main thread, which then gives the
+    turn to another. A thread without the turn hands its connection back through `method_queue`.
+    """
+
+    def init_process(self):
+        self._turn = threading.Lock()
+        self._claim = threading.Lock()
+        self._call: _Call | None = None
+        self._held_up: set[_Call] = set()
+        self._ready: deque[TConn] = deque()
+        self._accepted = False
+        self._stop_by: float | None = None
+        self._called = threading.Event()
+        self._ended = False
+        self._failure: BaseException | None = None
+        super().init_process()
+
+    def run(self):
+        """Look after the threads that serve. The main thread itself stays free for signals."""
+        # gunicorn looks a setting up in two dictionaries, some fifty times a call.
+        vars(self.cfg).update((name, setting.get()) for name, setting in self.cfg.settings.items())
+        self.poller.register(
+            self.method_queue.fileno(), selectors.EVENT_READ, self.method_queue.run_callbacks
+        )
+        for number in range(self.cfg.threads):
+            name = f"calls-{number}"
+            threading.Thread(target=self._take_turns, name=name, daemon=True).start()
+        seen = None
+        while not self._ended:
+            self.notify()
+            if self._called.wait(1.0):
+                time.sleep(LOOK_EVERY)
+                seen = self._look_at_call(seen)
+                self._cut_off_endless_calls()
+        if self._failure is not None:
+            raise self._failure
+
+    def _look_at_call(self, seen: _Call | None) -> _Call | None:
+        # First this, then the look: a call that comes in between is either seen or sets it again.
+        self._called.clear()
+        with self._claim:
+            call = self._call
+            if call is not None and call is seen:
+                self._call = None
+                self._held_up.add(call)
+                self._turn.release()
+            if call is not None or self._held_up:
+                self._called.set()
+        return call
+
+    def _cut_off_endless_calls(self):
+        oldest = time.monotonic() - CUT_OFF_AFTER
+        with self._claim:
+            endless = {call for call in self._held_up if call.began < oldest}
+            self._held_up -= endless
+        for call in endless:
+            # The socket below TLS, whose state belongs to the thread that is using it.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(call.conn.sock, socket.SHUT_RDWR)
+            log.warning("call cut off", extra={"fields": {"client": _peer(call.conn.client)}})
+
+    def _take_turns(self):
+        try:
+            while not self._ended:
+                self._turn.acquire()
+                self._serve()
+        except BaseException as failure:
+            # As in any other worker: it ends, and gunicorn starts a new one.
+            self._failure = failure
+            self._end()
+
+    def _serve(self):
+        """Serve until the turn is lost or the worker ends."""
+        while not self._ended:
+            self._wait()
+            # No more than are ready now: a client that sends call after call must not keep others
+            # from being noticed.
+            for _ in range(len(self._ready)):
+                if not self._serve_one(self._ready.popleft()):
+                    return
+
+    def _serve_one(self, conn: TConn) -> bool:
+        """Serve one call. Returns whether the thread still has the turn."""
+        call = self._call = _Call(conn)
+        if not self._called.is_set():
+            self._called.set()
+        keep = self.handle(conn)
+        if not keep:
+            # Waits for the client to close as well, for up to 2 seconds.
+            with contextlib.suppress(OSError):
+                conn.close(graceful=True)
+        with self._claim:
+            has_turn = self._call is call
+            if has_turn:
+                self._call = None
+            else:
+                self._held_up.discard(call)
+        if has_turn:
+            self._put_back(conn, keep)
+        else:
+            self.method_queue.defer(self._put_back, conn, keep)
+        return has_turn
+
+    def _wait(self):
+        """Wait for connections and for what they bring; end the worker when it is time."""
+        timeout = 0 if self._ready else 1.0
+        if self.alive and not self.is_parent_alive():
+            self.alive = False
+        if self.alive:
+            if self._accepted:
+                timeout = min(timeout, ACCEPT_PAUSE)
+            self.set_accept_enabled(not self._accepted and self.nr_conns < self.worker_connections)
+            self._accepted = False
+        else:
+            if self._stop_by is None:
+                self._begin_to_stop()
+            if not self.nr_conns or time.monotonic() > self._stop_by:
+                self._end()
+                return
+            timeout = min(timeout, 0.1)
+        self.wait_for_and_dispatch_events(timeout)
+        self.murder_keepalived()
+        self.murder_pending()
+
+    def _end(self):
+        self._ended = True
+        self._called.set()
+
+    def _begin_to_stop(self):
+        """Take who is at the door and close it. Every connection gets a moment for one more call.
+
+        gunicorn leaves the door open to the end: who knocks meanwhile waits, and is then let down.
+        """
+        now = time.monotonic()
+        self._stop_by = now + self.cfg.graceful_timeout
+        for listener in self.sockets:
+            while self.nr_conns < self.worker_connections and self.accept(listener):
+                pass
+        self.set_accept_enabled(False)
+        for listener in self.sockets:
+            listener.close()
+        for conn in (*self.keepalived_conns, *self.pending_conns):
+            conn.timeout = min(conn.timeout, now + STOP_KEEPALIVE_LINGER)
+
+    def accept(self, listener):
+        """Take new connections: one, or as many as there are already, so that a long queue of them
+        is soon taken and a short one is still shared between the workers.
+
+        Returns whether there may be more.
+        """
+        for _ in range(min(max(1, self.nr_conns), self.worker_connections - self.nr_conns)):
+            try:
+                client, address = listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return False
+            self.nr_conns += 1
+            self._accepted = True
+            conn = TConn(self.cfg, client, address, listener.getsockname())
+            self._watch(conn, self.pending_conns, self.on_pending_socket_readable)
+        return True
+
+    def enqueue_req(self, conn):
+        self._ready.append(conn)
+
+    def _put_back(self, conn, keep):
+        if not keep:
+            self.nr_conns -= 1
+        elif conn.parser.unreader.buf.getvalue():
+            # The next call is here already and will not make the socket readable again.
+            self._ready.append(conn)
+        else:
+            self._watch(conn, self.keepalived_conns, self.on_client_socket_readable)
+
+    def _watch(self, conn, conns, on_readable):
+        conn.set_timeout()
+        if not self.alive:
+            conn.timeout = min(conn.timeout, time.monotonic() + STOP_KEEPALIVE_LINGER)
+        conns.append(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(on_readable, conn))
 
     def handle_error(self, req, client, addr, exc):
         if not isinstance(exc, ParseException):
             status, reason = 500, "Internal Server Error"
         else:
             status, reason = _STATUS.get(type(exc), (400, "Bad Request"))
-        peer = addr[0] if isinstance(addr, tuple) and addr else "-"
-        self.log.warning("no readable HTTP: %s, client=%s", type(exc).__name__, peer)
+        fields = {"error": type(exc).__name__, "status": status, "client": _peer(addr)}
+        log.warning("no readable HTTP", extra={"fields": fields})
         body = json.dumps({"error": {"errorSummary": reason, "errorCauses": []}}).encode()
         head = (
             f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\n"
@@ -31,3 +252,31 @@ class HookWorker(ThreadWorker):
             client.sendall(head.encode("ascii") + body)
         except OSError:
             self.log.debug("the peer has gone before the answer")
+
+
+def _peer(address) -> str:
+    """The peer's IP address; who comes through a Unix socket has none."""
+    return address[0] if isinstance(address, tuple) and address else "-"
+
+
+class Answer(wsgi.Response):
+    """A whole answer is sent in one piece; gunicorn sends the head first, then the body."""
+
+    def write(self, arg):
+        if self.headers_sent or self._omits_body or not arg or len(arg) != self.response_length:
+            super().write(arg)
+            return
+        head = (*self.default_headers(), *(f"{name}: {value}\r\n" for name, value in self.headers))
+        self.headers_sent = True
+        self.sent = len(arg)
+        self.sock.sendall("".join((*head, "\r\n")).encode("latin-1") + arg)
+
+
+@lru_cache(maxsize=1)
+def _http_date(second: int, http_date=util.http_date) -> str:
+    return http_date(second)
+
+
+# gunicorn has no setting for these two.
+wsgi.Response = Answer
+util.http_date = lambda timestamp=None: _http_date(int(timestamp or time.time()))
