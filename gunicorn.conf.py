@@ -32,6 +32,9 @@ limit_request_fields = 100
 limit_request_field_size = 8190
 # No header may say what path is asked for, whoever sends it.
 forwarder_headers = ""
+# Nor by what scheme, which nothing here depends on: gunicorn would refuse a call in
+# which a caller's header says another one than the proxy's.
+secure_scheme_headers = {}
 
 # The app writes one line a call itself; gunicorn's would add the query string.
 accesslog = None

@@ -38,6 +38,9 @@ def configure(level: str, log_format: str, *, development: bool) -> None:
     root.handlers = [other for other in root.handlers if other.get_name() != "okta_hooks"]
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
+    # In a gunicorn worker its own lines look like the others.
+    for other in logging.getLogger("gunicorn.error").handlers:
+        other.setFormatter(handler.formatter)
     logging.getLogger("okta_hooks").setLevel(level)
     if development:
         # The banner of `flask run` stays as it is; its own line for each call would double ours.

@@ -22,9 +22,8 @@ import socket
 import threading
 import time
 from collections import deque
-from functools import lru_cache, partial
+from functools import partial
 
-from gunicorn import util
 from gunicorn.http import wsgi
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
@@ -272,11 +271,5 @@ class Answer(wsgi.Response):
         self.sock.sendall("".join((*head, "\r\n")).encode("latin-1") + arg)
 
 
-@lru_cache(maxsize=1)
-def _http_date(second: int, http_date=util.http_date) -> str:
-    return http_date(second)
-
-
-# gunicorn has no setting for these two.
+# gunicorn has no setting for it.
 wsgi.Response = Answer
-util.http_date = lambda timestamp=None: _http_date(int(timestamp or time.time()))
