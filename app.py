@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import traceback
+from functools import lru_cache
 
 import click
 from flask import Flask, Response, g, jsonify
@@ -41,6 +42,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.debug = app.debug and development
     app.url_map.merge_slashes = False
     app.json.sort_keys = False
+    # Whether a function is async, Flask would ask of five of them, each call anew.
+    app.ensure_sync = lru_cache(maxsize=64)(app.ensure_sync)
     app.config.update(
         SETTINGS=settings,
         MAX_CONTENT_LENGTH=settings.max_content_length,

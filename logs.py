@@ -13,7 +13,7 @@ import time
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
 
 MAX_VALUE_LENGTH = 120
 MAX_LINE_LENGTH = 2000
@@ -31,6 +31,10 @@ def configure(level: str, log_format: str, *, development: bool) -> None:
     LOG_LEVEL is for this project's own lines. Libraries stay at WARNING at every level: at DEBUG
     some of them write out whole requests.
     """
+    # What no line shows need not be gathered for each: the place in the code, the thread, the
+    # process (Python's logging HOWTO, "Optimization").
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stderr)
     handler.set_name("okta_hooks")
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
@@ -62,10 +66,10 @@ class TextFormatter(logging.Formatter):
         if self._coloured and record.levelname in _COLOURS:
             level = f"\x1b[{_COLOURS[record.levelname]}m{level}\x1b[0m"
         words = [_time_of(record), level, _ascii(record.getMessage())[1:-1]]
-        for name, value in _fields_of(record):
-            text = str(value)
-            words.append(f"{name}={text if _PLAIN.fullmatch(text) else _ascii(text)}")
-        line = _cut(" ".join(words), MAX_LINE_LENGTH)
+        words += [f"{name}={_word(value)}" for name, value in _fields_of(record)]
+        line = " ".join(words)
+        if len(line) > MAX_LINE_LENGTH:
+            line = f"{line[: MAX_LINE_LENGTH - 3]}..."
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -77,7 +81,7 @@ class JsonFormatter(logging.Formatter):
             "time": _time_of(record),
             "level": record.levelname,
             "message": _cut(record.getMessage()),
-            **dict(_fields_of(record)),
+            **{name: _number_or_text(value) for name, value in _fields_of(record)},
         }
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
@@ -90,17 +94,17 @@ def init_app(app: Flask) -> None:
     app.after_request(_log_call)
 
 
-def client_address() -> str:
+def client_address(call: Request) -> str:
     """The caller's address: the peer's, or what a trusted proxy says of it.
 
     A proxy appends the address it sees, so the last entry of X-Forwarded-For is the one that the
     nearest proxy vouches for. Whoever calls without a proxy can write anything there, and is not
     asked. A peer without an address came through a Unix socket, which only a proxy here can open.
     """
-    peer = request.remote_addr or ""
+    peer = call.remote_addr or ""
     if peer and not _is_proxy(peer):
         return peer
-    forwarded = request.headers.get("X-Forwarded-For", "")
+    forwarded = call.headers.get("X-Forwarded-For", "")
     return forwarded.rpartition(",")[2].strip() or peer
 
 
@@ -139,7 +143,7 @@ def _log_call(response: Response) -> Response:
         "error": noted.get("error"),
         "request_id": call.headers.get("X-Okta-Request-Id"),
         "event_id": noted.get("event_id"),
-        "client": client_address(),
+        "client": client_address(call),
         "ms": round((time.perf_counter() - noted["started"]) * 1000, 1),
     }
     log.log(level, "call", extra={"fields": fields})
@@ -147,28 +151,43 @@ def _log_call(response: Response) -> Response:
 
 
 def _time_of(record: logging.LogRecord) -> str:
-    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-    return f"{seconds}.{int(record.msecs):03d}Z"
+    return f"{_second(int(record.created))}.{int(record.msecs):03d}Z"
 
 
-def _fields_of(record: logging.LogRecord) -> list[tuple[str, str | int | float]]:
-    """The fields that are there, each cut so that all of them fit into MAX_LINE_LENGTH."""
-    return [
-        (name, value if isinstance(value, int | float) else _cut(str(value)))
-        for name, value in getattr(record, "fields", {}).items()
-        if value is not None
-    ]
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
-def _cut(text: str, length: int = MAX_VALUE_LENGTH) -> str:
-    """The text in at most `length` characters, counted as they are written out."""
-    if len(text) <= length and _PLAIN.fullmatch(text):
+def _fields_of(record: logging.LogRecord) -> list[tuple[str, object]]:
+    """The fields that are there."""
+    fields = getattr(record, "fields", {})
+    return [(name, value) for name, value in fields.items() if value is not None]
+
+
+def _word(value: object) -> str:
+    """The value in one word: as it is, or in quotes."""
+    text = str(value)
+    if len(text) <= MAX_VALUE_LENGTH and _PLAIN.fullmatch(text):
         return text
-    if len(_ascii(text)) <= length + len('""'):
+    text = _cut(text)
+    return text if _PLAIN.fullmatch(text) else _ascii(text)
+
+
+def _number_or_text(value: object) -> int | float | str:
+    return value if isinstance(value, int | float) else _cut(str(value))
+
+
+def _cut(text: str) -> str:
+    """The text in at most MAX_VALUE_LENGTH characters, counted as they are written out.
+
+    So all the fields of a line fit into MAX_LINE_LENGTH.
+    """
+    if len(_ascii(text)) <= MAX_VALUE_LENGTH + len('""'):
         return text
     # An escaped character takes up to twelve: \\ud83d\\ude00.
-    keep = length - 3 if text.isascii() and text.isprintable() else length // 12
-    return text[:keep] + "..."
+    plain = text.isascii() and text.isprintable()
+    return text[: MAX_VALUE_LENGTH - 3 if plain else MAX_VALUE_LENGTH // 12] + "..."
 
 
 def _ascii(value: object) -> str:

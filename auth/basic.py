@@ -56,8 +56,9 @@ class HookBasicAuth(HTTPBasicAuth):
         # All three comparisons are always made, each in constant time, so that the time of a
         # refusal says neither which part was wrong nor how much of it was right.
         user_matches = hmac.compare_digest(_digest(user), self._user)
-        password_matches = hmac.compare_digest(_digest(password), self._password)
-        previous_matches = hmac.compare_digest(_digest(password), self._previous_password)
+        digest = _digest(password)
+        password_matches = hmac.compare_digest(digest, self._password)
+        previous_matches = hmac.compare_digest(digest, self._previous_password)
         return user if user_matches & (password_matches | previous_matches) else None
 
 
