@@ -37,18 +37,28 @@ class IssuerError(Exception):
         self.reason = reason
 
 
+class IssuerKey(RSAKey):
+    """A public key of the issuer. It equals only itself: fetched anew, it is another key.
+
+    So what was verified with it can be remembered, and is forgotten with it.
+    """
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
 @dataclass(frozen=True)
 class IssuerAnswer:
     """What an issuer says of itself."""
 
-    keys: Mapping[str, RSAKey]
+    keys: Mapping[str, IssuerKey]
     """Its usable signing keys by key ID, never none of them."""
     metadata: dict
     date: str | None
     """The Date header that came with the metadata (RFC 9110, 6.6.1)."""
 
 
-def fetch_keys(issuer: str) -> Mapping[str, RSAKey]:
+def fetch_keys(issuer: str) -> Mapping[str, IssuerKey]:
     """The issuer's usable signing keys by key ID. As bounded as `ask`, and raises the same."""
     return ask(issuer).keys
 
@@ -61,7 +71,7 @@ def ask(issuer: str) -> IssuerAnswer:
     return _Attempt(issuer).result()
 
 
-def keys_of(key_set: object) -> Mapping[str, RSAKey]:
+def keys_of(key_set: object) -> Mapping[str, IssuerKey]:
     """The keys of a JWK Set (RFC 7517, 5) that may check an RS256 signature.
 
     A member that cannot is left out, as the RFC asks. Raises IssuerError where none is left.
@@ -69,7 +79,7 @@ def keys_of(key_set: object) -> Mapping[str, RSAKey]:
     members = key_set.get("keys") if isinstance(key_set, dict) else None
     if not isinstance(members, list):
         raise IssuerError("key_set_is_no_jwk_set")
-    keys: dict[str, RSAKey] = {}
+    keys: dict[str, IssuerKey] = {}
     for member in members:
         key = _signing_key(member)
         if key is not None:
@@ -79,7 +89,7 @@ def keys_of(key_set: object) -> Mapping[str, RSAKey]:
     return keys
 
 
-def _signing_key(member: object) -> RSAKey | None:
+def _signing_key(member: object) -> IssuerKey | None:
     if not isinstance(member, dict):
         return None
     kid, modulus, operations = member.get("kid"), member.get("n"), member.get("key_ops", ["verify"])
@@ -97,7 +107,7 @@ def _signing_key(member: object) -> RSAKey | None:
         return None
     try:
         # The public members alone, whatever else was published by mistake.
-        key = RSAKey.import_key(
+        key = IssuerKey.import_key(
             {"kty": "RSA", "n": modulus, "e": member["e"]},
             {"kid": kid, "use": "sig", "alg": "RS256"},
         )

@@ -18,9 +18,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 
-from joserfc.jwk import RSAKey
-
-from .issuer import ATTEMPT_SECONDS, IssuerError, fetch_keys
+from .issuer import ATTEMPT_SECONDS, IssuerError, IssuerKey, fetch_keys
 
 log = logging.getLogger("okta_hooks.keys")
 
@@ -58,13 +56,13 @@ class IssuerKeys:
         self,
         issuer: str,
         *,
-        fetch: Callable[[str], Mapping[str, RSAKey]] = fetch_keys,
+        fetch: Callable[[str], Mapping[str, IssuerKey]] = fetch_keys,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.issuer = issuer
         self._fetch = fetch
         self._clock = clock
-        self._keys: Mapping[str, RSAKey] = {}
+        self._keys: Mapping[str, IssuerKey] = {}
         self._good_until = float("-inf")
         self._failure: str | None = "keys_not_fetched_yet"
         self._reminded_at = float("-inf")
@@ -90,7 +88,7 @@ class IssuerKeys:
             self._ensure_thread()
             self._changed.wait_for(lambda: self._ended, timeout=ATTEMPT_SECONDS + 0.1)
 
-    def get(self, kid: str) -> RSAKey:
+    def get(self, kid: str) -> IssuerKey:
         """The key of that ID.
 
         Waits only when it is not in hand, and then ATTEMPT_SECONDS at most.
@@ -105,10 +103,10 @@ class IssuerKeys:
             return None
         return "keys_too_old" if self._keys else self._failure
 
-    def _in_hand(self, kid: str) -> RSAKey | None:
+    def _in_hand(self, kid: str) -> IssuerKey | None:
         return self._keys.get(kid) if self._clock() < self._good_until else None
 
-    def _ask_for(self, kid: str) -> RSAKey:
+    def _ask_for(self, kid: str) -> IssuerKey:
         with self._changed:
             self._ensure_thread()
             now = self._clock()
@@ -162,7 +160,7 @@ class IssuerKeys:
                     timeout=REFRESH_EVERY if failure is None else RETRY_EVERY,
                 )
 
-    def _attempt(self) -> tuple[Mapping[str, RSAKey] | None, str | None]:
+    def _attempt(self) -> tuple[Mapping[str, IssuerKey] | None, str | None]:
         try:
             return self._fetch(self.issuer), None
         except IssuerError as error:
@@ -172,7 +170,7 @@ class IssuerKeys:
             # refreshed again.
             return None, f"unexpected_{type(error).__name__}"
 
-    def _take(self, keys: Mapping[str, RSAKey] | None, failure: str | None) -> None:
+    def _take(self, keys: Mapping[str, IssuerKey] | None, failure: str | None) -> None:
         now = self._clock()
         if keys is not None:
             if self._failure is not None or keys.keys() != self._keys.keys():

@@ -16,9 +16,10 @@ from authlib.oauth2.rfc6750 import (
 )
 from joserfc import jws
 from joserfc.errors import ClaimError, JoseError
-from joserfc.jwk import RSAKey
 from joserfc.jwt import JWTClaimsRegistry
 from joserfc.util import urlsafe_b64decode
+
+from .issuer import IssuerKey
 
 RS256 = jws.JWSRegistry.algorithms["RS256"]
 CLOCK_SKEW_SECONDS = 60
@@ -62,7 +63,7 @@ class OktaAccessTokenValidator(BearerTokenValidator):
         issuer: str,
         audience: str,
         client_ids: frozenset[str],
-        key_for: Callable[[str], RSAKey],
+        key_for: Callable[[str], IssuerKey],
         realm: str,
     ):
         super().__init__(realm)
@@ -81,7 +82,7 @@ class OktaAccessTokenValidator(BearerTokenValidator):
         """The access token behind the text. Raises TokenRefused."""
         key = self._key_for(_key_id(token_string))
         try:
-            claims = _object(_signed_payload(token_string, key))
+            claims = signed_claims(token_string, key)
             self._claims.validate(claims)
         except ClaimError as error:
             raise TokenRefused(f"{error.error}:{error.claim}") from None
@@ -132,8 +133,12 @@ def _key_id_of_header(segment: str) -> str:
     return kid
 
 
-def _signed_payload(token: str, key: RSAKey) -> bytes:
-    """The payload, once its signature is found good (RFC 7515, 5.2).
+# That a key has signed a token never changes, so for the last few tokens it is remembered. What can
+# change, authenticate_token asks at each call: whether the issuer still has the key, and the time.
+# A refusal is not kept.
+@lru_cache(maxsize=16)
+def signed_claims(token: str, key: IssuerKey) -> dict:
+    """The claims, once the signature is found good (RFC 7515, 5.2). Not to be changed.
 
     Raises TokenRefused, or ValueError for what is no JWS.
 
@@ -148,7 +153,7 @@ def _signed_payload(token: str, key: RSAKey) -> bytes:
         good = False
     if not good:
         raise TokenRefused("bad_signature")
-    return content
+    return _object(content)
 
 
 def _scopes(claims: dict) -> frozenset[str]:

@@ -10,7 +10,10 @@ import pytest
 from flask import g
 
 from app import create_app
+from auth.issuer import keys_of
+from auth.oauth import OktaAccessTokenValidator, TokenRefused
 from local_okta import caller
+from local_okta.authorization_server import new_key
 from settings import Settings
 from tests.service import BASIC_PAIR, Service, bearer, oauth_settings
 
@@ -95,6 +98,50 @@ CLOCK_SKEW = [
 def test_clocks_may_differ_by_a_minute(okta, oauth_service, claim, seconds, status):
     token = okta.issue(**{claim: int(time.time()) + seconds})
     assert ask(oauth_service, bearer(token)).status_code == status
+
+
+def test_a_token_used_before_is_refused_once_it_expires(okta, oauth_service):
+    status = None
+    # On a slow machine a token may expire before its first use.
+    while status != 204:
+        headers = bearer(okta.issue(exp=int(time.time()) - 60 + 2))
+        status = ask(oauth_service, headers).status_code
+    oauth_service.wait_until(
+        lambda: ask(oauth_service, headers).status_code == 401, "it never expires"
+    )
+
+
+def test_a_token_used_before_is_verified_anew_with_another_key(okta):
+    """A key that is withdrawn, or replaced under its own ID, takes with it what it signed."""
+    keys = dict(keys_of(okta.key_set()))
+    validator = OktaAccessTokenValidator(
+        issuer=okta.issuer,
+        audience="api://default",
+        client_ids=frozenset({okta.client_id}),
+        key_for=keys.__getitem__,
+        realm="okta-hooks",
+    )
+    token = okta.issue()
+    kid = okta.keys[0].kid
+    for _ in range(2):
+        assert validator.authenticate_token(token).client_id == okta.client_id
+    keys |= keys_of({"keys": [new_key().as_dict(private=False) | {"kid": kid}]})
+    with pytest.raises(TokenRefused) as refused:
+        validator.authenticate_token(token)
+    assert refused.value.reason == "bad_signature"
+    del keys[kid]
+    with pytest.raises(KeyError):
+        validator.authenticate_token(token)
+
+
+def test_a_good_token_makes_no_other_signature_good(okta, oauth_service):
+    token = okta.issue()
+    assert ask(oauth_service, bearer(token)).status_code == 204
+    signed, _, signature = token.rpartition(".")
+    other = okta.issue(jti="another").rpartition(".")[2]
+    for forged in (f"{signed}.{other}", f"{signed}.{signature[:-4]}", f"{signed}.", signed):
+        assert refusal(ask(oauth_service, bearer(forged))) == INVALID_TOKEN
+    assert ask(oauth_service, bearer(token)).status_code == 204
 
 
 def test_without_credentials_the_challenge_has_no_error_code(oauth_service):
