@@ -15,6 +15,7 @@ It is gunicorn's threaded worker with these differences:
 """
 
 import contextlib
+import errno
 import gc
 import json
 import logging
@@ -23,30 +24,46 @@ import socket
 import threading
 import time
 from collections import deque
-from functools import partial
+from email.utils import formatdate
+from functools import lru_cache, partial
 
+from gunicorn import util
 from gunicorn.http import wsgi
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
+from gunicorn.http.message import Request
+from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 # How often the main thread looks at the call that is being served. One that it meets twice costs
 # its thread the turn.
-LOOK_EVERY = 0.005
+LOOK_EVERY = 0.01
 # Okta gives up after 3 seconds. A call that takes this long is cut off, or clients that send a byte
 # now and then would hold all threads for good.
 CUT_OFF_AFTER = 10.0
 # After a connection a worker looks away this long, so that another worker takes the next one.
 ACCEPT_PAUSE = 0.001
+# How often a lack that goes on is mentioned again in the log.
+COMPLAIN_EVERY = 60.0
 
 log = logging.getLogger("okta_hooks.http")
 
+_NO_MORE_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _STATUS = {LimitRequestLine: (414, "URI Too Long"), LimitRequestHeaders: (431, "Header Too Large")}
+
+
+class _Connection(TConn):
+    """A client's connection. While the thread that has the turn knows it, it is in the poller."""
+
+    def __init__(self, cfg, client: socket.socket, address, server):
+        super().__init__(cfg, client, address, server)
+        # TLS puts another socket object in the place of the first, with the same number.
+        self.fd = client.fileno()
 
 
 class _Call:
     """A connection while a thread serves it."""
 
-    def __init__(self, conn: TConn):
+    def __init__(self, conn: _Connection):
         self.conn = conn
         self.began = time.monotonic()
 
@@ -56,8 +73,9 @@ class HookWorker(ThreadWorker):
 
     The poller and everything about connections belong to the thread that has the turn. `_call` is
     what it serves. Whoever sets `_call` to None, under `_claim`, has decided whether the thread
-    keeps the turn: the thread itself, once it is done, or the main thread, which then gives the
-    turn to another. A thread without the turn hands its connection back through `method_queue`.
+    keeps the turn: the thread itself, once it is done, or the main thread, which then takes the
+    connection out of the poller and gives the turn to another thread. A thread without the turn
+    hands its connection back through `method_queue`.
     """
 
     def init_process(self):
@@ -65,8 +83,11 @@ class HookWorker(ThreadWorker):
         self._claim = threading.Lock()
         self._call: _Call | None = None
         self._held_up: set[_Call] = set()
-        self._ready: deque[TConn] = deque()
+        self._ready: deque[_Connection] = deque()
+        # Who is silent, the longest silent first. gunicorn counts them under this name.
+        self.keepalived_conns: dict[_Connection, None] = {}
         self._accepted = False
+        self._complained_at = float("-inf")
         self._stop_by: float | None = None
         self._called = threading.Event()
         self._ended = False
@@ -90,6 +111,8 @@ class HookWorker(ThreadWorker):
         seen = None
         while not self._ended:
             self.notify()
+            if not self.is_parent_alive():
+                self.alive = False
             if self._called.wait(1.0):
                 time.sleep(LOOK_EVERY)
                 seen = self._look_at_call(seen)
@@ -105,6 +128,7 @@ class HookWorker(ThreadWorker):
             if call is not None and call is seen:
                 self._call = None
                 self._held_up.add(call)
+                self.poller.unregister(call.conn.fd)
                 self._turn.release()
             if call is not None or self._held_up:
                 self._called.set()
@@ -141,7 +165,7 @@ class HookWorker(ThreadWorker):
                 if not self._serve_one(self._ready.popleft()):
                     return
 
-    def _serve_one(self, conn: TConn) -> bool:
+    def _serve_one(self, conn: _Connection) -> bool:
         """Serve one call. Returns whether the thread still has the turn."""
         call = self._call = _Call(conn)
         if not self._called.is_set():
@@ -160,14 +184,20 @@ class HookWorker(ThreadWorker):
         if has_turn:
             self._put_back(conn, keep)
         else:
-            self.method_queue.defer(self._put_back, conn, keep)
+            self.method_queue.defer(self._take_back, conn, keep)
         return has_turn
+
+    def _keepalive_after(self, conn, keepalive):
+        message = conn.parser.mesg
+        if keepalive and getattr(message.body.reader, "length", None) == 0:
+            # Read to its end, so that nothing of it is left to be skipped before the next call.
+            conn.parser.mesg = None
+            return True
+        return super()._keepalive_after(conn, keepalive)
 
     def _wait(self):
         """Wait for connections and for what they bring; end the worker when it is time."""
         timeout = 0 if self._ready else 1.0
-        if self.alive and not self.is_parent_alive():
-            self.alive = False
         if self.alive:
             if self._accepted:
                 timeout = min(timeout, ACCEPT_PAUSE)
@@ -181,8 +211,7 @@ class HookWorker(ThreadWorker):
                 return
             timeout = min(timeout, 0.1)
         self.wait_for_and_dispatch_events(timeout)
-        self.murder_keepalived()
-        self.murder_pending()
+        self._hang_up_on_the_silent()
 
     def _end(self):
         self._ended = True
@@ -201,7 +230,7 @@ class HookWorker(ThreadWorker):
         self.set_accept_enabled(False)
         for listener in self.sockets:
             listener.close()
-        for conn in (*self.keepalived_conns, *self.pending_conns):
+        for conn in self.keepalived_conns:
             conn.timeout = min(conn.timeout, now + STOP_KEEPALIVE_LINGER)
 
     def accept(self, listener):
@@ -215,30 +244,75 @@ class HookWorker(ThreadWorker):
                 client, address = listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return False
+            except OSError as error:
+                if error.errno not in _NO_MORE_FILES:
+                    raise
+                # Who is here is served and makes room; who knocks waits.
+                self._accepted = True
+                self._complain_of_files(error)
+                return False
             self.nr_conns += 1
             self._accepted = True
-            conn = TConn(self.cfg, client, address, listener.getsockname())
-            self._watch(conn, self.pending_conns, self.on_pending_socket_readable)
+            conn = _Connection(self.cfg, client, address, listener.getsockname())
+            self._watch(conn)
+            self._await(conn)
         return True
 
-    def enqueue_req(self, conn):
-        self._ready.append(conn)
+    def _complain_of_files(self, error: OSError):
+        now = time.monotonic()
+        if now - self._complained_at >= COMPLAIN_EVERY:
+            self._complained_at = now
+            fields = {"error": error.strerror, "connections": self.nr_conns}
+            log.error("no more connections can be taken", extra={"fields": fields})
+
+    def _watch(self, conn):
+        on_readable = partial(self._on_readable, conn)
+        self.poller.register(conn.fd, selectors.EVENT_READ, on_readable)
+
+    def _await(self, conn):
+        """Give the client until the timeout to send its next call."""
+        conn.set_timeout()
+        if not self.alive:
+            conn.timeout = min(conn.timeout, time.monotonic() + STOP_KEEPALIVE_LINGER)
+        self.keepalived_conns[conn] = None
+
+    def _on_readable(self, conn, _fd):
+        # Else it is among those that are ready, and was seen before.
+        if conn in self.keepalived_conns:
+            del self.keepalived_conns[conn]
+            conn.data_ready = True
+            self._ready.append(conn)
+
+    def _hang_up_on_the_silent(self):
+        now = time.monotonic()
+        while self.keepalived_conns:
+            conn = next(iter(self.keepalived_conns))
+            if conn.timeout > now:
+                break
+            del self.keepalived_conns[conn]
+            self._forget(conn)
+            conn.close()
 
     def _put_back(self, conn, keep):
         if not keep:
-            self.nr_conns -= 1
+            self._forget(conn)
         elif conn.parser.unreader.buf.getvalue():
             # The next call is here already and will not make the socket readable again.
             self._ready.append(conn)
         else:
-            self._watch(conn, self.keepalived_conns, self.on_client_socket_readable)
+            self._await(conn)
 
-    def _watch(self, conn, conns, on_readable):
-        conn.set_timeout()
-        if not self.alive:
-            conn.timeout = min(conn.timeout, time.monotonic() + STOP_KEEPALIVE_LINGER)
-        conns.append(conn)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(on_readable, conn))
+    def _take_back(self, conn, keep):
+        """Put back a connection that the turn was lost for."""
+        if keep:
+            self._watch(conn)
+            self._put_back(conn, keep)
+        else:
+            self.nr_conns -= 1
+
+    def _forget(self, conn):
+        self.poller.unregister(conn.fd)
+        self.nr_conns -= 1
 
     def handle_error(self, req, client, addr, exc):
         if not isinstance(exc, ParseException):
@@ -276,5 +350,21 @@ class Answer(wsgi.Response):
         self.sock.sendall("".join((*head, "\r\n")).encode("latin-1") + arg)
 
 
-# gunicorn has no setting for it.
+class Head(Request):
+    """A request as gunicorn reads it. No header changes what it is, whoever sends it."""
+
+    def _peer_trusted_for_forwarded(self):
+        # The same as gunicorn.conf.py says, without a look at the peer's address for each call.
+        return {}, ()
+
+
+@lru_cache(maxsize=2)
+def _date(second: int) -> str:
+    """A second as HTTP writes it (RFC 9110, 5.6.7)."""
+    return formatdate(second, usegmt=True)
+
+
+# gunicorn has no settings for these.
+RequestParser.mesg_class = Head
 wsgi.Response = Answer
+util.http_date = lambda timestamp=None: _date(int(timestamp or time.time()))
