@@ -5,6 +5,7 @@ Okta's custom authorization servers name the client in `cid` and the scopes in `
 """
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +27,7 @@ CLOCK_SKEW_SECONDS = 60
 # joserfc reads these headers without following them, or follows them only in part. None belongs
 # in a token of Okta's, and a token that asks for special treatment gets none.
 REFUSED_HEADERS = frozenset({"crit", "b64", "jku", "jwk", "x5u", "x5c"})
+TIMES = frozenset({"exp", "iat", "nbf"})
 
 
 class TokenRefused(InvalidTokenError):
@@ -153,7 +155,22 @@ def signed_claims(token: str, key: IssuerKey) -> dict:
         good = False
     if not good:
         raise TokenRefused("bad_signature")
-    return _object(content)
+    claims = _object(content)
+    for name in claims.keys() & TIMES:
+        if not _is_time(claims[name]):
+            raise TokenRefused(f"invalid_claim:{name}")
+    return claims
+
+
+def _is_time(value: object) -> bool:
+    """Whether it is a NumericDate (RFC 7519, 2), and one that can be compared.
+
+    joserfc asks the same since 1.8, which Python 3.10 does not get. To Python a boolean is a
+    number, and the JSON number 1e999 is a time that never comes.
+    """
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _scopes(claims: dict) -> frozenset[str]:
