@@ -40,8 +40,10 @@ LOOK_EVERY = 0.01
 # Okta gives up after 3 seconds. A call that takes this long is cut off, or clients that send a byte
 # now and then would hold all threads for good.
 CUT_OFF_AFTER = 10.0
-# After a connection a worker looks away this long, so that another worker takes the next one.
+# For each connection that it takes a worker looks away this long, so that another worker takes its
+# share; but not for longer than the second.
 ACCEPT_PAUSE = 0.001
+LONGEST_ACCEPT_PAUSE = 0.005
 # How often a lack that goes on is mentioned again in the log.
 COMPLAIN_EVERY = 60.0
 
@@ -86,7 +88,7 @@ class HookWorker(ThreadWorker):
         self._ready: deque[_Connection] = deque()
         # Who is silent, the longest silent first. gunicorn counts them under this name.
         self.keepalived_conns: dict[_Connection, None] = {}
-        self._accepted = False
+        self._look_away_until = float("-inf")
         self._complained_at = float("-inf")
         self._stop_by: float | None = None
         self._called = threading.Event()
@@ -199,10 +201,10 @@ class HookWorker(ThreadWorker):
         """Wait for connections and for what they bring; end the worker when it is time."""
         timeout = 0 if self._ready else 1.0
         if self.alive:
-            if self._accepted:
-                timeout = min(timeout, ACCEPT_PAUSE)
-            self.set_accept_enabled(not self._accepted and self.nr_conns < self.worker_connections)
-            self._accepted = False
+            pause = self._look_away_until - time.monotonic()
+            if pause > 0:
+                timeout = min(timeout, pause)
+            self.set_accept_enabled(pause <= 0 and self.nr_conns < self.worker_connections)
         else:
             if self._stop_by is None:
                 self._begin_to_stop()
@@ -234,28 +236,38 @@ class HookWorker(ThreadWorker):
             conn.timeout = min(conn.timeout, now + STOP_KEEPALIVE_LINGER)
 
     def accept(self, listener):
-        """Take new connections: one, or as many as there are already, so that a long queue of them
-        is soon taken and a short one is still shared between the workers.
+        """Take new connections: one, or a quarter of as many as there are already, so that a long
+        queue of them is soon taken and a short one is still shared between the workers.
 
         Returns whether there may be more.
         """
-        for _ in range(min(max(1, self.nr_conns), self.worker_connections - self.nr_conns)):
-            try:
-                client, address = listener.accept()
-            except (BlockingIOError, ConnectionAbortedError):
-                return False
-            except OSError as error:
-                if error.errno not in _NO_MORE_FILES:
-                    raise
-                # Who is here is served and makes room; who knocks waits.
-                self._accepted = True
-                self._complain_of_files(error)
-                return False
-            self.nr_conns += 1
-            self._accepted = True
-            conn = _Connection(self.cfg, client, address, listener.getsockname())
-            self._watch(conn)
-            self._await(conn)
+        limit = min(max(1, self.nr_conns // 4), self.worker_connections - self.nr_conns)
+        taken = 0
+        while taken < limit and self._accept_one(listener):
+            taken += 1
+        self._look_away(taken * ACCEPT_PAUSE)
+        return taken == limit
+
+    def _look_away(self, seconds: float):
+        until = time.monotonic() + min(seconds, LONGEST_ACCEPT_PAUSE)
+        self._look_away_until = max(self._look_away_until, until)
+
+    def _accept_one(self, listener) -> bool:
+        try:
+            client, address = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return False
+        except OSError as error:
+            if error.errno not in _NO_MORE_FILES:
+                raise
+            # Who is here is served and makes room; who knocks waits.
+            self._look_away(LONGEST_ACCEPT_PAUSE)
+            self._complain_of_files(error)
+            return False
+        conn = _Connection(self.cfg, client, address, listener.getsockname())
+        self.nr_conns += 1
+        self._watch(conn)
+        self._await(conn)
         return True
 
     def _complain_of_files(self, error: OSError):
