@@ -31,6 +31,7 @@ from gunicorn import util
 from gunicorn.http import wsgi
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.http.message import Request
+from gunicorn.http.parser import _DRAIN_MAX_BYTES as LONGEST_SKIPPED
 from gunicorn.http.parser import RequestParser
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
@@ -39,7 +40,9 @@ from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 LOOK_EVERY = 0.01
 # Okta gives up after 3 seconds. A call that takes this long is cut off, or clients that send a byte
 # now and then would hold all threads for good.
-CUT_OFF_AFTER = 10.0
+CUT_OFF_AFTER = 8.0
+# Without keep-alive: how long a new connection may be silent.
+FIRST_CALL_WITHIN = 5.0
 # For each connection that it takes a worker looks away this long, so that another worker takes its
 # share; but not for longer than the second.
 ACCEPT_PAUSE = 0.001
@@ -113,7 +116,7 @@ class HookWorker(ThreadWorker):
         seen = None
         while not self._ended:
             self.notify()
-            if not self.is_parent_alive():
+            if self.alive and not self.is_parent_alive():
                 self.alive = False
             if self._called.wait(1.0):
                 time.sleep(LOOK_EVERY)
@@ -195,7 +198,11 @@ class HookWorker(ThreadWorker):
             # Read to its end, so that nothing of it is left to be skipped before the next call.
             conn.parser.mesg = None
             return True
-        return super()._keepalive_after(conn, keepalive)
+        try:
+            return super()._keepalive_after(conn, keepalive)
+        except ParseException:
+            # The call has had its answer; what is wrong with its rest deserves no second one.
+            return False
 
     def _wait(self):
         """Wait for connections and for what they bring; end the worker when it is time."""
@@ -283,9 +290,10 @@ class HookWorker(ThreadWorker):
 
     def _await(self, conn):
         """Give the client until the timeout to send its next call."""
-        conn.set_timeout()
+        seconds = self.cfg.keepalive or FIRST_CALL_WITHIN
         if not self.alive:
-            conn.timeout = min(conn.timeout, time.monotonic() + STOP_KEEPALIVE_LINGER)
+            seconds = min(seconds, STOP_KEEPALIVE_LINGER)
+        conn.timeout = time.monotonic() + seconds
         self.keepalived_conns[conn] = None
 
     def _on_readable(self, conn, _fd):
@@ -308,7 +316,7 @@ class HookWorker(ThreadWorker):
     def _put_back(self, conn, keep):
         if not keep:
             self._forget(conn)
-        elif conn.parser.unreader.buf.getvalue():
+        elif conn.parser.unreader.buf.getvalue() or (self.cfg.is_ssl and conn.sock.pending()):
             # The next call is here already and will not make the socket readable again.
             self._ready.append(conn)
         else:
@@ -351,6 +359,12 @@ def _peer(address) -> str:
 
 class Answer(wsgi.Response):
     """A whole answer is sent in one piece; gunicorn sends the head first, then the body."""
+
+    def default_headers(self):
+        if getattr(self.req.body.reader, "length", 0) >= LONGEST_SKIPPED:
+            # Said in time. gunicorn would promise to keep the connection, and then hang up.
+            self.force_close()
+        return super().default_headers()
 
     def write(self, arg):
         if self.headers_sent or self._omits_body or not arg or len(arg) != self.response_length:

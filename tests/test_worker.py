@@ -85,6 +85,50 @@ def test_who_leaves_in_the_middle_is_forgotten(service):
         another_call_is_answered(service)
 
 
+def refused(body: bytes, *headers: bytes) -> bytes:
+    """A call that is refused before its body is read."""
+    head = (b"POST /tokenHook HTTP/1.1", b"Host: x", *headers)
+    return b"\r\n".join((*head, b"", body))
+
+
+def everything(connection: socket.socket) -> bytes:
+    received = b""
+    while piece := connection.recv(65536):
+        received += piece
+    return received
+
+
+@pytest.mark.parametrize(("size", "keeps"), [(60_000, True), (70_000, False)])
+def test_an_answer_promises_no_more_than_the_connection_keeps(service, size, keeps):
+    """What is left of a refused call is skipped, unless it is too much."""
+    with closing(connect(service)) as connection:
+        connection.sendall(refused(b"x" * size, b"Content-Length: %d" % size))
+        answer = connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        assert (b"Connection: keep-alive" in answer) == keeps
+        if keeps:
+            connection.sendall(CALL)
+            answered(connection)
+        else:
+            assert b"Connection: close" in answer
+            assert everything(connection) == b""
+
+
+def test_one_call_has_one_answer_though_its_rest_is_nonsense(service):
+    with closing(connect(service)) as connection:
+        connection.sendall(refused(b"zz\r\n", b"Transfer-Encoding: chunked"))
+        assert everything(connection).count(b"HTTP/1.1 ") == 1
+
+
+def test_without_keep_alive_each_connection_has_its_call(tmp_path):
+    arguments = ("--keep-alive", "0")
+    with Service(basic_settings(), tmp_path / "log", arguments=arguments) as service:
+        for _ in range(3):
+            with closing(connect(service)) as connection:
+                connection.sendall(CALL)
+                assert b"Connection: close" in everything(connection)
+
+
 def test_who_stays_silent_is_hung_up_on(tmp_path):
     arguments = ("--keep-alive", "1")
     with Service(basic_settings(), tmp_path / "log", arguments=arguments) as service:
