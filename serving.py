@@ -45,7 +45,7 @@ CUT_OFF_AFTER = 8.0
 FIRST_CALL_WITHIN = 5.0
 # For each connection that it takes a worker looks away this long, so that another worker takes its
 # share; but not for longer than the second.
-ACCEPT_PAUSE = 0.001
+ACCEPT_PAUSE = 0.0005
 LONGEST_ACCEPT_PAUSE = 0.005
 # How often a lack that goes on is mentioned again in the log.
 COMPLAIN_EVERY = 60.0
