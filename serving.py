@@ -43,10 +43,13 @@ LOOK_EVERY = 0.01
 CUT_OFF_AFTER = 8.0
 # Without keep-alive: how long a new connection may be silent.
 FIRST_CALL_WITHIN = 5.0
-# For each connection that it takes a worker looks away this long, so that another worker takes its
-# share; but not for longer than the second.
+# After a new connection a worker looks away this long, so that another worker takes the next.
 ACCEPT_PAUSE = 0.0005
-LONGEST_ACCEPT_PAUSE = 0.005
+# With calls waiting to be served, it takes as many new connections after every so many calls: a
+# burst is soon taken, and no worker can be far ahead of another.
+CALLS_BETWEEN_ACCEPTS = 4
+# How long to wait with the next connection when there is no file number for it.
+FULL_PAUSE = 0.005
 # How often a lack that goes on is mentioned again in the log.
 COMPLAIN_EVERY = 60.0
 
@@ -166,9 +169,11 @@ class HookWorker(ThreadWorker):
             self._wait()
             # No more than are ready now: a client that sends call after call must not keep others
             # from being noticed.
-            for _ in range(len(self._ready)):
+            for number in range(1, len(self._ready) + 1):
                 if not self._serve_one(self._ready.popleft()):
                     return
+                if number % CALLS_BETWEEN_ACCEPTS == 0:
+                    self._take_new()
 
     def _serve_one(self, conn: _Connection) -> bool:
         """Serve one call. Returns whether the thread still has the turn."""
@@ -242,35 +247,33 @@ class HookWorker(ThreadWorker):
         for conn in self.keepalived_conns:
             conn.timeout = min(conn.timeout, now + STOP_KEEPALIVE_LINGER)
 
-    def accept(self, listener):
-        """Take new connections: one, or a quarter of as many as there are already, so that a long
-        queue of them is soon taken and a short one is still shared between the workers.
-
-        Returns whether there may be more.
-        """
-        limit = min(max(1, self.nr_conns // 4), self.worker_connections - self.nr_conns)
-        taken = 0
-        while taken < limit and self._accept_one(listener):
-            taken += 1
-        self._look_away(taken * ACCEPT_PAUSE)
-        return taken == limit
+    def _take_new(self):
+        """Take as many new connections as calls were served meanwhile."""
+        if self.alive and time.monotonic() >= self._look_away_until:
+            for listener in self.sockets:
+                for _ in range(CALLS_BETWEEN_ACCEPTS):
+                    if self.nr_conns >= self.worker_connections or not self.accept(listener):
+                        break
 
     def _look_away(self, seconds: float):
-        until = time.monotonic() + min(seconds, LONGEST_ACCEPT_PAUSE)
-        self._look_away_until = max(self._look_away_until, until)
+        self._look_away_until = max(self._look_away_until, time.monotonic() + seconds)
 
-    def _accept_one(self, listener) -> bool:
+    def accept(self, listener) -> bool:
+        """Take a new connection. Returns whether there may be more."""
         try:
             client, address = listener.accept()
-        except (BlockingIOError, ConnectionAbortedError):
+        except BlockingIOError:
             return False
+        except ConnectionAbortedError:
+            return True
         except OSError as error:
             if error.errno not in _NO_MORE_FILES:
                 raise
             # Who is here is served and makes room; who knocks waits.
-            self._look_away(LONGEST_ACCEPT_PAUSE)
+            self._look_away(FULL_PAUSE)
             self._complain_of_files(error)
             return False
+        self._look_away(ACCEPT_PAUSE)
         conn = _Connection(self.cfg, client, address, listener.getsockname())
         self.nr_conns += 1
         self._watch(conn)
