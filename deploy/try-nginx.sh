@@ -25,10 +25,10 @@ if [[ ! -x $BIN/gunicorn ]]; then
 fi
 
 dir=$(mktemp -d)
-nginx_pid='' service_pid=''
+nginx_pid='' service_pid='' trickle_pid=''
 clean_up() {
     # shellcheck disable=SC2086 # one word for each that runs, none for what does not
-    kill $nginx_pid $service_pid 2>/dev/null || true
+    kill $nginx_pid $service_pid $trickle_pid 2>/dev/null || true
     wait
     rm -rf "$dir"
 }
@@ -47,7 +47,8 @@ sed -e "s|listen 443 |listen $port |; s|listen \[::\]:443 .*|# no IPv6 here|" \
     -e "s|/var/log/nginx/|$dir/|" deploy/nginx.conf >"$dir/okta-hooks.conf"
 {
     if ((EUID == 0)); then echo 'user root;'; fi
-    echo "daemon off; pid $dir/nginx.pid; error_log $dir/nginx.error.log; events {} http {"
+    echo "daemon off; pid $dir/nginx.pid; error_log $dir/nginx.error.log;"
+    echo "events { worker_connections 512; } http {"
     for kind in client_body proxy fastcgi uwsgi scgi; do
         echo "${kind}_temp_path $dir/$kind;"
     done
@@ -134,6 +135,15 @@ check '  lines that believe it' 0 "$(lines_with 192.0.2.66 "$dir/"*.log)"
 check '  client address in the service'\''s log' client=127.0.0.2 \
     "$(grep -F request_id=forged "$dir/service.log" | grep -o 'client=[^ ]*')"
 
+long=$(head -c 2500 /dev/zero | tr '\0' y)
+check 'a request that is no HTTP' 400 "$(hook /userCreated --request 'NO METHOD')"
+check '  its answer is JSON' 1 "$(lines_with '(400)' "$dir/answer")"
+check 'path over 8 KiB' 414 "$(hook "/$long$long$long$long")"
+check '  its answer is JSON' 1 "$(lines_with '(414)' "$dir/answer")"
+check 'path and request ID of 2,500 characters' 401 \
+    "$(hook "/${long//yyy/%01}" -H "X-Okta-Request-Id: $long")"
+check '  lines of over 2,000 characters, in any log' 0 "$(cat "$dir/"*.log | grep -c '.\{2001\}' || true)"
+
 hook '/userCreated?token=in-the-query' "${pair[@]}" --data "$event" >"$dir/status"
 check 'lines with a query string, in any log' 0 "$(lines_with in-the-query "$dir/"*.log)"
 
@@ -146,6 +156,45 @@ check 'flood of wrong pairs from one address' '401 503' \
     "$(statuses_of 1500 /tokenHook --parallel-max 200 --user "$user:wrong" --data '{}')"
 check '  meanwhile, from another' 204 \
     "$(hook /userCreated "${pair[@]}" --interface 127.0.0.3 --data "$event")"
+
+# More bodies than nginx has connections, from one address, each a byte a second. They begin slowly
+# enough for limit_req.
+"$BIN/python" - "$port" "$dir/trickling" <<'PYTHON' &
+import contextlib, pathlib, socket, ssl, sys, threading, time
+
+held = []
+
+def trickle():
+    while True:
+        for connection in list(held):
+            try:
+                connection.sendall(b" ")
+            except OSError:
+                held.remove(connection)
+        time.sleep(1)
+
+threading.Thread(target=trickle, daemon=True).start()
+context = ssl._create_unverified_context()
+for number in range(600):
+    with contextlib.suppress(OSError):
+        plain = socket.create_connection(("127.0.0.1", sys.argv[1]), 2, ("127.0.0.4", 0))
+        connection = context.wrap_socket(plain)
+        connection.sendall(b"POST /userCreated HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\n")
+        held.append(connection)
+    time.sleep(0.011)
+pathlib.Path(sys.argv[2]).touch()
+time.sleep(60)
+PYTHON
+trickle_pid=$!
+until [[ -e $dir/trickling ]]; do sleep 0.1; done
+for _ in 1 2 3; do
+    check 'beside 600 trickled bodies, from another' 204 \
+        "$(hook /userCreated "${pair[@]}" --interface 127.0.0.3 --data "$event")"
+    sleep 1
+done
+kill "$trickle_pid"
+wait "$trickle_pid" 2>/dev/null || true
+trickle_pid=''
 
 statuses_of 400 /userCreated --parallel-max 4 "${pair[@]}" --data "$event" >"$dir/statuses" &
 for _ in 1 2; do
