@@ -36,6 +36,8 @@ forwarder_headers = ""
 # which a caller's header says another one than the proxy's.
 secure_scheme_headers = {}
 
+# Also with --log-level debug nothing of a request is written down.
+logger_class = "serving.Log"
 # The app writes one line a call itself; gunicorn's would add the query string.
 accesslog = None
 # A socket through which the running server can be changed is one way in more than is needed.

@@ -28,6 +28,7 @@ from email.utils import formatdate
 from functools import lru_cache, partial
 
 from gunicorn import util
+from gunicorn.glogging import Logger
 from gunicorn.http import wsgi
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.http.message import Request
@@ -358,6 +359,14 @@ class HookWorker(ThreadWorker):
 def _peer(address) -> str:
     """The peer's IP address; who comes through a Unix socket has none."""
     return address[0] if isinstance(address, tuple) and address else "-"
+
+
+class Log(Logger):
+    """gunicorn's log without its debug lines, which quote requests and the environment."""
+
+    def setup(self, cfg):
+        super().setup(cfg)
+        self.error_log.setLevel(max(self.error_log.level, logging.INFO))
 
 
 class Answer(wsgi.Response):

@@ -434,6 +434,23 @@ def test_no_secret_and_no_body_is_ever_logged(logged):
     assert base64.b64encode(":".join(wrong).encode()).decode() not in log
 
 
+def test_gunicorns_own_debug_level_adds_no_secret(tmp_path):
+    """Of a client that leaves halfway it would quote the headers, and of its own start the
+    environment.
+    """
+    arguments = ("--log-level", "debug", "--env", f"BASIC_AUTH_PASSWORD={BASIC_PAIR[1]}")
+    with Service(basic_settings(), tmp_path / "log", arguments=arguments) as service:
+        for ending in (b"", b"\r\n", b"Content-Length: 9\r\n\r\n{"):
+            with socket.create_connection(("127.0.0.1", service.port)) as client:
+                head = b"POST /tokenHook HTTP/1.1\r\nHost: x\r\nAuthorization: Basic " + PAIR
+                client.sendall(head + b"\r\n" + ending)
+        assert post(service, json.dumps(TOKEN_CALL)).status_code == 204
+    # The service has ended by now, so whatever it had to say is there.
+    assert "Listening at" in service.log
+    for secret in (PAIR.decode(), BASIC_PAIR[1]):
+        assert secret not in service.log
+
+
 def client_in_log(service: Service, *forwarded: str) -> str:
     """The client address that is logged for a call with these X-Forwarded-For headers."""
     request_id = f"client-{next(NUMBERS)}."
