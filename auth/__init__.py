@@ -87,22 +87,27 @@ def _guard(basic: HookBasicAuth, require_token) -> None:
     """Lets the call go on, with `g.caller` set, or raises Refusal."""
     if request.endpoint in OPEN_ENDPOINTS:
         return
-    if require_token is None or _takes_basic():
+    challenge = BASIC_CHALLENGE if require_token is None else _basic_challenge()
+    if challenge:
         g.auth_method = "basic"
-        g.caller = _require_basic(basic)
+        g.caller = _require_basic(basic, challenge)
     else:
         g.auth_method = "oauth"
         g.caller = require_token()
 
 
-def _takes_basic() -> bool:
-    """Whether, with AUTH_MODE=oauth, this call is to be authenticated by Basic all the same."""
+def _basic_challenge() -> str | None:
+    """With AUTH_MODE=oauth: what a call hears that is to be authenticated by Basic all the same
+    and fails. None for a call that needs a token.
+    """
     endpoint = request.endpoint or _endpoint_of_another_method()
     if endpoint is None:
-        # An unknown path takes either kind, so that somebody who may call hears the 404.
-        return request.headers.get("Authorization", "").lower().startswith("basic ")
+        # An unknown path takes either kind, so that somebody who may call hears the 404. To
+        # everybody else it looks like an inline hook, or one could find out which there are.
+        is_basic = request.headers.get("Authorization", "").lower().startswith("basic ")
+        return BEARER_CHALLENGE if is_basic else None
     blueprint = current_app.blueprints.get(endpoint.rpartition(".")[0])
-    return getattr(blueprint, "kind", "inline") == "event"
+    return BASIC_CHALLENGE if getattr(blueprint, "kind", "inline") == "event" else None
 
 
 def _endpoint_of_another_method() -> str | None:
@@ -115,10 +120,10 @@ def _endpoint_of_another_method() -> str | None:
     return endpoint
 
 
-def _require_basic(basic: HookBasicAuth) -> Caller:
+def _require_basic(basic: HookBasicAuth, challenge: str) -> Caller:
     user = basic.current_call_user()
     if user is None:
-        raise Refusal(401, basic.reason_of_refusal(), WWW_Authenticate=BASIC_CHALLENGE)
+        raise Refusal(401, basic.reason_of_refusal(), WWW_Authenticate=challenge)
     return Caller("basic", user=user)
 
 

@@ -202,6 +202,17 @@ def test_without_credentials_every_path_and_method_looks_the_same(oauth_service,
     assert oauth_service.call("/userCreated", method=method).status_code == 401
 
 
+@pytest.mark.parametrize(
+    "credentials",
+    [{"auth": ("okta", "wrong")}, {"headers": bearer("x.y.z")}],
+    ids=["pair", "token"],
+)
+def test_wrong_credentials_do_not_tell_which_inline_hooks_there_are(oauth_service, credentials):
+    known = refusal(oauth_service.call("/tokenHook", **credentials))
+    for path in ("/", "/no-such-path", "/tokenHook/", "/userCreated/"):
+        assert refusal(oauth_service.call(path, **credentials)) == known
+
+
 # method, path, status with a token, status with the Basic pair
 WITH_CREDENTIALS = [
     ("POST", "/no-such-path", 404, 404),
