@@ -220,9 +220,9 @@ _STRICT_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 def _is_text_or_number(value: Any) -> bool:
     # To Python a boolean is an int, and the JSON number 1e999 is infinite.
-    if isinstance(value, int | float):
-        return not isinstance(value, bool) and math.isfinite(value)
-    return is_text(value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return is_text(value) or (isinstance(value, int) and not isinstance(value, bool))
 
 
 def _missing(path: str) -> UnreadableCall:
