@@ -67,7 +67,7 @@ def check_settings(report: Report, settings: Settings) -> None:
     report.line("ok", "AUTH_MODE", settings.auth_mode)
     if not settings.has_basic_pair:
         report.line("note", "Basic pair", "not set: event hooks are off")
-    elif settings.uses_published_pair:
+    elif settings.uses_published_password:
         report.line("wrong", "Basic pair", "is the one printed in Okta's guide: choose another")
     else:
         report.line("ok", "Basic pair", f"user {settings.basic_auth_user}, password set")

@@ -9,17 +9,30 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 DOTENV_PATH = Path(__file__).parent / ".env"
 
 # Printed in Okta's guide, so known to everybody.
 PUBLISHED_PAIR = ("admin", "supersecret")
+
+# Misspelt, each of these would leave the guard open wider than was meant.
+GUARD_SETTINGS = (
+    "AUTH_MODE",
+    "BASIC_AUTH_USER",
+    "BASIC_AUTH_PASSWORD",
+    "BASIC_AUTH_PASSWORD_PREVIOUS",
+    "OKTA_ISSUER",
+    "OKTA_AUDIENCE",
+    "OKTA_CLIENT_ID",
+    "OKTA_SCOPE",
+)
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOG_FORMATS = ("text", "json")
@@ -70,7 +83,7 @@ class Settings:
     def notes(self) -> list[str]:
         """What is not wrong, but must be known to the person who starts the service."""
         notes = []
-        if self.uses_published_pair:
+        if self.uses_published_password:
             notes.append(
                 "BASIC_AUTH_PASSWORD is printed in Okta's guide, so everybody knows it: "
                 "gunicorn will refuse to start with it"
@@ -80,15 +93,30 @@ class Settings:
                 "event hooks are off (401): Okta sends them with HTTP Basic, and BASIC_AUTH_USER "
                 "and BASIC_AUTH_PASSWORD are not set"
             )
+        if self.auth_mode == "oauth":
+            notes += self._oauth_notes
         if self.telephony_provider is None:
             notes.append("the telephony hook sends nothing: TELEPHONY_PROVIDER is not set")
         return notes
 
     @property
-    def uses_published_pair(self) -> bool:
-        passwords = (self.basic_auth_password, self.basic_auth_password_previous)
-        user, password = PUBLISHED_PAIR
-        return self.basic_auth_user == user and password in passwords
+    def _oauth_notes(self) -> list[str]:
+        notes = []
+        if not self.okta_client_ids:
+            notes.append("OKTA_CLIENT_ID is not set: OKTA_SCOPE alone decides who may call")
+        if not self.okta_scope:
+            notes.append("OKTA_SCOPE is not set: OKTA_CLIENT_ID alone decides who may call")
+        if self.okta_issuer.startswith("http:"):
+            notes.append(
+                "OKTA_ISSUER is on this machine and without TLS, good for a trial only: whoever "
+                "can listen on its port here can issue tokens"
+            )
+        return notes
+
+    @property
+    def uses_published_password(self) -> bool:
+        # Whoever changes no more than the user has a password that everybody knows.
+        return PUBLISHED_PAIR[1] in (self.basic_auth_password, self.basic_auth_password_previous)
 
 
 def load(
@@ -111,15 +139,39 @@ class _Reader:
     """Collects values and problems; a problem never stops the reading."""
 
     def __init__(self, environ: Mapping[str, str], dotenv_path: Path):
+        self._environ = environ
+        self._problems: list[tuple[str, str]] = []
+        self._dotenv = self._read(dotenv_path)
+
+    def _read(self, dotenv_path: Path) -> dict[str, str | None]:
+        """The file's values as they stand there: a `$` in a password is no variable."""
         try:
-            self._dotenv = dotenv_values(dotenv_path)
+            with dotenv_path.open(encoding="utf-8") as stream:
+                bindings = list(parse_stream(stream))
+        except FileNotFoundError:
+            return {}
         except (OSError, UnicodeDecodeError) as error:
             problem = f"cannot be read ({type(error).__name__}): save it as UTF-8, readable by you"
             raise SettingsError([(dotenv_path.name, problem)]) from None
-        self._environ = environ
-        self._problems: list[tuple[str, str]] = []
+        for binding in bindings:
+            # Skipped, it could be the one that says who may call.
+            if binding.error:
+                text = binding.original.string
+                line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+                self._wrong(
+                    f"{dotenv_path.name}, line {line}",
+                    "is not NAME=value (quotes, if any, around the whole value)",
+                )
+        return {binding.key: binding.value for binding in bindings if binding.key is not None}
+
+    def _misspelt(self) -> None:
+        for name in sorted({*self._environ, *self._dotenv}.difference(GUARD_SETTINGS)):
+            for meant in get_close_matches(name, GUARD_SETTINGS, n=1, cutoff=0.9):
+                if not self._is_set(meant):
+                    self._wrong(name, f"is no setting: is {meant} meant?")
 
     def settings(self, development: bool) -> Settings:
+        self._misspelt()
         auth_mode = self._choice("AUTH_MODE", ("basic", "oauth"), "basic")
         oauth = auth_mode == "oauth"
         user, password = self._basic_pair(needed=auth_mode == "basic")
@@ -151,9 +203,10 @@ class _Reader:
             log_level=self._choice("LOG_LEVEL", LOG_LEVELS, "INFO", fold=str.upper),
             log_format=self._choice("LOG_FORMAT", LOG_FORMATS, "text"),
         )
-        if settings.uses_published_pair and not development:
+        if settings.uses_published_password and not development:
+            is_current = settings.basic_auth_password == PUBLISHED_PAIR[1]
             self._wrong(
-                "BASIC_AUTH_PASSWORD",
+                "BASIC_AUTH_PASSWORD" if is_current else "BASIC_AUTH_PASSWORD_PREVIOUS",
                 "is the one printed in Okta's guide (admin:supersecret), which everybody knows. "
                 "Choose another: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
             )
@@ -205,13 +258,17 @@ class _Reader:
             if value is None:
                 state = "is empty" if self._is_empty(name) else "is not set"
                 self._wrong(name, f"{state}: choose one; {where}")
-            elif _is_placeholder(value):
-                self._wrong(name, f"is still a placeholder: choose one; {where}")
-            elif not value.isprintable() or value != value.strip():
-                self._wrong(name, "has a control character, or white space at an end")
+            else:
+                self._check_credential(name, value, f"choose one; {where}")
         if user and ":" in user:
             self._wrong(user_name, "has a colon, which HTTP Basic cannot send (RFC 7617, 2)")
         return user, password
+
+    def _check_credential(self, name: str, value: str, advice: str) -> None:
+        if _is_placeholder(value):
+            self._wrong(name, f"is still a placeholder: {advice}")
+        elif not value.isprintable() or value != value.strip():
+            self._wrong(name, "has a control character, or white space at an end")
 
     def _is_set(self, name: str) -> bool:
         return name in self._environ or name in self._dotenv
@@ -221,6 +278,8 @@ class _Reader:
         previous = self._value(name)
         if previous and password is None:
             self._wrong(name, "is set, but there is no BASIC_AUTH_PASSWORD that follows it")
+        elif previous:
+            self._check_credential(name, previous, "put the old password there, or remove it")
         return previous
 
     def _okta_text(self, name: str, where: str) -> str | None:
@@ -228,7 +287,9 @@ class _Reader:
         if value is None:
             return None
         value = value.strip()
-        if "{" in value or "}" in value:
+        if not value:
+            self._wrong(name, f"is blank: take it from {where}, or remove it")
+        elif "{" in value or "}" in value:
             self._wrong(name, f"still has a placeholder, {_shown(value)}: take it from {where}")
         elif not value.isprintable() or " " in value:
             self._wrong(name, f"has a space or a control character: take it from {where}")
@@ -240,6 +301,8 @@ class _Reader:
             return frozenset({text})
         items = [item.strip() for item in (self._value(name) or "").split(",")]
         items = [item for item in items if item]
+        if self._value(name) is not None and not items and not self._is_wrong(name):
+            self._wrong(name, f"is a list of nothing: take it from {where}, or remove it")
         for item in items:
             if "{" in item or not item.isprintable() or " " in item:
                 self._wrong(name, f"has {_shown(item)} in its list: take it from {where}")

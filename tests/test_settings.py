@@ -151,9 +151,17 @@ WRONG = {
         "any token",
     ),
     "a list of nothing": (
-        OAUTH | {"OKTA_CLIENT_ID": ",", "OKTA_SCOPE": ""},
+        OAUTH | {"OKTA_CLIENT_ID": ","},
         "OKTA_CLIENT_ID",
-        "any",
+        "list of nothing",
+    ),
+    "a blank client": (OAUTH | {"OKTA_CLIENT_ID": " "}, "OKTA_CLIENT_ID", "blank"),
+    "a blank scope": (OAUTH | {"OKTA_SCOPE": " "}, "OKTA_SCOPE", "blank"),
+    "a misspelt scope": (
+        {name: value for name, value in OAUTH.items() if name != "OKTA_SCOPE"}
+        | {"OKTA_SCOPES": "hooks"},
+        "OKTA_SCOPES",
+        "is OKTA_SCOPE meant?",
     ),
     "an address for a domain": (
         PAIR | {"REGISTRATION_ALLOWED_DOMAINS": "a@okta.com"},
@@ -178,10 +186,20 @@ WRONG = {
         "BASIC_AUTH_PASSWORD",
         "Okta's guide",
     ),
-    "the published pair as the previous one": (
-        PAIR | {"BASIC_AUTH_USER": "admin", "BASIC_AUTH_PASSWORD_PREVIOUS": "supersecret"},
+    "the published password of another user": (
+        PAIR | {"BASIC_AUTH_PASSWORD": "supersecret"},
         "BASIC_AUTH_PASSWORD",
         "Okta's guide",
+    ),
+    "the published password as the previous one": (
+        PAIR | {"BASIC_AUTH_PASSWORD_PREVIOUS": "supersecret"},
+        "BASIC_AUTH_PASSWORD_PREVIOUS",
+        "Okta's guide",
+    ),
+    "a placeholder as the previous password": (
+        PAIR | {"BASIC_AUTH_PASSWORD_PREVIOUS": "{previousPassword}"},
+        "BASIC_AUTH_PASSWORD_PREVIOUS",
+        "placeholder",
     ),
 }
 
@@ -189,6 +207,31 @@ WRONG = {
 @pytest.mark.parametrize(("environ", "name", "what"), WRONG.values(), ids=WRONG)
 def test_a_wrong_setting_is_named_with_what_is_wrong(load, environ, name, what):
     assert what in problems_of(load, environ)[name]
+
+
+@pytest.mark.parametrize("line", ["OKTA_SCOPE: hooks", 'OKTA_CLIENT_ID="0oa1" "0oa2"'])
+def test_a_line_of_dotenv_that_cannot_be_read_is_named(load, line):
+    """Left out, it could be the one that says who may call."""
+    restricted_by = {"OKTA_CLIENT_ID": "0oa1"} if "SCOPE" in line else {"OKTA_SCOPE": "hooks"}
+    dotenv = f"AUTH_MODE=oauth\nOKTA_ISSUER={ISSUER}\n\n# who may call\n{line}\n"
+    assert "NAME=value" in problems_of(load, restricted_by, dotenv)[".env, line 5"]
+
+
+def test_a_password_in_dotenv_is_taken_as_it_stands_there(load):
+    loaded = load({"HOME": "/root"}, "BASIC_AUTH_USER=okta\nBASIC_AUTH_PASSWORD=pa$$ ${HOME}#1\n")
+    assert loaded.basic_auth_password == "pa$$ ${HOME}#1"
+
+
+@pytest.mark.parametrize(
+    ("missing", "note"),
+    [
+        ("OKTA_CLIENT_ID", "OKTA_SCOPE alone decides"),
+        ("OKTA_SCOPE", "OKTA_CLIENT_ID alone decides"),
+    ],
+)
+def test_it_is_noted_when_one_thing_alone_decides_who_may_call(load, missing, note):
+    assert note not in str(load(OAUTH).notes)
+    assert note in str(load(OAUTH | {missing: ""}).notes)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.8.8.8"])
@@ -200,7 +243,7 @@ def test_http_is_for_loopback(load, host):
 def test_development_tolerates_the_published_pair_and_has_a_console_provider(load):
     environ = {"BASIC_AUTH_USER": "admin", "BASIC_AUTH_PASSWORD": "supersecret"}
     loaded = load(environ, development=True)
-    assert loaded.uses_published_pair
+    assert loaded.uses_published_password
     assert loaded.telephony_provider == "console"
 
 
