@@ -38,8 +38,8 @@ clean:  ## Remove the virtual environment and caches (.env stays)
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .env:
-	@sed "s|^BASIC_AUTH_PASSWORD=.*|BASIC_AUTH_PASSWORD=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(32))')|" .env.example > .env.new
-	@chmod 600 .env.new && mv .env.new .env
+	@umask 077; sed "s|^BASIC_AUTH_PASSWORD=.*|BASIC_AUTH_PASSWORD=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(32))')|" .env.example > .env.new
+	@mv .env.new .env
 	@echo "Made .env from .env.example, with a password of your own."
 
 $(VENV)/bin/python:
