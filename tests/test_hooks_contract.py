@@ -151,6 +151,7 @@ class TestReading:
             (12.5, "12.5"),
             (9876543210, "9876543210"),
             (1e300, str(int(1e300))),
+            pytest.param(10**309, "1" + 309 * "0", id="too large for a float"),
         ],
     )
     def test_text_or_number(self, value, text):
