@@ -144,7 +144,7 @@ class _Reader:
         self._dotenv = self._read(dotenv_path)
 
     def _read(self, dotenv_path: Path) -> dict[str, str | None]:
-        """The file's values as they stand there: a `$` in a password is no variable."""
+        """The file's values, as they stand there."""
         try:
             with dotenv_path.open(encoding="utf-8") as stream:
                 bindings = list(parse_stream(stream))
@@ -161,6 +161,13 @@ class _Reader:
                 self._wrong(
                     f"{dotenv_path.name}, line {line}",
                     "is not NAME=value (quotes, if any, around the whole value)",
+                )
+            elif "${" in (binding.value or ""):
+                # `flask` reads the file as well, and would put a variable's value there, or none.
+                self._wrong(
+                    binding.key,
+                    f"has ${{…}} in {dotenv_path.name}, which knows no variables: "
+                    "write out the value, or set it in the environment",
                 )
         return {binding.key: binding.value for binding in bindings if binding.key is not None}
 

@@ -218,8 +218,16 @@ def test_a_line_of_dotenv_that_cannot_be_read_is_named(load, line):
 
 
 def test_a_password_in_dotenv_is_taken_as_it_stands_there(load):
-    loaded = load({"HOME": "/root"}, "BASIC_AUTH_USER=okta\nBASIC_AUTH_PASSWORD=pa$$ ${HOME}#1\n")
-    assert loaded.basic_auth_password == "pa$$ ${HOME}#1"
+    loaded = load({"HOME": "/root"}, "BASIC_AUTH_USER=okta\nBASIC_AUTH_PASSWORD=pa$$ $HOME#1\n")
+    assert loaded.basic_auth_password == "pa$$ $HOME#1"
+
+
+def test_a_variable_in_dotenv_is_refused(load):
+    """`flask run` and gunicorn would not take it for the same."""
+    problems = problems_of(load, {}, "BASIC_AUTH_USER=okta\nBASIC_AUTH_PASSWORD='pa${X}ss'\n")
+    assert "knows no variables" in problems["BASIC_AUTH_PASSWORD"]
+    loaded = load({"BASIC_AUTH_USER": "okta", "BASIC_AUTH_PASSWORD": "pa${X}ss"})
+    assert loaded.basic_auth_password == "pa${X}ss"
 
 
 @pytest.mark.parametrize(
