@@ -218,7 +218,7 @@ def test_a_line_of_dotenv_that_cannot_be_read_is_named(load, line):
 
 
 def test_a_password_in_dotenv_is_taken_as_it_stands_there(load):
-    loaded = load({"HOME": "/root"}, "BASIC_AUTH_USER=okta\nBASIC_AUTH_PASSWORD=pa$$ $HOME#1\n")
+    loaded = load({"HOME": "home"}, "BASIC_AUTH_USER=okta\nBASIC_AUTH_PASSWORD=pa$$ $HOME#1\n")
     assert loaded.basic_auth_password == "pa$$ $HOME#1"
 
 
