@@ -22,7 +22,7 @@ _PROXIES = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1,::1")
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@+,;*~-]+")
 _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "31"}
 
-log = logging.getLogger("okta_hooks.calls")
+log = logging.getLogger("okta_hooks.requests")
 
 
 def configure(level: str, log_format: str, *, development: bool) -> None:
@@ -55,7 +55,7 @@ def configure(level: str, log_format: str, *, development: bool) -> None:
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-01-31T12:00:00.123Z INFO    call hook=token status=200 …`"""
+    """`2026-01-31T12:00:00.123Z INFO    request hook=token status=200 …`"""
 
     def __init__(self):
         super().__init__()
@@ -74,7 +74,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """`{"time": "2026-01-31T12:00:00.123Z", "level": "INFO", "message": "call", …}`"""
+    """`{"time": "2026-01-31T12:00:00.123Z", "level": "INFO", "message": "request", …}`"""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -91,7 +91,7 @@ class JsonFormatter(logging.Formatter):
 def init_app(app: Flask) -> None:
     """Log each call of the app when its answer is ready. Comes before the guard, to time it too."""
     app.before_request(_start)
-    app.after_request(_log_call)
+    app.after_request(_log_request)
 
 
 def client_address(call: Request) -> str:
@@ -123,7 +123,7 @@ def _start() -> None:
     g.started = time.perf_counter()
 
 
-def _log_call(response: Response) -> Response:
+def _log_request(response: Response) -> Response:
     status = response.status_code
     level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
     if not log.isEnabledFor(level):
@@ -146,7 +146,7 @@ def _log_call(response: Response) -> Response:
         "client": client_address(call),
         "ms": round((time.perf_counter() - noted["started"]) * 1000, 1),
     }
-    log.log(level, "call", extra={"fields": fields})
+    log.log(level, "request", extra={"fields": fields})
     return response
 
 

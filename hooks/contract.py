@@ -36,7 +36,7 @@ class HookBlueprint(Blueprint):
         self.kind = kind
 
 
-class UnreadableCall(BadRequest):
+class UnreadableRequest(BadRequest):
     """400: this is not what Okta sends. `causes` are the `errorCauses` of the answer."""
 
     def __init__(self, summary: str, causes: Iterable[dict] = ()):
@@ -44,10 +44,10 @@ class UnreadableCall(BadRequest):
         self.causes = list(causes)
 
 
-class HookCall:
-    """A call's body, read by dotted path: `call.text("data.userProfile.email")`.
+class Payload:
+    """A call's body, read by dotted path: `payload.text("data.userProfile.email")`.
 
-    Each reader raises `UnreadableCall` for a field that is missing or of another type. With
+    Each reader raises `UnreadableRequest` for a field that is missing or of another type. With
     `optional=True` an absent field is None, and so is a null in place of a string or number. A
     null in place of an object or a list is always an error.
     """
@@ -56,11 +56,11 @@ class HookCall:
         self.body = body
 
     @classmethod
-    def current(cls) -> "HookCall":
+    def current(cls) -> "Payload":
         """The call that is being handled. Raises a 400, 413 or 415 if its body cannot be read."""
-        if "hook_call" not in g:
-            g.hook_call = cls(_body_of_request())
-        return g.hook_call
+        if "payload" not in g:
+            g.payload = cls(_body_of_request())
+        return g.payload
 
     def text(self, path: str, *, optional: bool = False) -> str | None:
         return self._read(path, optional, is_text, "a string", null_is_absent=True)
@@ -142,7 +142,7 @@ def cause(
     reason: str,
     location: str,
     *,
-    domain: str = "hook-call",
+    domain: str = "hook-request",
     location_type: str = "body",
 ) -> dict:
     """One cause of an error: `reason` is for programs, `location` the field's path in the call."""
@@ -185,9 +185,9 @@ def _body_of_request() -> dict:
         body = _STRICT_JSON.decode(data.decode())
     except (ValueError, RecursionError):
         # Not UTF-8, not JSON, a number of thousands of digits, or nested too deep.
-        raise UnreadableCall("The body cannot be read as JSON") from None
+        raise UnreadableRequest("The body cannot be read as JSON") from None
     if not isinstance(body, dict):
-        raise UnreadableCall("The body is not a JSON object")
+        raise UnreadableRequest("The body is not a JSON object")
     event_id = body.get("eventId")
     g.event_id = event_id if is_text(event_id) else None
     return body
@@ -205,7 +205,7 @@ def _all_data() -> bytes:
         raise
     except Exception:
         # Servers have exceptions of their own for chunks that are none.
-        raise UnreadableCall("The body breaks off") from None
+        raise UnreadableRequest("The body breaks off") from None
     return data
 
 
@@ -225,11 +225,11 @@ def _is_text_or_number(value: Any) -> bool:
     return is_text(value) or (isinstance(value, int) and not isinstance(value, bool))
 
 
-def _missing(path: str) -> UnreadableCall:
+def _missing(path: str) -> UnreadableRequest:
     summary = f"{path} is missing"
-    return UnreadableCall(summary, [cause(summary, "MISSING_FIELD", path)])
+    return UnreadableRequest(summary, [cause(summary, "MISSING_FIELD", path)])
 
 
-def _wrong_type(path: str, expected: str) -> UnreadableCall:
+def _wrong_type(path: str, expected: str) -> UnreadableRequest:
     summary = f"{path} must be {expected}"
-    return UnreadableCall(summary, [cause(summary, "WRONG_TYPE", path)])
+    return UnreadableRequest(summary, [cause(summary, "WRONG_TYPE", path)])

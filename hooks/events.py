@@ -16,8 +16,8 @@ from flask import jsonify, request
 
 from .contract import (
     HookBlueprint,
-    HookCall,
-    UnreadableCall,
+    Payload,
+    UnreadableRequest,
     cause,
     error_response,
     is_text,
@@ -37,7 +37,7 @@ def verify():
     if not challenge:
         summary = f"{CHALLENGE_HEADER} is missing"
         missing = cause(summary, "MISSING_FIELD", CHALLENGE_HEADER, location_type="header")
-        raise UnreadableCall(summary, [missing])
+        raise UnreadableRequest(summary, [missing])
     return jsonify(verification=challenge)
 
 
@@ -45,7 +45,7 @@ def verify():
 @bp.post("/userCreated")
 def receive():
     """Both addresses take every type of event: which types come is chosen in Okta."""
-    events = HookCall.current().list("data.events")
+    events = Payload.current().list("data.events")
     handled = [handle(event) for event in events]
     if not all(handled):
         # After a 5xx Okta delivers the whole call again.

@@ -7,7 +7,7 @@ Guide    https://developer.okta.com/docs/guides/password-import-inline-hook/
 
 from werkzeug.security import check_password_hash
 
-from .contract import HookBlueprint, HookCall, answer, command
+from .contract import HookBlueprint, Payload, answer, command
 from .sample_data import DECOY_HASH, password_hash_of
 
 bp = HookBlueprint("password_import", __name__, kind="inline")
@@ -15,9 +15,9 @@ bp = HookBlueprint("password_import", __name__, kind="inline")
 
 @bp.post("/passwordImport")
 def import_password():
-    call = HookCall.current()
-    username = call.text("data.context.credential.username")
-    password = call.text("data.context.credential.password")
+    payload = Payload.current()
+    username = payload.text("data.context.credential.username")
+    password = payload.text("data.context.credential.password")
     credential = "VERIFIED" if is_right(username, password) else "UNVERIFIED"
     return answer(command("com.okta.action.update", {"credential": credential}))
 

@@ -15,8 +15,8 @@ from flask import Response, current_app
 from .contract import (
     NO_CHANGE,
     HookBlueprint,
-    HookCall,
-    UnreadableCall,
+    Payload,
+    UnreadableRequest,
     answer,
     cause,
     command,
@@ -31,27 +31,27 @@ bp = HookBlueprint("registration", __name__, kind="inline")
 
 @bp.post("/registrationHookSSR")
 def self_service():
-    call = HookCall.current()
-    if request_type(call) == PROGRESSIVE:
+    payload = Payload.current()
+    if request_type(payload) == PROGRESSIVE:
         return NO_CHANGE
-    return allow_unless(email_causes(call))
+    return allow_unless(email_causes(payload))
 
 
 @bp.post("/registrationHookPP")
 def progressive_profile():
-    call = HookCall.current()
-    if request_type(call) == SELF_SERVICE:
+    payload = Payload.current()
+    if request_type(payload) == SELF_SERVICE:
         return NO_CHANGE
-    return update_profile(call)
+    return update_profile(payload)
 
 
 @bp.post("/registrationHookSSRandPP")
 def both():
-    call = HookCall.current()
-    if request_type(call) == PROGRESSIVE:
-        return update_profile(call)
-    _, number_causes = employee_number(call, "data.userProfile.employeeNumber")
-    return allow_unless(email_causes(call) + number_causes)
+    payload = Payload.current()
+    if request_type(payload) == PROGRESSIVE:
+        return update_profile(payload)
+    _, number_causes = employee_number(payload, "data.userProfile.employeeNumber")
+    return allow_unless(email_causes(payload) + number_causes)
 
 
 def may_register(address: str, allowed_domains: Collection[str]) -> bool:
@@ -69,25 +69,25 @@ def is_employee_number(number: str) -> bool:
     return re.fullmatch("[0-9]{4}", number) is not None
 
 
-def request_type(call: HookCall) -> str:
-    kind = call.text("requestType")
+def request_type(payload: Payload) -> str:
+    kind = payload.text("requestType")
     if kind not in (SELF_SERVICE, PROGRESSIVE):
         summary = f"requestType must be {SELF_SERVICE} or {PROGRESSIVE}"
-        raise UnreadableCall(summary, [cause(summary, "UNKNOWN_VALUE", "requestType")])
+        raise UnreadableRequest(summary, [cause(summary, "UNKNOWN_VALUE", "requestType")])
     return kind
 
 
-def email_causes(call: HookCall) -> list[dict]:
-    path, address = call.first_text("data.userProfile.email", "data.userProfile.login")
+def email_causes(payload: Payload) -> list[dict]:
+    path, address = payload.first_text("data.userProfile.email", "data.userProfile.login")
     if may_register(address, current_app.config["REGISTRATION_ALLOWED_DOMAINS"]):
         return []
     summary = "You cannot sign up with an e-mail address of this domain."
     return [cause(summary, "INVALID_EMAIL_DOMAIN", path, domain="end-user")]
 
 
-def employee_number(call: HookCall, path: str) -> tuple[str | None, list[dict]]:
+def employee_number(payload: Payload, path: str) -> tuple[str | None, list[dict]]:
     """The number and what is wrong with it. No number is the user's mistake, hence no 400."""
-    number = call.text_or_number(path, optional=True)
+    number = payload.text_or_number(path, optional=True)
     if number is not None and is_employee_number(number):
         return number, []
     summary = "An employee number has four digits."
@@ -100,9 +100,9 @@ def allow_unless(causes: list[dict]) -> Response:
     return answer(command("com.okta.action.update", {"registration": "ALLOW"}))
 
 
-def update_profile(call: HookCall) -> Response:
-    call.object("data.userProfileUpdate")
-    number, causes = employee_number(call, "data.userProfileUpdate.employeeNumber")
+def update_profile(payload: Payload) -> Response:
+    payload.object("data.userProfileUpdate")
+    number, causes = employee_number(payload, "data.userProfileUpdate.employeeNumber")
     if causes:
         return deny(causes)
     profile = {"employeeNumber": number}

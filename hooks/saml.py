@@ -5,7 +5,7 @@ Answers  com.okta.assertion.patch, add /claims/extPatientId; 204 for a user who 
 Guide    https://developer.okta.com/docs/guides/saml-inline-hook/
 """
 
-from .contract import NO_CHANGE, HookBlueprint, HookCall, add_claim, answer, command
+from .contract import NO_CHANGE, HookBlueprint, Payload, add_claim, answer, command
 from .sample_data import patient_id_of
 
 bp = HookBlueprint("saml", __name__, kind="inline")
@@ -13,8 +13,8 @@ bp = HookBlueprint("saml", __name__, kind="inline")
 
 @bp.post("/SAMLHook")
 def enrich_assertion():
-    call = HookCall.current()
-    attributes = extra_attributes(call.text("data.context.user.profile.login"))
+    payload = Payload.current()
+    attributes = extra_attributes(payload.text("data.context.user.profile.login"))
     if not attributes:
         return NO_CHANGE
     operations = [add_claim(name, as_saml(value)) for name, value in attributes.items()]

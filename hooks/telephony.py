@@ -11,7 +11,7 @@ import logging
 
 from flask import Response, current_app
 
-from .contract import HookBlueprint, HookCall, answer, cause, command, error
+from .contract import HookBlueprint, Payload, answer, cause, command, error
 from .telephony_providers import SMS, VOICE, ProviderFailure
 
 PROFILE = "data.messageProfile"
@@ -23,12 +23,12 @@ log = logging.getLogger("okta_hooks.telephony")
 
 @bp.post("/telephonyHook")
 def deliver_code():
-    call = HookCall.current()
-    phone_number = with_plus(call.text_or_number(f"{PROFILE}.phoneNumber"))
-    code = call.text_or_number(f"{PROFILE}.otpCode")
-    channel = call.text(f"{PROFILE}.deliveryChannel", optional=True) or "SMS"
-    locale = call.text(f"{PROFILE}.locale", optional=True) or "en"
-    template = call.text(f"{PROFILE}.msgTemplate", optional=True)
+    payload = Payload.current()
+    phone_number = with_plus(payload.text_or_number(f"{PROFILE}.phoneNumber"))
+    code = payload.text_or_number(f"{PROFILE}.otpCode")
+    channel = payload.text(f"{PROFILE}.deliveryChannel", optional=True) or "SMS"
+    locale = payload.text(f"{PROFILE}.locale", optional=True) or "en"
+    template = payload.text(f"{PROFILE}.msgTemplate", optional=True)
 
     if not phone_number:
         return undelivered("There is no phone number", f"{PROFILE}.phoneNumber")

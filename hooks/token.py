@@ -5,7 +5,7 @@ Answers  com.okta.identity.patch, add /claims/extPatientId; 204 where there is n
 Guide    https://developer.okta.com/docs/guides/token-inline-hook/
 """
 
-from .contract import NO_CHANGE, HookBlueprint, HookCall, add_claim, answer, command
+from .contract import NO_CHANGE, HookBlueprint, Payload, add_claim, answer, command
 from .sample_data import patient_id_of
 
 # identity is the ID token. ("identity", "access") adds the claim to the access token as well.
@@ -16,15 +16,15 @@ bp = HookBlueprint("token", __name__, kind="inline")
 
 @bp.post("/tokenHook")
 def enrich_tokens():
-    call = HookCall.current()
-    data = call.object("data")
+    payload = Payload.current()
+    data = payload.object("data")
     # A command for a token that was not asked for would make Okta drop the whole answer.
     tokens = [token for token in ENRICHED_TOKENS if token in data]
     for token in tokens:
-        call.object(f"data.{token}")
+        payload.object(f"data.{token}")
     if not tokens:
         return NO_CHANGE
-    _, login = call.first_text(
+    _, login = payload.first_text(
         "data.identity.claims.preferred_username", "data.context.user.profile.login"
     )
     claims = extra_claims(login)

@@ -7,26 +7,26 @@ Answers  com.okta.action.update LINK_USER with com.okta.user.update for a user w
 Guide    https://developer.okta.com/docs/reference/import-hook/
 """
 
-from .contract import NO_CHANGE, HookBlueprint, HookCall, answer, command
+from .contract import NO_CHANGE, HookBlueprint, Payload, answer, command
 
 bp = HookBlueprint("user_import", __name__, kind="inline")
 
 
 @bp.post("/userImport")
 def import_user():
-    call = HookCall.current()
-    call.object("data")
-    matched_user = call.text("data.user.id", optional=True)
-    conflicts = call.list("data.context.conflicts", optional=True) or []
+    payload = Payload.current()
+    payload.object("data")
+    matched_user = payload.text("data.user.id", optional=True)
+    conflicts = payload.list("data.context.conflicts", optional=True) or []
     new_login = free_login(
-        taken=call.text("data.user.profile.login", optional=True) or "",
-        user_name=call.text_or_number("data.appUser.profile.userName", optional=True) or "",
-        email=call.text("data.appUser.profile.email", optional=True) or "",
-        external_id=call.text_or_number("data.appUser.profile.externalId", optional=True) or "",
+        taken=payload.text("data.user.profile.login", optional=True) or "",
+        user_name=payload.text_or_number("data.appUser.profile.userName", optional=True) or "",
+        email=payload.text("data.appUser.profile.email", optional=True) or "",
+        external_id=payload.text_or_number("data.appUser.profile.externalId", optional=True) or "",
     )
     # Of no use to the rule below, but a call that has them wrong is not one of Okta's.
-    call.list("data.context.matches", optional=True)
-    call.text("data.action.result", optional=True)
+    payload.list("data.context.matches", optional=True)
+    payload.text("data.action.result", optional=True)
 
     if matched_user:
         return answer(

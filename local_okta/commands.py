@@ -20,7 +20,7 @@ from flask import current_app, request
 from flask.cli import AppGroup
 from joserfc.jwk import RSAKey
 
-from local_okta import caller
+from local_okta import client
 from local_okta.authorization_server import (
     HOST,
     KEY_ROTATION,
@@ -111,7 +111,7 @@ def verify_event_hook(url: str) -> None:
     verdicts = []
     for path in EVENT_HOOK_PATHS:
         challenge = secrets.token_urlsafe(24)
-        answer = caller.verify(url + path, challenge, credentials=credentials)
+        answer = client.verify(url + path, challenge, credentials=credentials)
         verdict = judge_verification(challenge, answer)
         verdicts.append(verdict.accepted)
         say(f"{path:<18}{verdict.sentence}", fg="green" if verdict.accepted else "red")
@@ -129,7 +129,7 @@ def auth_secret() -> None:
     terminal = sys.stdout.isatty()
     if terminal:
         click.echo("Authentication field: Authorization. Authentication secret:", err=True)
-    value = caller.basic_header(settings.basic_auth_user, settings.basic_auth_password)
+    value = client.basic_header(settings.basic_auth_user, settings.basic_auth_password)
     click.echo(value, nl=terminal)
 
 
@@ -144,11 +144,11 @@ def serve(port: int) -> None:
 
     Stop it with Ctrl-C.
     """
-    client = _kept_client() or _new_client()
+    kept = _kept_client() or _new_client()
     okta = LocalOkta(
-        client_id=client["client_id"],
-        client_secret=client["client_secret"],
-        client_key=RSAKey.import_key(client["client_key"]),
+        client_id=kept["client_id"],
+        client_secret=kept["client_secret"],
+        client_key=RSAKey.import_key(kept["client_key"]),
         audience=_settings().okta_audience,
         scopes=(SCOPE,),
         port=port,
@@ -180,7 +180,7 @@ def rotate_keys(port: int) -> None:
     """
     base = f"http://{HOST}:{port}"
     _check_answers(base, "flask okta serve")
-    answer = caller.call(base + KEY_ROTATION, {"use": "sig"}, kind="management")
+    answer = client.send(base + KEY_ROTATION, {"use": "sig"}, kind="management")
     if answer.status != 200:
         raise click.ClickException(f"What answers at {base} is no local Okta.")
     new, old = (key["kid"] for key in answer.json)
@@ -190,7 +190,7 @@ def rotate_keys(port: int) -> None:
 
 def _preview_one(sample: Sample, auth: str, url: str) -> bool:
     credentials = _credentials(sample, auth)
-    answer = caller.call(
+    answer = client.send(
         url + sample.path, sample.payload, kind=sample.kind, credentials=credentials
     )
     say("Request", bold=True)
@@ -218,7 +218,7 @@ def _preview_all(auth: str, url: str) -> bool:
             continue
         credentials = _credentials(sample, auth)
         payload = sample.payload
-        answer = caller.call(url + sample.path, payload, kind=sample.kind, credentials=credentials)
+        answer = client.send(url + sample.path, payload, kind=sample.kind, credentials=credentials)
         verdict = judge(sample.kind, payload, answer)
         accepted.append(verdict.accepted)
         row(sample.name, _sent_with(sample, auth), answer, verdict.sentence, good=verdict.accepted)
@@ -230,10 +230,10 @@ def _sent_with(sample: Sample, auth: str) -> str:
     return auth if auth in (*sample.authentications, "none") else "basic"
 
 
-def _credentials(sample: Sample, auth: str) -> caller.Credentials:
+def _credentials(sample: Sample, auth: str) -> client.Credentials:
     auth = _sent_with(sample, auth)
     if auth == "none":
-        return caller.no_credentials
+        return client.no_credentials
     return _basic() if auth == "basic" else _oauth(auth)
 
 
@@ -251,14 +251,14 @@ def _basic_settings():
     return settings
 
 
-def _basic() -> caller.Credentials:
+def _basic() -> client.Credentials:
     settings = _basic_settings()
-    return caller.basic(settings.basic_auth_user, settings.basic_auth_password)
+    return client.basic(settings.basic_auth_user, settings.basic_auth_password)
 
 
-def _oauth(auth: str) -> caller.Credentials:
-    client = _kept_client()
-    if client is None:
+def _oauth(auth: str) -> client.Credentials:
+    kept = _kept_client()
+    if kept is None:
         raise click.ClickException(
             "There is no local Okta to get a token from: start one with flask okta serve."
         )
@@ -271,10 +271,10 @@ def _oauth(auth: str) -> caller.Credentials:
     token_url = f"{issuer}/v1/token"
     _check_answers(token_url, "flask okta serve")
     if auth == "client-secret":
-        secret = client["client_secret"]
-        return caller.client_secret(token_url, client["client_id"], secret, SCOPE)
-    key = RSAKey.import_key(client["client_key"])
-    return caller.private_key(token_url, client["client_id"], key, SCOPE)
+        secret = kept["client_secret"]
+        return client.client_secret(token_url, kept["client_id"], secret, SCOPE)
+    key = RSAKey.import_key(kept["client_key"])
+    return client.private_key(token_url, kept["client_id"], key, SCOPE)
 
 
 def _client_file() -> Path:
@@ -293,7 +293,7 @@ def _kept_client() -> dict | None:
 
 
 def _new_client() -> dict:
-    client = {
+    kept = {
         "client_id": made_up_client_id(),
         "client_secret": secrets.token_urlsafe(48),
         "client_key": new_key().as_dict(private=True),
@@ -302,8 +302,8 @@ def _new_client() -> dict:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Readable by nobody else from the first byte on.
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(client, file, indent=2)
-    return client
+        json.dump(kept, file, indent=2)
+    return kept
 
 
 def _check_answers(url: str, command: str) -> None:
@@ -311,7 +311,7 @@ def _check_answers(url: str, command: str) -> None:
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        socket.create_connection((parts.hostname, port), timeout=caller.SECONDS).close()
+        socket.create_connection((parts.hostname, port), timeout=client.SECONDS).close()
     except OSError:
         raise click.ClickException(
             f"Nothing answers at {parts.scheme}://{parts.netloc}. "

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from local_okta import caller
+from local_okta import client
 from local_okta.authorization_server import HOST, LocalOkta, new_key
 from local_okta.judge import judge, judge_verification
 from local_okta.samples import EVENT_HOOK_PATHS, SAMPLES
@@ -84,7 +84,7 @@ class Run:
         self.calls = 0
         self.differences: list[str] = []
 
-    def accept(self, samples, authentication: str, credentials: caller.Credentials) -> None:
+    def accept(self, samples, authentication: str, credentials: client.Credentials) -> None:
         for sample in samples:
             answer = self._call(sample, credentials)
             verdict = judge(sample.kind, sample.payload, answer)
@@ -96,11 +96,11 @@ class Run:
             )
             self._row(sample.name, authentication, answer, verdict.sentence, good)
 
-    def verify(self, credentials: caller.Credentials) -> None:
+    def verify(self, credentials: client.Credentials) -> None:
         for path in EVENT_HOOK_PATHS:
             self.calls += 1
             challenge = secrets.token_urlsafe(24)
-            answer = caller.verify(self.url + path, challenge, credentials=credentials)
+            answer = client.verify(self.url + path, challenge, credentials=credentials)
             verdict = judge_verification(challenge, answer)
             name = f"verify {path}"
             self._row(name, "basic", answer, verdict.sentence, verdict.accepted)
@@ -117,9 +117,9 @@ class Run:
             outcome = f"refused: {given}" if answer.status in (401, 403) else given
             self._row(hooks, authentication, answer, outcome, good)
 
-    def _call(self, sample, credentials) -> caller.Answer:
+    def _call(self, sample, credentials) -> client.Answer:
         self.calls += 1
-        return caller.call(
+        return client.send(
             self.url + sample.path, sample.payload, kind=sample.kind, credentials=credentials
         )
 
@@ -129,7 +129,7 @@ class Run:
             self.differences.append(f"{hook}, {authentication}: {answer.status}, {outcome}")
 
 
-def _reason(answer: caller.Answer) -> str:
+def _reason(answer: client.Answer) -> str:
     """Why a call was refused, as far as WWW-Authenticate says it (RFC 6750, 3)."""
     challenge = answer.headers.get("WWW-Authenticate", "")
     error = re.search(r'\berror="([^"]*)"', challenge)
@@ -141,12 +141,12 @@ def _reason(answer: caller.Answer) -> str:
 def basic_mode(url: str, user: str, password: str) -> Run:
     """Basic for all hooks, then what must not pass."""
     run = Run(url)
-    right = caller.basic(user, password)
+    right = client.basic(user, password)
     run.verify(right)
     run.accept(SAMPLES.values(), "basic", right)
     for samples in (EVENT_SAMPLES, INLINE_SAMPLES):
-        run.refuse(samples, "no credentials", caller.no_credentials, 401, "Basic asked for")
-        wrong = caller.basic(user, secrets.token_urlsafe(24))
+        run.refuse(samples, "no credentials", client.no_credentials, 401, "Basic asked for")
+        wrong = client.basic(user, secrets.token_urlsafe(24))
         run.refuse(samples, "wrong password", wrong, 401, "Basic asked for")
     return run
 
@@ -154,25 +154,25 @@ def basic_mode(url: str, user: str, password: str) -> Run:
 def oauth_mode(url: str, user: str, password: str, okta: LocalOkta) -> Run:
     """Tokens for inline hooks, Basic for event hooks, then what must not pass."""
     run = Run(url)
-    client, scope = okta.client_id, okta.scopes[0]
-    basic = caller.basic(user, password)
-    secret = caller.client_secret(okta.token_endpoint, client, okta.client_secret, scope)
-    key = caller.private_key(okta.token_endpoint, client, okta.client_key, scope)
+    client_id, scope = okta.client_id, okta.scopes[0]
+    basic = client.basic(user, password)
+    secret = client.client_secret(okta.token_endpoint, client_id, okta.client_secret, scope)
+    key = client.private_key(okta.token_endpoint, client_id, okta.client_key, scope)
     run.verify(basic)
     run.accept(EVENT_SAMPLES, "basic", basic)
     run.accept(INLINE_SAMPLES, "client secret", secret)
     run.accept(INLINE_SAMPLES, "private key", key)
 
-    run.refuse(EVENT_SAMPLES, "no credentials", caller.no_credentials, 401, "Basic asked for")
-    wrong = caller.basic(user, secrets.token_urlsafe(24))
+    run.refuse(EVENT_SAMPLES, "no credentials", client.no_credentials, 401, "Basic asked for")
+    wrong = client.basic(user, secrets.token_urlsafe(24))
     run.refuse(EVENT_SAMPLES, "wrong password", wrong, 401, "Basic asked for")
     run.refuse(EVENT_SAMPLES, "a good token", secret, 401, "Basic asked for")
-    run.refuse(INLINE_SAMPLES, "no credentials", caller.no_credentials, 401, "Bearer asked for")
+    run.refuse(INLINE_SAMPLES, "no credentials", client.no_credentials, 401, "Bearer asked for")
     run.refuse(INLINE_SAMPLES, "basic", basic, 401, "Bearer asked for")
     for authentication, token in _wrong_tokens(okta).items():
-        credentials = caller.bearer(token)
+        credentials = client.bearer(token)
         run.refuse(INLINE_SAMPLES, authentication, credentials, 401, "invalid_token")
-    no_scope = caller.bearer(okta.issue(scp=["other"]))
+    no_scope = client.bearer(okta.issue(scp=["other"]))
     run.refuse(INLINE_SAMPLES, "missing scope", no_scope, 403, "insufficient_scope")
     return run
 
@@ -211,7 +211,7 @@ def service(**settings: str):
         )
         try:
             start = time.monotonic()
-            while caller.get(f"{url}/readyz").status != 200:
+            while client.get(f"{url}/readyz").status != 200:
                 if process.poll() is not None or time.monotonic() > start + SECONDS_TO_START:
                     output.seek(0)
                     raise ServerFailed(f"gunicorn did not start. It said:\n\n{output.read()}")

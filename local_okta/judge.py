@@ -8,7 +8,7 @@ https://developer.okta.com/docs/api/openapi/okta-management/management/tag/Inlin
 from dataclasses import dataclass
 from typing import Any
 
-from local_okta.caller import Answer
+from local_okta.client import Answer
 
 SIZE_LIMIT = 256 * 1024
 GENERIC_MESSAGE = "The callback service returned an error"

@@ -12,7 +12,7 @@ from flask import g
 from app import create_app
 from auth.issuer import keys_of
 from auth.oauth import OktaAccessTokenValidator, TokenRefused
-from local_okta import caller
+from local_okta import client
 from local_okta.authorization_server import new_key
 from settings import Settings
 from tests.service import BASIC_PAIR, Service, bearer, oauth_settings
@@ -37,19 +37,19 @@ def refusal(response):
 
 
 def with_secret(okta):
-    return caller.client_secret(
+    return client.client_secret(
         okta.token_endpoint, okta.client_id, okta.client_secret, okta.scopes[0]
     )
 
 
 def with_key(okta):
-    return caller.private_key(okta.token_endpoint, okta.client_id, okta.client_key, okta.scopes[0])
+    return client.private_key(okta.token_endpoint, okta.client_id, okta.client_key, okta.scopes[0])
 
 
 @pytest.mark.parametrize("credentials", [with_secret, with_key])
 def test_a_token_from_the_token_endpoint_passes(okta, oauth_service, credentials):
     url = oauth_service.url + "/tokenHook"
-    answer = caller.call(url, TOKEN_CALL, kind="token", credentials=credentials(okta))
+    answer = client.send(url, TOKEN_CALL, kind="token", credentials=credentials(okta))
     assert (answer.status, answer.error) == (204, None)
 
 

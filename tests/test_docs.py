@@ -37,7 +37,7 @@ import requests
 import settings
 from app import create_app
 from local_okta.authorization_server import LocalOkta, new_key
-from local_okta.caller import basic_header
+from local_okta.client import basic_header
 from local_okta.samples import SAMPLES
 from tests.service import (
     BASIC_PAIR,

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from local_okta import caller
+from local_okta import client
 from local_okta.judge import judge
 from local_okta.samples import SAMPLES
 from tests.service import BASIC_PAIR, PROJECT
@@ -28,15 +28,15 @@ def test_the_demo_finds_everything_as_it_should_be():
 @pytest.mark.parametrize("authentication", ["basic", "client_secret", "private_key"])
 def test_okta_can_use_every_answer(okta, sample, authentication, basic_service, oauth_service):
     if authentication == "basic" or sample.kind == "event":
-        credentials = caller.basic(*BASIC_PAIR)
+        credentials = client.basic(*BASIC_PAIR)
     else:
         secret = {"client_secret": okta.client_secret, "private_key": okta.client_key}
-        credentials = getattr(caller, authentication)(
+        credentials = getattr(client, authentication)(
             okta.token_endpoint, okta.client_id, secret[authentication], okta.scopes[0]
         )
     service = basic_service if authentication == "basic" else oauth_service
     url = service.url + sample.path
-    answer = caller.call(url, sample.payload, kind=sample.kind, credentials=credentials)
+    answer = client.send(url, sample.payload, kind=sample.kind, credentials=credentials)
     if sample.kind == "telephony":
         # Under gunicorn no provider is chosen for you: Okta hears it, and sends the code itself.
         assert answer.json["error"]["errorCauses"][0]["reason"] == "NOT_DELIVERED"

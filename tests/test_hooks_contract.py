@@ -3,7 +3,15 @@ import json
 import pytest
 from flask import Flask, g
 
-from hooks.contract import ANSWER_LIMIT, HookCall, UnreadableCall, add_claim, answer, command, error
+from hooks.contract import (
+    ANSWER_LIMIT,
+    Payload,
+    UnreadableRequest,
+    add_claim,
+    answer,
+    command,
+    error,
+)
 from tests.hook_app import CALLS, changed, hook_client, refused_field
 
 client = hook_client()
@@ -71,17 +79,17 @@ def test_fields_nobody_reads_never_hurt():
 )
 def test_the_event_id_is_noted_for_the_log(event_id, noted):
     with client.application.test_request_context(method="POST", json={"eventId": event_id}):
-        HookCall.current()
+        Payload.current()
         assert g.event_id == noted
 
 
 def test_a_call_is_parsed_once():
     with client.application.test_request_context(method="POST", json={}):
-        assert HookCall.current() is HookCall.current()
+        assert Payload.current() is Payload.current()
 
 
 class TestReading:
-    call = HookCall(
+    call = Payload(
         {
             "text": "x",
             "half": "\ud800",
@@ -98,13 +106,13 @@ class TestReading:
 
     @pytest.mark.parametrize("path", ["half", "null", "true", "list", "object"])
     def test_what_is_no_text_is_refused(self, path):
-        with pytest.raises(UnreadableCall, match=f"^400 Bad Request: {path} must be a string$"):
+        with pytest.raises(UnreadableRequest, match=f"^400 Bad Request: {path} must be a string$"):
             self.call.text(path)
 
     @pytest.mark.parametrize("path", ["none", "object.none", "none.none.none"])
     def test_a_missing_field_is_named_whole(self, path):
         for read in (self.call.text, self.call.text_or_number, self.call.object, self.call.list):
-            with pytest.raises(UnreadableCall) as refusal:
+            with pytest.raises(UnreadableRequest) as refusal:
                 read(path)
             assert refusal.value.causes[0]["reason"] == "MISSING_FIELD"
             assert refusal.value.causes[0]["location"] == path
@@ -123,7 +131,7 @@ class TestReading:
         self, path, parent
     ):
         for read in (self.call.text, self.call.text_or_number, self.call.object, self.call.list):
-            with pytest.raises(UnreadableCall) as refusal:
+            with pytest.raises(UnreadableRequest) as refusal:
                 read(path, optional=True)
             assert refusal.value.causes[0]["reason"] == "WRONG_TYPE"
             assert refusal.value.causes[0]["location"] == parent
@@ -132,14 +140,14 @@ class TestReading:
         assert self.call.text("null", optional=True) is None
         assert self.call.text_or_number("null", optional=True) is None
         for read in (self.call.object, self.call.list):
-            with pytest.raises(UnreadableCall):
+            with pytest.raises(UnreadableRequest):
                 read("null", optional=True)
 
     def test_objects_and_lists(self):
         assert self.call.object("object") == {"text": "y", "null": None}
         assert self.call.list("list") == [1]
         for read, path in ((self.call.object, "list"), (self.call.list, "object")):
-            with pytest.raises(UnreadableCall):
+            with pytest.raises(UnreadableRequest):
                 read(path)
 
     @pytest.mark.parametrize(
@@ -155,17 +163,17 @@ class TestReading:
         ],
     )
     def test_text_or_number(self, value, text):
-        assert HookCall({"field": value}).text_or_number("field") == text
+        assert Payload({"field": value}).text_or_number("field") == text
 
     @pytest.mark.parametrize("value", [True, False, [], {}, float("inf"), "\udc00"])
     def test_neither_text_nor_number(self, value):
         for optional in (True, False):
-            with pytest.raises(UnreadableCall):
-                HookCall({"field": value}).text_or_number("field", optional=optional)
+            with pytest.raises(UnreadableRequest):
+                Payload({"field": value}).text_or_number("field", optional=optional)
 
     def test_the_first_text_that_is_there(self):
         assert self.call.first_text("none", "null", "text", "object.text") == ("text", "x")
-        with pytest.raises(UnreadableCall, match="none is missing"):
+        with pytest.raises(UnreadableRequest, match="none is missing"):
             self.call.first_text("none", "null")
 
 

@@ -15,7 +15,7 @@ from werkzeug.serving import make_server
 
 from local_okta import commands
 from local_okta.authorization_server import LocalOkta, new_key
-from local_okta.caller import basic_header
+from local_okta.client import basic_header
 from local_okta.samples import SAMPLES
 
 USER, PASSWORD = "okta", "pässword:with a colon"

@@ -8,7 +8,7 @@ from werkzeug.serving import make_server
 
 from local_okta import demo
 from local_okta.authorization_server import LocalOkta
-from local_okta.caller import basic_header
+from local_okta.client import basic_header
 
 USER, PASSWORD = "okta", "a password"
 

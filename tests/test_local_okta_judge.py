@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from local_okta.caller import Answer
+from local_okta.client import Answer
 from local_okta.judge import judge, judge_verification
 from local_okta.samples import SAMPLES
 

@@ -27,17 +27,17 @@ SECONDS = 3.0
 NEVER_RETRIED = ("token", "telephony")
 
 # What goes into the Authorization header, given the moment (time.monotonic) by which Okta must be
-# done; None for no header. Raises CallError where no token was to be had.
+# done; None for no header. Raises SendError where no token was to be had.
 Credentials = Callable[[float], str | None]
 
 
-class CallError(Exception):
+class SendError(Exception):
     """There is no answer; `str()` says why, in plain words and without a secret."""
 
     timed_out = False
 
 
-class CallTimeout(CallError):
+class SendTimeout(SendError):
     timed_out = True
 
 
@@ -106,7 +106,7 @@ def private_key(token_url: str, client_id: str, key: RSAKey, scope: str) -> Cred
     return authorization
 
 
-def call(
+def send(
     url: str,
     payload,
     *,
@@ -116,11 +116,11 @@ def call(
 ) -> Answer:
     """POST `payload` to the hook at `url`. `kind` decides whether there is a retry."""
     headers = _headers() | {"Content-Type": "application/json"}
-    send = partial(_exchange, "POST", url, json.dumps(payload).encode())
-    answer = _attempt(send, headers, credentials, seconds)
+    exchange = partial(_exchange, "POST", url, json.dumps(payload).encode())
+    answer = _attempt(exchange, headers, credentials, seconds)
     if not answer.can_be_retried or kind in NEVER_RETRIED:
         return answer
-    again = _attempt(send, headers, credentials, seconds)
+    again = _attempt(exchange, headers, credentials, seconds)
     return replace(again, attempts=2, milliseconds=answer.milliseconds + again.milliseconds)
 
 
@@ -133,8 +133,8 @@ def get(
     url: str, headers: Mapping[str, str] | None = None, *, credentials: Credentials = no_credentials
 ) -> Answer:
     """One GET, never retried."""
-    send = partial(_exchange, "GET", url, None)
-    return _attempt(send, _headers() | dict(headers or {}), credentials, SECONDS)
+    exchange = partial(_exchange, "GET", url, None)
+    return _attempt(exchange, _headers() | dict(headers or {}), credentials, SECONDS)
 
 
 def _headers() -> dict[str, str]:
@@ -145,7 +145,7 @@ def _headers() -> dict[str, str]:
     }
 
 
-def _attempt(send, headers, credentials, seconds) -> Answer:
+def _attempt(exchange, headers, credentials, seconds) -> Answer:
     start = time.monotonic()
     deadline = start + seconds
     sent = dict(headers)
@@ -154,9 +154,9 @@ def _attempt(send, headers, credentials, seconds) -> Answer:
         authorization = credentials(deadline)
         if authorization is not None:
             sent["Authorization"] = authorization
-        status, received, answer = send(sent, deadline)
+        status, received, answer = exchange(sent, deadline)
         outcome = {"status": status, "headers": received, "body": answer}
-    except CallError as error:
+    except SendError as error:
         outcome |= {"timed_out": error.timed_out, "error": str(error)}
     milliseconds = round((time.monotonic() - start) * 1000)
     return Answer(**outcome, milliseconds=milliseconds, sent=sent)
@@ -171,7 +171,7 @@ def _access_token(token_url: str, form: dict[str, str], deadline: float) -> str:
     body = urlencode({"grant_type": "client_credentials"} | form).encode()
     try:
         status, _, answer = _exchange("POST", token_url, body, headers, deadline)
-    except CallError as error:
+    except SendError as error:
         raise type(error)(f"no access token: {error}") from None
     try:
         token = json.loads(answer)
@@ -180,11 +180,11 @@ def _access_token(token_url: str, form: dict[str, str], deadline: float) -> str:
         reason = f"{token['error']} ({token.get('error_description', 'no description')})"
     except (ValueError, KeyError, TypeError, AttributeError):
         reason = f"an answer that is none of RFC 6749's (status {status})"
-    raise CallError(f"no access token: the token endpoint sent {reason}")
+    raise SendError(f"no access token: the token endpoint sent {reason}")
 
 
 def _exchange(method, url, body, headers, deadline):
-    """One request on a connection of its own: (status, headers, body). Raises CallError."""
+    """One request on a connection of its own: (status, headers, body). Raises SendError."""
     address = urlsplit(url)
     connect = HTTPSConnection if address.scheme == "https" else HTTPConnection
     connection = connect(address.hostname, address.port, timeout=_left(deadline))
@@ -200,22 +200,22 @@ def _exchange(method, url, body, headers, deadline):
         answer = response.read()
     except (OSError, HTTPException) as error:
         if isinstance(error, TimeoutError) or time.monotonic() >= deadline:
-            raise CallTimeout("no complete answer in time") from None
+            raise SendTimeout("no complete answer in time") from None
         reason = error.strerror if isinstance(error, OSError) else None
-        raise CallError(f"{address.netloc}: {reason or type(error).__name__}") from None
+        raise SendError(f"{address.netloc}: {reason or type(error).__name__}") from None
     finally:
         if cut:
             cut.cancel()
         connection.close()
     if time.monotonic() >= deadline:
-        raise CallTimeout("no complete answer in time")
+        raise SendTimeout("no complete answer in time")
     return response.status, response.headers, answer
 
 
 def _left(deadline: float) -> float:
     left = deadline - time.monotonic()
     if left <= 0:
-        raise CallTimeout("no complete answer in time")
+        raise SendTimeout("no complete answer in time")
     return left
 
 

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from local_okta import caller
+from local_okta import client
 from local_okta.authorization_server import LocalOkta, new_key
 
 SOON = 0.5
@@ -94,12 +94,12 @@ def okta():
 
 
 def call(service, kind="saml", **options):
-    return caller.call(f"{service.url}/hook", {"data": {}}, kind=kind, **options)
+    return client.send(f"{service.url}/hook", {"data": {}}, kind=kind, **options)
 
 
 def test_a_call_looks_like_oktas(service):
     service.behaviours = [status(200, b'{"commands": []}')]
-    answer = call(service, credentials=caller.basic("okta", "pässword"))
+    answer = call(service, credentials=client.basic("okta", "pässword"))
     assert (answer.status, answer.json, answer.attempts) == (200, {"commands": []}, 1)
     [(method, path, headers, body)] = service.seen
     assert (method, path, json.loads(body)) == ("POST", "/hook", {"data": {}})
@@ -162,7 +162,7 @@ def test_a_time_out_has_no_status(service, behaviour):
 def test_nobody_there_is_no_time_out():
     with Service() as closed:
         url = closed.url
-    answer = caller.call(url, {}, kind="saml")
+    answer = client.send(url, {}, kind="saml")
     assert (answer.status, answer.timed_out, answer.attempts) == (None, False, 1)
     assert "refused" in answer.error
 
@@ -180,8 +180,8 @@ def test_a_body_that_is_no_json_is_none(service):
 
 def test_both_oauth_flows_send_a_bearer_token(service, okta):
     for credentials in (
-        caller.client_secret(okta.token_endpoint, okta.client_id, okta.client_secret, "hooks"),
-        caller.private_key(okta.token_endpoint, okta.client_id, okta.client_key, "hooks"),
+        client.client_secret(okta.token_endpoint, okta.client_id, okta.client_secret, "hooks"),
+        client.private_key(okta.token_endpoint, okta.client_id, okta.client_key, "hooks"),
     ):
         answer = call(service, credentials=credentials)
         assert answer.status == 204
@@ -199,21 +199,21 @@ def test_both_oauth_flows_send_a_bearer_token(service, okta):
 )
 def test_without_a_token_the_hook_is_not_called(service, okta, change, error):
     right = {"client_id": okta.client_id, "secret": okta.client_secret, "scope": "hooks"}
-    answer = call(service, credentials=caller.client_secret(okta.token_endpoint, **right | change))
+    answer = call(service, credentials=client.client_secret(okta.token_endpoint, **right | change))
     assert (answer.status, answer.attempts, service.seen) == (None, 1, [])
     assert error in answer.error
     assert okta.client_secret not in answer.error
 
 
 def test_a_wrong_key_gets_no_token(service, okta):
-    credentials = caller.private_key(okta.token_endpoint, okta.client_id, new_key(), "hooks")
+    credentials = client.private_key(okta.token_endpoint, okta.client_id, new_key(), "hooks")
     assert "invalid_client" in call(service, credentials=credentials).error
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"access_token"', b"null", b'"text"'])
 def test_a_token_endpoint_that_talks_nonsense_is_an_error(service, body):
     service.behaviours = [status(200, body)]
-    credentials = caller.client_secret(f"{service.url}/token", "id", "secret", "hooks")
+    credentials = client.client_secret(f"{service.url}/token", "id", "secret", "hooks")
     answer = call(service, credentials=credentials)
     assert answer.error.startswith("no access token")
 
@@ -230,20 +230,20 @@ def test_the_time_for_the_token_counts(service):
         status(204)(handler)
 
     service.behaviours = [slow_token, slow_hook]
-    credentials = caller.client_secret(f"{service.url}/token", "id", "secret", "hooks")
+    credentials = client.client_secret(f"{service.url}/token", "id", "secret", "hooks")
     answer = call(service, "token", credentials=credentials, seconds=SOON)
     assert (answer.status, answer.timed_out) == (None, True)
 
 
 def test_a_slow_token_endpoint_is_a_time_out(service):
     service.behaviours = [hang]
-    credentials = caller.client_secret(f"{service.url}/token", "id", "secret", "hooks")
+    credentials = client.client_secret(f"{service.url}/token", "id", "secret", "hooks")
     answer = call(service, "token", credentials=credentials, seconds=SOON)
     assert (answer.timed_out, [path for _, path, _, _ in service.seen]) == (True, ["/token"])
 
 
 def test_the_check_of_an_event_hook_is_a_get_with_the_challenge(service):
-    caller.verify(f"{service.url}/hook", "the challenge", credentials=caller.bearer("token"))
+    client.verify(f"{service.url}/hook", "the challenge", credentials=client.bearer("token"))
     [(method, _, headers, _)] = service.seen
     assert method == "GET"
     assert headers["X-Okta-Verification-Challenge"] == "the challenge"
