@@ -12,7 +12,7 @@ help:  ## Show what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
 
 demo: $(RUNTIME)  ## See every hook and every authentication work, on this machine, without an Okta org
-	@$(BIN)/python -m local_okta.demo
+	@FLASK_SKIP_DOTENV=1 $(BIN)/flask okta demo
 
 run: $(RUNTIME) .env  ## Serve on http://127.0.0.1:5000 for development
 	@FLASK_SKIP_DOTENV=1 $(BIN)/flask run --debug --no-debugger
@@ -21,7 +21,7 @@ test: $(DEVELOPMENT)  ## Run the tests
 	@$(BIN)/python -m pytest -n 4 --dist worksteal
 
 bench: $(RUNTIME)  ## Measure the guard, the service, its memory and its start
-	@$(BIN)/python bench.py
+	@$(BIN)/python -m tools.bench
 
 lint: $(DEVELOPMENT)  ## Check style and format
 	@$(BIN)/ruff check .
@@ -30,7 +30,7 @@ lint: $(DEVELOPMENT)  ## Check style and format
 upgrade: $(DEVELOPMENT)  ## Take the newest compatible releases, and write them down in constraints.txt
 	@$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -r requirements-dev.txt
 	@grep '^#' constraints.txt > constraints.new
-	@$(BIN)/python -m pip freeze | sed 's/$$/ ; python_version >= "3.11"/' >> constraints.new
+	@$(BIN)/python -m pip freeze >> constraints.new
 	@mv constraints.new constraints.txt && touch $(RUNTIME) $(DEVELOPMENT)
 
 clean:  ## Remove the virtual environment and caches (.env stays)
@@ -38,12 +38,10 @@ clean:  ## Remove the virtual environment and caches (.env stays)
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .env:
-	@umask 077; sed "s|^BASIC_AUTH_PASSWORD=.*|BASIC_AUTH_PASSWORD=$$($(PYTHON) -c 'import secrets; print(secrets.token_urlsafe(32))')|" .env.example > .env.new
-	@mv .env.new .env
-	@echo "Made .env from .env.example, with a password of your own."
+	@FLASK_SKIP_DOTENV=1 $(BIN)/flask okta new-env
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed; name one: make PYTHON=python3.12 ...")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ...")'
 	@$(PYTHON) -m venv $(VENV)
 
 $(RUNTIME): requirements.txt constraints.txt | $(BIN)/python

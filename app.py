@@ -3,8 +3,7 @@
 import logging
 import os
 import sys
-import traceback
-from functools import lru_cache
+from pathlib import Path
 
 import click
 from flask import Flask, Response, g, jsonify
@@ -16,16 +15,16 @@ import auth
 import logs
 import settings as service_settings
 from auth.keys import IssuerKeys
-from doctor import doctor_command
 from hooks import register_hooks
 from hooks.contract import error_response
 from hooks.telephony_providers import console, twilio_sender
 from local_okta.commands import okta_commands
 from settings import Settings
+from tools.doctor import doctor_command
 
 log = logging.getLogger("okta_hooks.app")
 
-PROJECT = os.path.dirname(os.path.abspath(__file__))
+PROJECT = Path(__file__).parent
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -35,24 +34,22 @@ def create_app(settings: Settings | None = None) -> Flask:
     process ends with one plain message.
     """
     command = click.get_current_context(silent=True)
-    development = command is not None
-    settings = settings or _settings_or_exit(development)
+    settings, settings_error = (settings, None) if settings else _read_settings(command)
 
     app = Flask(__name__, static_folder=None)
-    app.debug = app.debug and development
+    app.debug = app.debug and command is not None
     app.url_map.merge_slashes = False
     app.json.sort_keys = False
-    # Whether a function is async, Flask would ask of five of them, each call anew.
-    app.ensure_sync = lru_cache(maxsize=64)(app.ensure_sync)
     app.config.update(
         SETTINGS=settings,
+        SETTINGS_ERROR=settings_error,
         MAX_CONTENT_LENGTH=settings.max_content_length,
         PROVIDE_AUTOMATIC_OPTIONS=False,
         REGISTRATION_ALLOWED_DOMAINS=settings.registration_allowed_domains,
         TELEPHONY_PROVIDER=settings.telephony_provider,
         TELEPHONY_SEND=_telephony_sender(settings),
     )
-    logs.configure(settings.log_level, settings.log_format, development=development)
+    logs.configure(settings.log_level, settings.log_format, development=command is not None)
     logs.init_app(app)
     keys = auth.init_app(app, settings)
     register_hooks(app)
@@ -60,8 +57,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     _register_errors(app)
     okta_commands.add_command(doctor_command)
     app.cli.add_command(okta_commands)
-    if not development or _will_serve(command):
-        if not _under_gunicorn():
+    if command is None or _will_serve(command):
+        # gunicorn's master has said the notes once for all its workers.
+        if not os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/"):
             for note in settings.notes:
                 log.warning(note)
         if keys is not None:
@@ -69,11 +67,25 @@ def create_app(settings: Settings | None = None) -> Flask:
     return app
 
 
-def _settings_or_exit(development: bool) -> Settings:
+def __getattr__(name: str) -> Flask:
+    """`gunicorn app:app`, which many people try first, works as well."""
+    if name == "app":
+        return create_app()
+    raise AttributeError(name)
+
+
+def _read_settings(command: click.Context | None) -> tuple[Settings, Exception | None]:
+    """The settings, and what is wrong with them.
+
+    With wrong ones the service does not start. A command that serves nothing may do without: it
+    gets an app that admits nobody, and says what is wrong where it needs a setting.
+    """
     try:
-        return service_settings.load(development=development)
+        return service_settings.load(development=command is not None), None
     except service_settings.SettingsError as error:
-        sys.exit(f"\n{error}\n")
+        if command is None or command.info_name == "run":
+            sys.exit(f"\n{error}\n")
+        return Settings(), error
 
 
 def _telephony_sender(settings: Settings):
@@ -87,20 +99,12 @@ def _telephony_sender(settings: Settings):
 
 
 def _will_serve(command: click.Context) -> bool:
-    """Whether this `flask` process will answer calls.
-
-    `flask okta …` does not, and with the reloader on only the child of `flask run` does.
-    """
+    """Whether this `flask` process answers requests: with the reloader, only the child does."""
     if command.info_name != "run":
         return False
     reload = command.params.get("reload")
     reloads = get_debug_flag() if reload is None else reload
     return not reloads or is_running_from_reloader()
-
-
-def _under_gunicorn() -> bool:
-    """Whether this is a gunicorn worker, whose master has said the notes once for all of them."""
-    return os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/")
 
 
 def _register_health(app: Flask, keys: IssuerKeys | None) -> None:
@@ -111,7 +115,7 @@ def _register_health(app: Flask, keys: IssuerKeys | None) -> None:
 
     @app.get("/readyz")
     def readyz():
-        """A call could be authenticated right now."""
+        """A request could be authenticated right now."""
         reason = keys.unavailable_reason() if keys else None
         if reason:
             return jsonify(status="unavailable", reason=reason), 503
@@ -134,16 +138,12 @@ def _register_errors(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def fail(error: Exception) -> Response:
-        """A handler broke. Its message may hold values of the call: only its place is logged."""
-        g.error = f"{type(error).__name__} at {_place_of(error)}"
+        """A handler broke. Its message may hold values of the request: only its place is logged."""
+        g.error = f"{type(error).__name__} at {logs.place_of(error)}"
         if app.debug:
             log.error("a handler broke", exc_info=error)
-        return error_response(500, "The service could not handle the call")
+        return error_response(500, "The service could not handle the request")
 
 
-def _place_of(error: Exception) -> str:
-    """File and line of this project where it happened; a library's own line says less."""
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if frame.filename.startswith(PROJECT)]
-    frame = (ours or frames)[-1]
-    return f"{os.path.relpath(frame.filename, PROJECT)}:{frame.lineno}"
+if __name__ == "__main__":
+    sys.exit("Start the service with: flask run (or make run), to deploy it with: gunicorn")

@@ -77,7 +77,7 @@ def report_guard(okta: LocalOkta, basic: str, bearer: str) -> None:
     oauth = {
         "auth_mode": "oauth",
         "okta_issuer": okta.issuer,
-        "okta_client_ids": frozenset({okta.client_id}),
+        "okta_client_id": frozenset({okta.client_id}),
         "okta_scope": okta.scopes[0],
     }
     tasks = {

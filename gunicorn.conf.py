@@ -1,28 +1,58 @@
 """How gunicorn serves the app; read by a plain `gunicorn` in this folder.
 
-PORT and WEB_CONCURRENCY mean what they mean to gunicorn.
+PORT and WEB_CONCURRENCY mean what they mean to gunicorn. Slow callers, bursts and floods are the
+business of the proxy in front: docs/deployment.md.
 """
 
+import contextlib
+import json
 import os
 import subprocess
 import sys
+from http import HTTPStatus
 from pathlib import Path
+
+from gunicorn.glogging import Logger
+from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
+from gunicorn.workers.gthread import ThreadWorker
 
 PROJECT = Path(__file__).parent
 
-wsgi_app = "app:create_app()"
 
-# A call may wait for another machine (a telephony provider, now and then the issuer), and the keys
-# are refreshed in the background: threads do both, and need no further package. In this worker one
-# thread serves all calls that do not wait, so the number is that of the calls that may wait at the
-# same time; a thread that has nothing to do takes 20 KB.
-worker_class = "serving.HookWorker"
-threads = 32
+class HookWorker(ThreadWorker):
+    """gunicorn's threaded worker, with an error page and a log line that quote nothing."""
+
+    def handle_error(self, req, client, addr, exc):
+        """Answers a request that could not be read, which may hold half an Authorization header."""
+        status = {LimitRequestLine: 414, LimitRequestHeaders: 431}.get(
+            type(exc), 400 if isinstance(exc, ParseException) else 500
+        )
+        self.log.warning("request not readable error=%s status=%d", type(exc).__name__, status)
+        reason = HTTPStatus(status).phrase
+        body = json.dumps({"error": {"errorSummary": reason, "errorCauses": []}})
+        head = f"HTTP/1.1 {status} {reason}\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
+        with contextlib.suppress(OSError):
+            client.sendall(f"{head}Content-Type: application/json\r\n\r\n{body}".encode())
+
+
+class HookLogger(Logger):
+    def debug(self, msg, *args, **kwargs):
+        """Nothing: gunicorn's debug lines quote headers and the environment."""
+
+
+wsgi_app = "app:create_app()"
+worker_class = HookWorker
+logger_class = HookLogger
+
+# A request may wait for another machine (a telephony provider, now and then the issuer): so many
+# may do so at the same time in each worker.
+threads = 4
 # One worker a core: Python runs one thread of a process at a time.
 if "WEB_CONCURRENCY" not in os.environ:
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-# Okta gives up after 3 seconds, so no call is worth waiting for longer than that at a stop.
+# Far below the usual limit of 1024 open files: a worker that has no file number left breaks off.
+worker_connections = 256
+# Okta gives up after 3 seconds, so at a stop no request is worth waiting for longer than this.
 graceful_timeout = 10
 keepalive = 5
 
@@ -30,47 +60,25 @@ keepalive = 5
 limit_request_line = 4094
 limit_request_fields = 100
 limit_request_field_size = 8190
-# No header may say what path is asked for, whoever sends it.
+# No header says what path is asked for or by what scheme, whoever sends it.
 forwarder_headers = ""
-# Nor by what scheme, which nothing here depends on: gunicorn would refuse a call in
-# which a caller's header says another one than the proxy's.
 secure_scheme_headers = {}
-
-# Also with --log-level debug nothing of a request is written down.
-logger_class = "serving.Log"
-# The app writes one line a call itself; gunicorn's would add the query string.
+# The app writes one line for each request itself; gunicorn's would add the query string.
 accesslog = None
 # A socket through which the running server can be changed is one way in more than is needed.
 control_socket_disable = True
 
 
 def on_starting(server):
-    """Wrong settings end the start at once, and are no reason to end a service that runs."""
-    problem, notes = _checked_settings()
-    if problem:
-        raise SystemExit(problem)
-    for note in notes:
-        server.log.warning(note)
+    """Wrong settings end the start at once, before there is a worker.
 
-    reload = server.handle_hup
-
-    def reload_unless_settings_are_wrong():
-        problem, _ = _checked_settings()
-        if problem:
-            server.log.error("HUP ignored, the workers go on as they are.\n%s", problem)
-        else:
-            reload()
-
-    server.handle_hup = reload_unless_settings_are_wrong
-
-
-def _checked_settings():
-    """What is wrong with the settings, or None; and what is worth a note.
-
-    Asked of a process of its own: what the master imported, its workers would inherit, and a HUP
-    after an update would mix old modules with new ones.
+    They are read in a process of its own: what is imported here, no reload would renew.
     """
-    check = subprocess.run(
-        [sys.executable, "-m", "settings"], cwd=PROJECT, capture_output=True, text=True, check=False
+    check = [sys.executable, "-m", "settings"]
+    done = subprocess.run(  # noqa: S603 - nothing of it comes from outside
+        check, cwd=PROJECT, capture_output=True, text=True, check=False
     )
-    return check.stderr if check.returncode else None, check.stdout.splitlines()
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    for note in done.stdout.splitlines():
+        server.log.warning(note)

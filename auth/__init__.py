@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from authlib.integrations.flask_oauth2 import ResourceProtector
+from authlib.oauth2.rfc6750 import InsufficientScopeError
 from flask import Flask, current_app, g, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
@@ -17,7 +18,7 @@ from settings import Settings
 
 from .basic import HookBasicAuth
 from .keys import IssuerKeys, KeysUnavailable, UnknownKey
-from .oauth import OktaAccessTokenValidator, ScopeMissing, TokenRefused
+from .oauth import OktaAccessTokenValidator, TokenRefused
 
 REALM = "okta-hooks"
 OPEN_ENDPOINTS = frozenset({"healthz", "readyz"})
@@ -35,75 +36,75 @@ class Caller:
     method: str
     """`basic` or `oauth`."""
     user: str | None = None
+    password: str | None = None
+    """With Basic, which one came: `current` or `previous`."""
     client_id: str | None = None
     scopes: frozenset[str] = frozenset()
 
 
 class Refusal(HTTPException):
-    """The guard's no. `reason` is for the log; the answer holds only `code` and the headers."""
+    """The guard's no. `reason` is for the log; the answer holds only `code` and the header."""
 
-    def __init__(self, code: int, reason: str, **headers: str):
+    def __init__(self, code: int, reason: str, **header: str):
         super().__init__()
-        self.code = code
-        self.reason = reason
-        self._headers = [(name.replace("_", "-"), value) for name, value in headers.items()]
+        self.code, self.reason = code, reason
+        self._headers = [(name.replace("_", "-"), value) for name, value in header.items()]
 
     def get_headers(self, *args, **kwargs) -> list[tuple[str, str]]:
         return [*super().get_headers(*args, **kwargs), *self._headers]
 
 
 def init_app(app: Flask, settings: Settings) -> IssuerKeys | None:
-    """Put the guard before every call of the app.
+    """Put the guard before every request of the app.
 
-    Returns the issuer's keys, which the caller starts in the process that serves, or None where
-    no token is ever validated.
+    Returns the issuer's keys, to be started in the process that serves, or None where no token is
+    ever validated.
     """
-    basic = HookBasicAuth(
-        REALM,
-        settings.basic_auth_user,
-        settings.basic_auth_password,
-        settings.basic_auth_password_previous,
-    )
-    if settings.auth_mode == "basic":
-        app.before_request(partial(_guard, basic, None))
-        return None
-    keys = IssuerKeys(settings.okta_issuer)
-    oauth = ResourceProtector()
-    oauth.register_token_validator(
-        OktaAccessTokenValidator(
-            issuer=settings.okta_issuer,
-            audience=settings.okta_audience,
-            client_ids=settings.okta_client_ids,
-            key_for=keys.get,
-            realm=REALM,
+    pair = settings.basic_auth_user, settings.basic_auth_password
+    basic = HookBasicAuth(REALM, *pair, settings.basic_auth_password_previous)
+    keys = require_token = None
+    if settings.auth_mode == "oauth":
+        keys = IssuerKeys(settings.okta_issuer)
+        oauth = ResourceProtector()
+        oauth.register_token_validator(
+            OktaAccessTokenValidator(
+                issuer=settings.okta_issuer,
+                audience=settings.okta_audience,
+                client_ids=settings.okta_client_id,
+                key_for=keys.get,
+                realm=REALM,
+            )
         )
-    )
-    scopes = [settings.okta_scope] if settings.okta_scope else []
-    app.before_request(partial(_guard, basic, partial(_require_token, oauth, scopes)))
+        scopes = [settings.okta_scope] if settings.okta_scope else []
+        require_token = partial(_require_token, oauth, scopes)
+    app.before_request(partial(_guard, settings, basic, require_token))
     return keys
 
 
-def _guard(basic: HookBasicAuth, require_token) -> None:
-    """Lets the call go on, with `g.caller` set, or raises Refusal."""
+def _guard(settings: Settings, basic: HookBasicAuth, require_token) -> None:
+    """Lets the request go on, with `g.caller` set, or raises Refusal."""
     if request.endpoint in OPEN_ENDPOINTS:
         return
     challenge = BASIC_CHALLENGE if require_token is None else _basic_challenge()
+    g.auth_method = "basic" if challenge else "oauth"
     if challenge:
-        g.auth_method = "basic"
-        g.caller = _require_basic(basic, challenge)
+        password = basic.password_of_request()
+        if password is None:
+            raise Refusal(401, basic.reason_of_refusal(), WWW_Authenticate=challenge)
+        g.caller = Caller("basic", user=settings.basic_auth_user, password=password)
     else:
-        g.auth_method = "oauth"
         g.caller = require_token()
 
 
 def _basic_challenge() -> str | None:
-    """With AUTH_MODE=oauth: what a call hears that is to be authenticated by Basic all the same
-    and fails. None for a call that needs a token.
+    """With AUTH_MODE=oauth: the challenge for a request that needs Basic, None if it needs a token.
+
+    What decides is the endpoint that Flask has found, never the text of the path.
     """
     endpoint = request.endpoint or _endpoint_of_another_method()
     if endpoint is None:
-        # An unknown path takes either kind, so that somebody who may call hears the 404. To
-        # everybody else it looks like an inline hook, or one could find out which there are.
+        # An unknown path takes either kind, so that Okta hears a 404. To everybody else it looks
+        # like an inline hook, or they could find out which paths there are.
         is_basic = request.headers.get("Authorization", "").lower().startswith("basic ")
         return BEARER_CHALLENGE if is_basic else None
     blueprint = current_app.blueprints.get(endpoint.rpartition(".")[0])
@@ -111,20 +112,13 @@ def _basic_challenge() -> str | None:
 
 
 def _endpoint_of_another_method() -> str | None:
-    """The endpoint that has this path under another method, for a call that will hear a 405."""
+    """The endpoint that has this path under another method, for a request that hears a 405."""
     error = request.routing_exception
     if not isinstance(error, MethodNotAllowed) or not error.valid_methods:
         return None
     adapter = current_app.create_url_adapter(request)
     endpoint, _ = adapter.match(method=next(iter(error.valid_methods)))
     return endpoint
-
-
-def _require_basic(basic: HookBasicAuth, challenge: str) -> Caller:
-    user = basic.current_call_user()
-    if user is None:
-        raise Refusal(401, basic.reason_of_refusal(), WWW_Authenticate=challenge)
-    return Caller("basic", user=user)
 
 
 def _require_token(oauth: ResourceProtector, scopes: list[str]) -> Caller:
@@ -134,15 +128,14 @@ def _require_token(oauth: ResourceProtector, scopes: list[str]) -> Caller:
         reason = "no_credentials" if header is None else "not_a_bearer_token"
         raise Refusal(401, reason, WWW_Authenticate=BEARER_CHALLENGE)
     try:
-        # Flask's own request will do: of the wrapper that acquire_token() builds nothing is used.
         token = oauth.validate_request(scopes, request)
     except (TokenRefused, UnknownKey) as error:
         reason = getattr(error, "reason", "key_unknown")
         challenge = f'{BEARER_CHALLENGE}, error="invalid_token"'
         raise Refusal(401, reason, WWW_Authenticate=challenge) from None
-    except ScopeMissing as error:
+    except InsufficientScopeError:
         challenge = f'{BEARER_CHALLENGE}, error="insufficient_scope"'
-        raise Refusal(403, error.reason, WWW_Authenticate=challenge) from None
+        raise Refusal(403, "scope_missing", WWW_Authenticate=challenge) from None
     except KeysUnavailable as error:
         raise Refusal(503, str(error), Retry_After=str(RETRY_AFTER_SECONDS)) from None
     return Caller("oauth", client_id=token.client_id, scopes=token.scopes)

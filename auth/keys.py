@@ -1,40 +1,63 @@
 """The issuer's public keys: where they are, when they are refreshed, what a failure does.
 
-A call with a known key never waits for the network. One background thread does all the asking:
+A request whose key is known never waits for the network. One background thread asks the issuer:
 
-- at the start, before the first call;
-- every REFRESH_EVERY seconds, so that a new key is known before a token carries it and a withdrawn
+- at the start, before the first request;
+- every REFRESH_EVERY seconds, so that a new key is known before a token needs it and a withdrawn
   one is forgotten;
 - every RETRY_EVERY seconds while the issuer cannot be read;
-- once for a `kid` not in hand, shared by all who wait for it, and then not again for MISS_PAUSE.
+- for an unknown `kid`, once for all who wait for it, and at most MISSES_ANSWERED times in
+  MISS_WINDOW seconds, since anybody can make up a `kid`.
 
-A failed attempt takes nothing away: keys in hand stay good for KEEP_FOR.
+A failed attempt takes nothing away: the keys stay good for KEEP_FOR seconds.
+
+Sources: RFC 8414 (metadata), RFC 7517 (key sets).
 """
 
+import contextlib
+import json
 import logging
-import os
 import threading
 import time
-import weakref
+from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-from .issuer import ATTEMPT_SECONDS, IssuerError, IssuerKey, fetch_keys
+import requests
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
+from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+from settings import is_loopback
 
 log = logging.getLogger("okta_hooks.keys")
 
 REFRESH_EVERY = 10 * 60.0
-# An attempt may take ATTEMPT_SECONDS and must fit in twice between an issuer's return and the
-# tenth second after it.
+# An attempt and this pause fit into the 10 s in which a returned issuer must be found.
 RETRY_EVERY = 5.0
-MISS_PAUSE = 30.0
+MISSES_ANSWERED = 2
+MISS_WINDOW = 30.0
 KEEP_FOR = 24 * 60 * 60.0
-# A refresh that takes longer than this has most likely met a slow issuer. It counts from the miss
-# that asked for the refresh, not for each call anew: after it only PATIENT_CALLS may wait for the
-# end, since made-up kids must not hold the threads that good tokens need.
-IMPATIENCE = 0.5
-PATIENT_CALLS = 4
+# How long an attempt waits for a connection, for a read, and for a whole body.
+ATTEMPT_SECONDS = 2.0
+# How long after a miss requests wait for its refresh. Short, because made-up kids must not hold the
+# threads that good tokens need while the issuer is slow.
+WAIT_SECONDS = 1.0
 # How often an outage that goes on is mentioned again in the log.
 REMIND_EVERY = 10 * 60.0
+
+METADATA_PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
+# An authorization server's metadata has about 3 KB and its key set 2 KB.
+MAX_DOCUMENT_BYTES = 256 * 1024
+
+
+class IssuerError(Exception):
+    """The keys could not be had; `reason` is a short name for the log and `/readyz`."""
+
+    def __init__(self, reason: str):
+        super().__init__(reason)
+        self.reason = reason
 
 
 class UnknownKey(Exception):
@@ -45,167 +68,235 @@ class KeysUnavailable(Exception):
     """Whether the issuer has such a key cannot be told now; `str()` is the reason's name."""
 
 
+@dataclass(frozen=True)
+class IssuerAnswer:
+    """What an issuer says of itself."""
+
+    keys: Mapping[str, RSAKey]
+    """Its RS256 keys by key ID, at least one."""
+    metadata: dict
+    date: str | None
+    """The Date header that came with the metadata (RFC 9110, 6.6.1)."""
+
+
 class IssuerKeys:
     """The keys of one issuer, shared by all threads of a process.
 
-    `fetch` returns the keys by key ID or raises IssuerError; `clock` counts seconds and never goes
-    back. Both are parameters so that a test can hold them.
+    `fetch` and `clock` (seconds that never go back) are parameters so that a test can hold them.
     """
 
     def __init__(
         self,
         issuer: str,
         *,
-        fetch: Callable[[str], Mapping[str, IssuerKey]] = fetch_keys,
+        fetch: Callable[[str], IssuerAnswer] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.issuer = issuer
-        self._fetch = fetch
+        self._fetch = fetch or ask
         self._clock = clock
-        self._keys: Mapping[str, IssuerKey] = {}
+        self._keys: Mapping[str, RSAKey] = {}
         self._good_until = float("-inf")
         self._failure: str | None = "keys_not_fetched_yet"
         self._reminded_at = float("-inf")
-        self._begin_without_threads()
-        _instances.add(self)
-
-    def _begin_without_threads(self) -> None:
-        # Attempts are counted so that a call can wait for one that began after it came: an attempt
-        # already under way may have read the key set before the key was published.
-        self._begun = self._ended = self._wanted = 0
-        self._missed_at = float("-inf")
         self._changed = threading.Condition()
-        self._patience = threading.BoundedSemaphore(PATIENT_CALLS)
+        # Attempts are counted, so that a request can wait for one that began after it came: an
+        # attempt under way may have read the key set before the key was published.
+        self._begun = self._ended = self._wanted = 0
+        self._misses = deque([float("-inf")] * MISSES_ANSWERED, MISSES_ANSWERED)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to fetch in the background, and wait for the first attempt to end.
+        """Begin to fetch in the background, and wait ATTEMPT_SECONDS for the first attempt.
 
-        Takes ATTEMPT_SECONDS at most. An issuer that is down does not keep the service from
-        starting: its calls get a 503 until the keys are there.
+        An issuer that is down does not keep the service from starting.
         """
+        self._ensure_thread()
         with self._changed:
-            self._ensure_thread()
-            self._changed.wait_for(lambda: self._ended, timeout=ATTEMPT_SECONDS + 0.1)
+            self._changed.wait_for(lambda: self._ended, timeout=ATTEMPT_SECONDS)
 
-    def get(self, kid: str) -> IssuerKey:
-        """The key of that ID.
+    def get(self, kid: str) -> RSAKey:
+        """The key of that ID. Waits only for one that is not in hand, WAIT_SECONDS at most.
 
-        Waits only when it is not in hand, and then ATTEMPT_SECONDS at most.
         Raises UnknownKey or KeysUnavailable.
         """
-        key = self._in_hand(kid)
-        return key if key is not None else self._ask_for(kid)
+        self._ensure_thread()
+        return self._in_hand(kid) or self._ask_for(kid)
 
     def unavailable_reason(self) -> str | None:
-        """None while a call could be authenticated right now, else the reason's name."""
+        """None while a request could be authenticated right now, else the reason's name."""
         if self._clock() < self._good_until:
             return None
         return "keys_too_old" if self._keys else self._failure
 
-    def _in_hand(self, kid: str) -> IssuerKey | None:
+    def _in_hand(self, kid: str) -> RSAKey | None:
         return self._keys.get(kid) if self._clock() < self._good_until else None
 
-    def _ask_for(self, kid: str) -> IssuerKey:
+    def _ask_for(self, kid: str) -> RSAKey:
         with self._changed:
-            self._ensure_thread()
-            now = self._clock()
-            if now - self._missed_at >= MISS_PAUSE:
-                self._missed_at = now
+            if self._ended >= self._wanted:
+                if self._clock() - self._misses[0] < MISS_WINDOW:
+                    # The key may have been published since: Okta never repeats after a 401.
+                    raise KeysUnavailable(self._failure or "key_unknown_for_now")
+                self._misses.append(self._clock())
                 self._wanted = self._begun + 1
                 self._changed.notify_all()
-            attempt = self._wanted
+            attempt, begins_later = self._wanted, self._wanted > self._begun
 
             def answered() -> bool:
                 return self._ended >= attempt or self._in_hand(kid) is not None
 
-            patience_ends_in = max(0.0, self._missed_at + IMPATIENCE - now)
-            if not self._changed.wait_for(answered, timeout=patience_ends_in):
-                self._wait_patiently(answered)
+            left = self._misses[-1] + WAIT_SECONDS - self._clock()
+            if not self._changed.wait_for(answered, timeout=max(0.0, left)):
+                raise KeysUnavailable("issuer_slow")
             key = self._in_hand(kid)
             if key is not None:
                 return key
-            if self._failure is not None or self._clock() >= self._good_until:
-                raise KeysUnavailable(self._failure or "keys_too_old")
+            if self._failure or not begins_later:
+                raise KeysUnavailable(self._failure or "key_unknown_for_now")
             raise UnknownKey
 
-    def _wait_patiently(self, answered: Callable[[], bool]) -> None:
-        if not self._patience.acquire(blocking=False):
-            raise KeysUnavailable("issuer_slow")
-        try:
-            if not self._changed.wait_for(answered, timeout=ATTEMPT_SECONDS - IMPATIENCE):
-                raise KeysUnavailable("issuer_slow")
-        finally:
-            self._patience.release()
-
     def _ensure_thread(self) -> None:
-        if self._thread is None:
-            thread = threading.Thread(target=self._keep_fresh, name="issuer-keys", daemon=True)
-            # Where no thread can be had now, the next call tries again.
-            thread.start()
-            self._thread = thread
+        # With gunicorn's --preload a worker is forked from a process that keeps the thread.
+        if self._thread is None or not self._thread.is_alive():
+            with self._changed:
+                if self._thread is None or not self._thread.is_alive():
+                    self._ended = self._begun
+                    self._thread = threading.Thread(target=self._keep_fresh, daemon=True)
+                    self._thread.start()
 
     def _keep_fresh(self) -> None:
-        changed = self._changed
         while True:
-            with changed:
+            with self._changed:
                 self._begun += 1
-            keys, failure = self._attempt()
-            with changed:
-                self._take(keys, failure)
-                self._ended += 1
-                changed.notify_all()
-                changed.wait_for(
+            try:
+                answer, failure = self._fetch(self.issuer), None
+            except IssuerError as error:
+                answer, failure = None, error.reason
+            except Exception as error:
+                # Whatever an issuer sends, the thread goes on: without it no key is refreshed.
+                answer, failure = None, f"unexpected_{type(error).__name__}"
+            with self._changed:
+                self._take(answer, failure)
+                self._ended = self._begun
+                self._changed.notify_all()
+                self._changed.wait_for(
                     lambda: self._wanted > self._begun,
-                    timeout=REFRESH_EVERY if failure is None else RETRY_EVERY,
+                    timeout=RETRY_EVERY if failure else REFRESH_EVERY,
                 )
 
-    def _attempt(self) -> tuple[Mapping[str, IssuerKey] | None, str | None]:
-        try:
-            return self._fetch(self.issuer), None
-        except IssuerError as error:
-            return None, error.reason
-        except Exception as error:
-            # The thread must outlive whatever an issuer can send: without it no key is ever
-            # refreshed again.
-            return None, f"unexpected_{type(error).__name__}"
-
-    def _take(self, keys: Mapping[str, IssuerKey] | None, failure: str | None) -> None:
+    def _take(self, answer: IssuerAnswer | None, failure: str | None) -> None:
         now = self._clock()
-        if keys is not None:
-            if self._failure is not None or keys.keys() != self._keys.keys():
-                log.info(
-                    "keys fetched", extra={"fields": {"issuer": self.issuer, "keys": len(keys)}}
-                )
-            self._keys = keys
-            self._good_until = now + KEEP_FOR
+        if answer is not None:
+            if self._failure or answer.keys.keys() != self._keys.keys():
+                fields = {"issuer": self.issuer, "keys": len(answer.keys)}
+                log.info("keys fetched", extra={"fields": fields})
+            self._keys, self._good_until = answer.keys, now + KEEP_FOR
         elif failure != self._failure or now - self._reminded_at >= REMIND_EVERY:
             self._reminded_at = now
-            log.warning(
-                "keys not fetched",
-                extra={
-                    "fields": {
-                        "issuer": self.issuer,
-                        "reason": failure,
-                        "keys_in_hand": len(self._keys),
-                        "retry_s": RETRY_EVERY,
-                    }
-                },
-            )
+            fields = {"issuer": self.issuer, "reason": failure, "keys_in_hand": len(self._keys)}
+            log.warning("keys not fetched", extra={"fields": fields | {"retry_s": RETRY_EVERY}})
         self._failure = failure
 
 
-_instances: "weakref.WeakSet[IssuerKeys]" = weakref.WeakSet()
+def ask(issuer: str) -> IssuerAnswer:
+    """Ask for metadata, then for the keys. Raises IssuerError.
+
+    Connecting, each read and each body are bounded by ATTEMPT_SECONDS.
+    """
+    try:
+        with requests.Session() as session:
+            session.verify = True
+            # A company's proxy and certificate authority come from the environment, as everywhere
+            # else; an issuer on this machine is not reached through a proxy.
+            session.trust_env = not _is_on_this_machine(issuer)
+            # Without this, requests would send a password that .netrc has for the host.
+            session.auth = lambda request: request
+            session.headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+            metadata, date = _metadata(session, issuer)
+            key_set, _ = _document(session, _jwks_uri(issuer, metadata))
+    except (requests.RequestException, HTTPError) as error:
+        raise IssuerError(_reason_of(error)) from None
+    return IssuerAnswer(_keys_of(key_set), metadata, date)
 
 
-def _begin_anew_after_fork() -> None:
-    """A forked child has the keys but neither the thread nor locks it could trust."""
-    for keys in list(_instances):
-        was_running = keys._thread is not None
-        keys._begin_without_threads()
-        if was_running:
-            with keys._changed:
-                keys._ensure_thread()
+def _metadata(session: requests.Session, issuer: str) -> tuple[dict, str | None]:
+    first, second = (issuer + path for path in METADATA_PATHS)
+    try:
+        metadata, date = _document(session, first)
+    except IssuerError as error:
+        if not error.reason.startswith("issuer_answered_4"):
+            raise
+        metadata, date = _document(session, second)
+    if not isinstance(metadata, dict) or metadata.get("issuer") != issuer:
+        raise IssuerError("metadata_of_another_issuer")
+    return metadata, date
 
 
-os.register_at_fork(after_in_child=_begin_anew_after_fork)
+def _jwks_uri(issuer: str, metadata: dict) -> str:
+    uri = metadata.get("jwks_uri")
+    if not isinstance(uri, str):
+        raise IssuerError("metadata_without_jwks_uri")
+    # http is for an issuer on this machine, and must not lead away from it.
+    stays_here = _is_on_this_machine(issuer) and _is_on_this_machine(uri)
+    if not (uri.startswith("https://") or (uri.startswith("http://") and stays_here)):
+        raise IssuerError("jwks_uri_not_https")
+    return uri
+
+
+def _document(session: requests.Session, url: str) -> tuple[object, str | None]:
+    """The JSON document at `url`, and the date of the answer that brought it."""
+    deadline = time.monotonic() + ATTEMPT_SECONDS
+    body = b""
+    with session.get(url, stream=True, timeout=ATTEMPT_SECONDS, allow_redirects=False) as response:
+        if response.status_code != 200:
+            raise IssuerError(f"issuer_answered_{response.status_code}")
+        # read1 returns what has come: read would wait for all of a body that trickles in.
+        while piece := response.raw.read1(16 * 1024):
+            body += piece
+            if len(body) > MAX_DOCUMENT_BYTES:
+                raise IssuerError("issuer_answered_too_much")
+            if time.monotonic() > deadline:
+                raise IssuerError("issuer_timed_out")
+    try:
+        return json.loads(body), response.headers.get("Date")
+    except (ValueError, RecursionError):
+        raise IssuerError("issuer_answered_no_json") from None
+
+
+def _keys_of(key_set: object) -> Mapping[str, RSAKey]:
+    """The keys of a JWK Set (RFC 7517, 5) that may check an RS256 signature, by key ID."""
+    members = key_set.get("keys") if isinstance(key_set, dict) else None
+    keys: dict[str, RSAKey] = {}
+    for member in members if isinstance(members, list) else ():
+        # A member of another type or use is left out, as the RFC asks.
+        with contextlib.suppress(JoseError, AttributeError, KeyError, TypeError, ValueError):
+            if (member.get("use", "sig"), member.get("alg", "RS256")) != ("sig", "RS256"):
+                continue
+            # The public members alone, whatever else was published by mistake.
+            public = {name: member[name] for name in ("kty", "n", "e")}
+            parameters = {"kid": member["kid"], "use": "sig", "alg": "RS256"}
+            key = RSAKey.import_key(public, parameters)
+            # RFC 7518, 3.3: smaller ones are too weak for RS256.
+            if key.raw_value.key_size >= 2048:
+                keys.setdefault(key.kid, key)
+    if not keys:
+        raise IssuerError("key_set_without_usable_key")
+    return keys
+
+
+def _is_on_this_machine(url: str) -> bool:
+    return is_loopback(urlsplit(url).hostname or "")
+
+
+def _reason_of(error: Exception) -> str:
+    reasons = {
+        requests.exceptions.ProxyError: "proxy_refused",
+        requests.exceptions.SSLError: "issuer_certificate_not_trusted",
+        requests.Timeout: "issuer_timed_out",
+        ReadTimeoutError: "issuer_timed_out",
+        requests.ConnectionError: "issuer_unreachable",
+    }
+    return next(
+        (reason for kind, reason in reasons.items() if isinstance(error, kind)), "request_failed"
+    )

@@ -1,1 +1,1 @@
-"""A stand-in for Okta on this machine. It knows the service only over HTTP."""
+"""A stand-in for Okta, on this machine. Nobody needs to read it to use or deploy the service."""

@@ -1,11 +1,9 @@
 """Okta's custom authorization server, as far as a hook needs it.
 
-Authlib answers the token endpoint (RFC 6749, 4.4: client credentials). The tokens have the shape
-of Okta's own, which is older than RFC 9068 and differs from it.
+The tokens have the shape of Okta's own, which is older than RFC 9068 and differs from it.
 Reference: https://developer.okta.com/docs/api/openapi/okta-oauth/oauth/tag/CustomAS/
 """
 
-import hmac
 import json
 import secrets
 import socket
@@ -13,25 +11,20 @@ import threading
 import time
 from collections import Counter
 
-from authlib.integrations.flask_oauth2 import AuthorizationServer
-from authlib.oauth2.rfc6749 import ClientMixin, InvalidScopeError
-from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant as _ClientCredentialsGrant
-from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
-from flask import Flask, abort, request
 from joserfc.jwk import RSAKey
 from joserfc.jws import JWSRegistry
 from joserfc.util import urlsafe_b64encode
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-HOST = "127.0.0.1"
-PREFIX = "/oauth2/default"
-METADATA_PATHS = (
-    f"{PREFIX}/.well-known/oauth-authorization-server",
-    f"{PREFIX}/.well-known/openid-configuration",
+from local_okta.endpoints import (
+    CLIENT_AUTHENTICATIONS,
+    METADATA_PATHS,
+    PREFIX,
+    TOKEN_LIFETIME,
+    create_okta_app,
 )
-KEY_ROTATION = "/api/v1/authorizationServers/default/credentials/lifecycle/keyRotate"
-CLIENT_AUTHENTICATIONS = ["client_secret_post", "private_key_jwt"]
-TOKEN_LIFETIME = 3600
+
+HOST = "127.0.0.1"
 
 
 class LocalOkta:
@@ -66,7 +59,7 @@ class LocalOkta:
         self._counting = threading.Lock()
         self._server = None
         self._thread = None
-        self.app = _create_app(self)
+        self.app = create_okta_app(self)
 
     @property
     def issuer(self) -> str:
@@ -192,86 +185,6 @@ def new_key() -> RSAKey:
 def made_up_client_id() -> str:
     """A client ID that looks like Okta's."""
     return f"0oa{secrets.token_hex(8)}0"
-
-
-def _create_app(okta: LocalOkta) -> Flask:
-    app = Flask("local_okta")
-    app.json.sort_keys = False
-    app.config["OAUTH2_SCOPES_SUPPORTED"] = okta.scopes
-    app.config["OAUTH2_TOKEN_EXPIRES_IN"] = {"client_credentials": TOKEN_LIFETIME}
-    app.config["OAUTH2_ACCESS_TOKEN_GENERATOR"] = lambda scope, **_: okta.issue(scp=scope.split())
-
-    client = _Client(okta)
-    server = AuthorizationServer(
-        app,
-        query_client=lambda client_id: client if client_id == okta.client_id else None,
-        # An access token that carries its own claims needs no store.
-        save_token=lambda token, request: None,
-    )
-    server.register_grant(ClientCredentialsGrant)
-    server.register_client_auth_method("private_key_jwt", PrivateKeyJWT(okta))
-
-    for path in METADATA_PATHS:
-        app.add_url_rule(path, "metadata", okta.metadata)
-    app.add_url_rule(f"{PREFIX}/v1/keys", "keys", okta.key_set)
-    app.add_url_rule(f"{PREFIX}/v1/token", "token", server.create_token_response, methods=["POST"])
-
-    @app.post(KEY_ROTATION)
-    def rotate_keys():
-        if request.get_json() != {"use": "sig"}:
-            abort(400)
-        okta.rotate_keys()
-        return [key.as_dict(private=False) for key in okta.keys]
-
-    return app
-
-
-class ClientCredentialsGrant(_ClientCredentialsGrant):
-    TOKEN_ENDPOINT_AUTH_METHODS = CLIENT_AUTHENTICATIONS
-
-
-class PrivateKeyJWT(JWTBearerClientAssertion):
-    """Client authentication by a signed assertion (RFC 7523, 2.2)."""
-
-    CLIENT_AUTH_METHOD = "private_key_jwt"
-
-    def __init__(self, okta: LocalOkta):
-        super().__init__()
-        self._okta = okta
-        self._used = set()
-
-    def get_audiences(self):
-        return [self._okta.token_endpoint]
-
-    def resolve_client_public_key(self, client):
-        return self._okta.client_key
-
-    def validate_jti(self, claims, jti):
-        if jti in self._used:
-            return False
-        self._used.add(jti)
-        return True
-
-
-class _Client(ClientMixin):
-    """The one client. Okta binds an app to one client authentication; this one may use both."""
-
-    def __init__(self, okta: LocalOkta):
-        self._okta = okta
-
-    def check_client_secret(self, client_secret):
-        return hmac.compare_digest(self._okta.client_secret.encode(), client_secret.encode())
-
-    def check_endpoint_auth_method(self, method, endpoint):
-        return method in CLIENT_AUTHENTICATIONS
-
-    def check_grant_type(self, grant_type):
-        return grant_type == ClientCredentialsGrant.GRANT_TYPE
-
-    def get_allowed_scope(self, scope):
-        if not scope:
-            raise InvalidScopeError("The 'scope' parameter is needed: no scope is a default one.")
-        return scope
 
 
 class _Handler(WSGIRequestHandler):

@@ -1,23 +1,20 @@
-"""Calls a hook the way Okta does: its headers, three seconds in all, at most one retry.
+"""Sends requests to a hook the way Okta does: its headers, three seconds in all, at most one retry.
 
-Built on http.client, which follows no redirect and reads neither proxy settings nor .netrc.
 Reference: https://developer.okta.com/docs/concepts/inline-hooks/#time-out-and-retry
 """
 
 import base64
-import contextlib
 import json
 import secrets
-import socket
-import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field, replace
-from functools import partial
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from urllib.parse import urlencode, urlsplit
+from threading import Thread
 
+import requests
 from authlib.oauth2.rfc7523 import private_key_jwt_sign
 from authlib.oauth2.rfc7523.client import ASSERTION_TYPE
 from joserfc.jwk import RSAKey
@@ -49,6 +46,8 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     milliseconds: int = 0
+    token_milliseconds: int | None = None
+    """How much of the time went into Okta's request for an access token."""
     attempts: int = 1
     timed_out: bool = False
     error: str | None = None
@@ -56,7 +55,7 @@ class Answer:
 
     @property
     def json(self):
-        """The parsed body; None where it is empty or no JSON."""
+        """The parsed body; None where it is empty or not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -95,7 +94,7 @@ def client_secret(token_url: str, client_id: str, secret: str, scope: str) -> Cr
 def private_key(token_url: str, client_id: str, key: RSAKey, scope: str) -> Credentials:
     """OAuth 2.0 client credentials, `private_key_jwt` (RFC 7523, 2.2)."""
 
-    def authorization(deadline):
+    def authorization(deadline: float) -> str:
         form = {
             "client_assertion_type": ASSERTION_TYPE,
             "client_assertion": private_key_jwt_sign(key, client_id, token_url),
@@ -116,11 +115,11 @@ def send(
 ) -> Answer:
     """POST `payload` to the hook at `url`. `kind` decides whether there is a retry."""
     headers = _headers() | {"Content-Type": "application/json"}
-    exchange = partial(_exchange, "POST", url, json.dumps(payload).encode())
-    answer = _attempt(exchange, headers, credentials, seconds)
+    arguments = ("POST", url, headers, credentials, seconds, json.dumps(payload).encode())
+    answer = _attempt(*arguments)
     if not answer.can_be_retried or kind in NEVER_RETRIED:
         return answer
-    again = _attempt(exchange, headers, credentials, seconds)
+    again = _attempt(*arguments)
     return replace(again, attempts=2, milliseconds=answer.milliseconds + again.milliseconds)
 
 
@@ -133,8 +132,7 @@ def get(
     url: str, headers: Mapping[str, str] | None = None, *, credentials: Credentials = no_credentials
 ) -> Answer:
     """One GET, never retried."""
-    exchange = partial(_exchange, "GET", url, None)
-    return _attempt(exchange, _headers() | dict(headers or {}), credentials, SECONDS)
+    return _attempt("GET", url, _headers() | dict(headers or {}), credentials, SECONDS)
 
 
 def _headers() -> dict[str, str]:
@@ -145,80 +143,85 @@ def _headers() -> dict[str, str]:
     }
 
 
-def _attempt(exchange, headers, credentials, seconds) -> Answer:
+def _attempt(method, url, headers, credentials, seconds, body=None) -> Answer:
     start = time.monotonic()
-    deadline = start + seconds
-    sent = dict(headers)
-    outcome = {"status": None}
+    sent, outcome, token_milliseconds = dict(headers), {"status": None}, None
     try:
-        authorization = credentials(deadline)
+        authorization = credentials(start + seconds)
         if authorization is not None:
             sent["Authorization"] = authorization
-        status, received, answer = exchange(sent, deadline)
-        outcome = {"status": status, "headers": received, "body": answer}
+        if str(authorization).startswith("Bearer "):
+            token_milliseconds = _milliseconds_since(start)
+        response = _exchange(method, url, sent, body, start + seconds)
+        outcome = {
+            "status": response.status_code,
+            "headers": response.headers,
+            "body": response.content,
+        }
     except SendError as error:
         outcome |= {"timed_out": error.timed_out, "error": str(error)}
-    milliseconds = round((time.monotonic() - start) * 1000)
-    return Answer(**outcome, milliseconds=milliseconds, sent=sent)
+    return Answer(
+        **outcome,
+        milliseconds=_milliseconds_since(start),
+        token_milliseconds=token_milliseconds,
+        sent=sent,
+    )
+
+
+def _milliseconds_since(start: float) -> int:
+    return round((time.monotonic() - start) * 1000)
 
 
 def _access_token(token_url: str, form: dict[str, str], deadline: float) -> str:
-    headers = {
-        "Accept": "application/json",
-        "Content-Type": "application/x-www-form-urlencoded",
-        "User-Agent": "Okta-Integrations",
-    }
-    body = urlencode({"grant_type": "client_credentials"} | form).encode()
+    form = {"grant_type": "client_credentials"} | form
+    headers = {"Accept": "application/json", "User-Agent": "Okta-Integrations"}
     try:
-        status, _, answer = _exchange("POST", token_url, body, headers, deadline)
+        response = _exchange("POST", token_url, headers, form, deadline)
     except SendError as error:
         raise type(error)(f"no access token: {error}") from None
     try:
-        token = json.loads(answer)
-        if status == HTTPStatus.OK:
+        token = response.json()
+        if response.status_code == HTTPStatus.OK:
             return f"Bearer {token['access_token']}"
         reason = f"{token['error']} ({token.get('error_description', 'no description')})"
     except (ValueError, KeyError, TypeError, AttributeError):
-        reason = f"an answer that is none of RFC 6749's (status {status})"
+        reason = f"an answer that RFC 6749 does not know (status {response.status_code})"
     raise SendError(f"no access token: the token endpoint sent {reason}")
 
 
-def _exchange(method, url, body, headers, deadline):
-    """One request on a connection of its own: (status, headers, body). Raises SendError."""
-    address = urlsplit(url)
-    connect = HTTPSConnection if address.scheme == "https" else HTTPConnection
-    connection = connect(address.hostname, address.port, timeout=_left(deadline))
-    cut = None
-    try:
-        connection.connect()
-        # A time-out counts for one read of the socket; trickled bytes would renew it each time.
-        cut = threading.Timer(_left(deadline), _shut_down, (connection.sock,))
-        cut.daemon = True
-        cut.start()
-        connection.request(method, address.path or "/", body, headers)
-        response = connection.getresponse()
-        answer = response.read()
-    except (OSError, HTTPException) as error:
-        if isinstance(error, TimeoutError) or time.monotonic() >= deadline:
-            raise SendTimeout("no complete answer in time") from None
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise SendError(f"{address.netloc}: {reason or type(error).__name__}") from None
-    finally:
-        if cut:
-            cut.cancel()
-        connection.close()
-    if time.monotonic() >= deadline:
-        raise SendTimeout("no complete answer in time")
-    return response.status, response.headers, answer
-
-
-def _left(deadline: float) -> float:
+def _exchange(method, url, headers, data, deadline: float) -> requests.Response:
+    """One request on a connection of its own. Raises SendError."""
     left = deadline - time.monotonic()
-    if left <= 0:
-        raise SendTimeout("no complete answer in time")
-    return left
+    future: Future[requests.Response] = Future()
+
+    def run() -> None:
+        try:
+            with requests.Session() as session:
+                # Okta knows no proxy of this machine, and no password from its .netrc.
+                session.trust_env = False
+                future.set_result(
+                    session.request(
+                        method, url, headers=headers, data=data, timeout=left, allow_redirects=False
+                    )
+                )
+        except requests.RequestException as error:
+            future.set_exception(error)
+
+    # A time limit of requests counts for one read, and trickled bytes renew it: a thread can be
+    # left behind instead.
+    if left > 0:
+        Thread(target=run, daemon=True).start()
+    try:
+        return future.result(timeout=max(0.0, left))
+    except (FutureTimeout, requests.Timeout):
+        raise SendTimeout("no complete answer in time") from None
+    except requests.RequestException as error:
+        host = requests.utils.urlparse(url).netloc
+        raise SendError(f"{host}: {_reason_of(error)}") from None
 
 
-def _shut_down(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)
+def _reason_of(error: requests.RequestException) -> str:
+    text = str(error)
+    if "Connection refused" in text:
+        return "Connection refused"
+    return type(error).__name__

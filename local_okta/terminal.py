@@ -7,9 +7,10 @@ import textwrap
 
 import click
 
-# Where the last column begins, and how narrow it may get.
-_MARGIN = 66
-_NARROWEST = 40
+# Below this many columns the last one gets a line of its own.
+WIDE = 106
+_COLUMNS = "{:<33} {:<16} {:<7}{:>5}"
+_LAST_COLUMN_AT = 65
 
 
 def say(text: str = "", **style) -> None:
@@ -19,17 +20,23 @@ def say(text: str = "", **style) -> None:
 
 
 def heading() -> None:
-    say(_line("hook", "authentication", "status", "ms", "what came back"), bold=True)
+    say(_row("request", "authentication", "status", "ms", "what came back"), bold=True)
 
 
-def row(hook: str, authentication: str, answer, outcome: str, *, good: bool) -> None:
-    """One call: `outcome` in words, the status green or red by `good`."""
-    status = click.style(f"{answer.status or '-':<6}", fg="green" if good else "red")
-    if sys.stdout.isatty():
-        width = max(_NARROWEST, shutil.get_terminal_size().columns - _MARGIN)
-        outcome = textwrap.fill(outcome, width).replace("\n", f"\n{'':<{_MARGIN}}")
-    say(_line(hook, authentication, status, answer.milliseconds, outcome))
+def row(request: str, authentication: str, answer, outcome: str, *, good: bool) -> None:
+    """One request: `outcome` in words, in red where it is not `good`."""
+    status = str(answer.status or "-")
+    line = _row(request, authentication, status, answer.milliseconds, outcome)
+    say(line, fg=None if good else "red")
 
 
-def _line(hook, authentication, status, milliseconds, outcome) -> str:
-    return f"{hook:<32}  {authentication:<16}  {status:<6}  {milliseconds:>4}  {outcome}"
+def _row(request, authentication, status, milliseconds, outcome) -> str:
+    line = _COLUMNS.format(request, authentication, status, milliseconds)
+    columns = shutil.get_terminal_size().columns
+    if not sys.stdout.isatty():
+        return f"{line}  {outcome}"
+    if columns >= WIDE:
+        folded = textwrap.fill(outcome, columns - _LAST_COLUMN_AT)
+        return f"{line}  " + folded.replace("\n", f"\n{'':<{_LAST_COLUMN_AT}}")
+    indented = textwrap.fill(outcome, columns, initial_indent="    ", subsequent_indent="    ")
+    return f"{line}\n{indented}"

@@ -9,12 +9,19 @@ import tracemalloc
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
+import auth.issuer
 import pytest
 
-import auth.issuer
 import auth.keys
-from auth.issuer import IssuerError, fetch_keys, keys_of
-from auth.keys import PATIENT_CALLS, IssuerKeys, KeysUnavailable, UnknownKey
+from auth.keys import (
+    PATIENT_CALLS,
+    IssuerError,
+    IssuerKeys,
+    KeysUnavailable,
+    UnknownKey,
+    fetch_keys,
+    keys_of,
+)
 from local_okta.authorization_server import LocalOkta, new_key
 from tests import faulty_issuer as faults
 from tests.faulty_issuer import QUICK_FAULTS, SLOW_FAULTS, UNUSABLE_MEMBERS, FaultyIssuer

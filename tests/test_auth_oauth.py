@@ -10,7 +10,7 @@ import pytest
 from flask import g
 
 from app import create_app
-from auth.issuer import keys_of
+from auth.keys import keys_of
 from auth.oauth import OktaAccessTokenValidator, TokenRefused
 from local_okta import client
 from local_okta.authorization_server import new_key
@@ -323,7 +323,7 @@ def test_a_hook_knows_its_caller(okta):
             basic_auth_user="okta",
             basic_auth_password="secret",
             okta_issuer=okta.issuer,
-            okta_client_ids=frozenset({okta.client_id}),
+            okta_client_id=frozenset({okta.client_id}),
             okta_scope=okta.scopes[0],
         )
     )

@@ -13,7 +13,7 @@ from tests.service import BASIC_PAIR, PROJECT
 
 def test_the_demo_finds_everything_as_it_should_be():
     done = subprocess.run(
-        [sys.executable, "-m", "local_okta.demo"],
+        [sys.executable, "-m", "flask", "okta", "demo"],
         cwd=PROJECT,
         capture_output=True,
         text=True,

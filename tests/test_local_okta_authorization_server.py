@@ -12,7 +12,8 @@ from joserfc.errors import BadSignatureError
 from joserfc.jwk import KeySet
 from joserfc.util import urlsafe_b64decode
 
-from local_okta.authorization_server import KEY_ROTATION, METADATA_PATHS, LocalOkta, new_key
+from local_okta.authorization_server import LocalOkta, new_key
+from local_okta.endpoints import KEY_ROTATION, METADATA_PATHS
 
 CLIENT_KEY = new_key()
 

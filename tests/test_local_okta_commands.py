@@ -2,24 +2,30 @@
 
 import base64
 import json
+import os
 import re
 import socket
 import stat
 import threading
-from types import SimpleNamespace
+from pathlib import Path
 
 import pytest
 import requests
 from flask import Flask, request
 from werkzeug.serving import make_server
 
-from local_okta import commands
+from app import create_app
+from local_okta import serve as serve_module
+from local_okta import terminal
 from local_okta.authorization_server import LocalOkta, new_key
-from local_okta.client import basic_header
+from local_okta.client import Answer, basic_header
 from local_okta.samples import SAMPLES
+from settings import Settings, SettingsError
 
-USER, PASSWORD = "okta", "pässword:with a colon"
+PAIR = {"basic_auth_user": "okta", "basic_auth_password": "pässword:with a colon"}
 CLIENT_KEY = new_key()
+EVENTS = [sample for sample in SAMPLES.values() if sample.kind == "event"]
+TOKEN = next(sample for sample in SAMPLES.values() if sample.kind == "token")
 
 
 class Stub:
@@ -27,7 +33,7 @@ class Stub:
 
     def __init__(self):
         self.answer = ("", 204)
-        self.authorizations = []
+        self.authorizations, self.paths = [], []
         app = Flask("stub")
         app.add_url_rule("/<path:path>", view_func=self._view, methods=["GET", "POST"])
         self._server = make_server("127.0.0.1", 0, app, threaded=True)
@@ -37,12 +43,14 @@ class Stub:
 
     def _view(self, path):
         self.authorizations.append(request.headers.get("Authorization"))
+        self.paths.append(f"/{path}")
         challenge = request.headers.get("X-Okta-Verification-Challenge")
         return {"verification": challenge} if challenge and self.answer[1] < 300 else self.answer
 
     def stop(self):
         self._server.shutdown()
         self._thread.join()
+        self._server.server_close()
 
 
 @pytest.fixture
@@ -53,76 +61,62 @@ def stub():
 
 
 @pytest.fixture
-def settings():
-    return SimpleNamespace(
-        auth_mode="basic",
-        basic_auth_user=USER,
-        basic_auth_password=PASSWORD,
-        okta_issuer=None,
-        okta_audience="api://default",
-    )
+def run(tmp_path):
+    """Runs `flask okta` with these arguments, for a service with these settings."""
+
+    def run(*arguments, error=None, **settings):
+        app = create_app(Settings(**(settings or PAIR)))
+        app.instance_path, app.root_path = str(tmp_path / "instance"), str(tmp_path)
+        app.config["SETTINGS_ERROR"] = error
+        return app.test_cli_runner().invoke(args=["okta", *map(str, arguments)])
+
+    run.client_file = tmp_path / "instance" / "local-okta.json"
+    run.folder = tmp_path
+    return run
 
 
 @pytest.fixture
-def okta(app, settings):
-    """The service's settings are for this local Okta, which `flask okta serve` has started."""
+def okta(run):
+    """A local Okta as `flask okta serve` starts it; `okta.settings` are the service's."""
     with LocalOkta(client_key=CLIENT_KEY) as server:
-        settings.auth_mode = "oauth"
-        settings.okta_issuer = server.issuer
-        client = {
+        kept = {
             "client_id": server.client_id,
             "client_secret": server.client_secret,
             "client_key": server.client_key.as_dict(private=True),
         }
-        path = client_file(app)
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(client))
+        run.client_file.parent.mkdir(exist_ok=True)
+        run.client_file.write_text(json.dumps(kept))
+        client_id = frozenset({server.client_id})
+        server.settings = {"auth_mode": "oauth", "okta_issuer": server.issuer}
+        server.settings |= {"okta_client_id": client_id}
         yield server
 
 
-@pytest.fixture
-def app(settings, tmp_path):
-    app = Flask("service", instance_path=str(tmp_path / "instance"))
-    app.config["SETTINGS"] = settings
-    app.cli.add_command(commands.okta_commands)
-    return app
-
-
-@pytest.fixture
-def run(app):
-    runner = app.test_cli_runner()
-    return lambda *args: runner.invoke(args=["okta", *map(str, args)])
-
-
-def client_file(app):
-    return commands.Path(app.instance_path, commands.CLIENT_FILE)
-
-
-def test_preview_shows_request_response_and_verdict(run, stub):
-    command = {
-        "type": "com.okta.identity.patch",
-        "value": [{"op": "add", "path": "/claims/extPatientId", "value": "1235"}],
-    }
+def test_preview_shows_request_response_and_verdict_and_masks_the_credentials(run, stub):
+    operation = {"op": "add", "path": "/claims/extPatientId", "value": "1235"}
+    command = {"type": "com.okta.identity.patch", "value": [operation]}
     stub.answer = ({"commands": [command]}, 200)
-    result = run("preview", "token", "--url", stub.url)
+    result = run("preview", TOKEN.name, "--url", stub.url)
     assert result.exit_code == 0
-    assert f"POST {stub.url}/tokenHook" in result.output
-    assert '"preferred_username": "michelle.test@example.com"' in result.output
+    assert f"POST {stub.url}{TOKEN.path}" in result.output
     assert "200 OK" in result.output
     assert result.output.endswith("Okta adds extPatientId to the ID token.\n")
-
-
-def test_preview_masks_the_credentials(run, stub):
-    result = run("preview", "token", "--url", stub.url)
     assert "Authorization: Basic ••••••••" in result.output
-    [sent] = stub.authorizations
-    assert sent == basic_header(USER, PASSWORD)
-    assert sent not in result.output
+    assert stub.authorizations == [basic_header(*PAIR.values())]
+    assert stub.authorizations[0] not in result.output
+
+
+def test_preview_folds_a_long_body_unless_asked(run, stub):
+    last_line = json.dumps(TOKEN.payload, indent=2).splitlines()[-2]
+    folded = run("preview", TOKEN.name, "--url", stub.url).output
+    assert len(folded.splitlines()) <= 24
+    assert last_line not in folded
+    assert last_line in run("preview", TOKEN.name, "--verbose", "--url", stub.url).output
 
 
 def test_preview_fails_where_okta_could_not_use_the_answer(run, stub):
     stub.answer = ("<html>", 500)
-    result = run("preview", "token", "--url", stub.url)
+    result = run("preview", TOKEN.name, "--url", stub.url)
     assert result.exit_code == 1
     assert "500 INTERNAL SERVER ERROR" in result.output.upper()
     assert "<html>" in result.output
@@ -134,104 +128,135 @@ def test_preview_of_all_has_one_line_for_each(run, stub):
     for name in SAMPLES:
         assert sum(line.startswith(f"{name} ") for line in result.output.splitlines()) == 1
     assert f"Okta can use {len(SAMPLES)} of {len(SAMPLES)} answers." in result.output
-
-
-def test_preview_of_all_fails_where_one_answer_fails(run, stub):
     stub.answer = ({"error": "no"}, 200)
     result = run("preview", "--url", stub.url)
     assert result.exit_code == 1
-    assert "Okta can use 2 of" in result.output
+    assert f"Okta can use {len(EVENTS)} of" in result.output
 
 
 def test_preview_without_credentials(run, stub):
-    run("preview", "token", "--auth", "none", "--url", stub.url)
+    run("preview", TOKEN.name, "--auth", "none", "--url", stub.url)
     assert stub.authorizations == [None]
 
 
 @pytest.mark.parametrize("auth", [None, "client-secret", "private-key"])
 def test_in_oauth_mode_inline_hooks_get_a_token_and_event_hooks_basic(run, stub, okta, auth):
     option = ["--auth", auth] if auth else []
-    result = run("preview", "--url", stub.url, *option)
+    result = run("preview", "--url", stub.url, *option, **okta.settings, **PAIR)
     assert result.exit_code == 0, result.output
     schemes = [authorization.split()[0] for authorization in stub.authorizations]
-    assert schemes == ["Basic"] * 2 + ["Bearer"] * (len(SAMPLES) - 2)
+    assert sorted(schemes) == ["Basic"] * len(EVENTS) + ["Bearer"] * (len(SAMPLES) - len(EVENTS))
 
 
-def test_preview_of_all_leaves_out_event_hooks_without_a_basic_pair(run, stub, okta, settings):
-    settings.basic_auth_user = settings.basic_auth_password = None
-    result = run("preview", "--url", stub.url)
+def test_preview_of_all_leaves_out_event_hooks_without_a_basic_pair(run, stub, okta):
+    result = run("preview", "--url", stub.url, **okta.settings)
     assert result.exit_code == 0
-    assert result.output.count("not sent: there is no Basic pair") == 2
-    result = run("preview", "event-user-created", "--url", stub.url)
+    assert result.output.count("not sent: there is no Basic pair") == len(EVENTS)
+    result = run("preview", EVENTS[0].name, "--url", stub.url, **okta.settings)
     assert result.exit_code == 1
     assert "set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD" in result.output
 
 
-def test_preview_says_how_to_start_the_service(run, stub):
-    stub.stop()
-    stub._server.server_close()
-    result = run("preview", "--url", stub.url)
-    assert result.exit_code == 1
-    assert result.output == (
-        f"Error: Nothing answers at {stub.url}. Start it in another terminal: flask run\n"
-    )
-
-
-def test_preview_says_how_to_start_the_local_okta(run, stub, okta):
+def test_preview_says_how_to_start_what_does_not_answer(run, stub, okta):
     okta.stop()
-    result = run("preview", "token", "--url", stub.url)
+    okta.settings |= {"auth_mode": "basic"}
+    result = run("preview", TOKEN.name, "--auth", "private-key", "--url", stub.url, **okta.settings)
     assert result.exit_code == 1
     assert "flask okta serve" in result.output
     okta.start()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    result = run("preview", "--url", url)
+    assert result.output == (
+        f"Error: Nothing answers at {url}. Start it in another terminal: flask run\n"
+    )
 
 
-def test_preview_with_a_token_needs_a_local_okta(run, stub, settings):
-    result = run("preview", "token", "--auth", "client-secret", "--url", stub.url)
+def test_preview_with_a_token_needs_a_local_okta(run, stub):
+    result = run("preview", TOKEN.name, "--auth", "client-secret", "--url", stub.url)
     assert result.exit_code == 1
     assert "start one with flask okta serve" in result.output
 
 
 @pytest.mark.parametrize("issuer", [None, "https://example.okta.com/oauth2/default"])
-def test_preview_asks_no_other_issuer_for_a_token(run, stub, okta, settings, issuer):
-    settings.okta_issuer = issuer
-    result = run("preview", "token", "--auth", "private-key", "--url", stub.url)
+def test_preview_asks_no_other_issuer_for_a_token(run, stub, okta, issuer):
+    arguments = ("preview", TOKEN.name, "--auth", "private-key", "--url", stub.url)
+    result = run(*arguments, okta_issuer=issuer, **PAIR)
     assert result.exit_code == 1
     assert "OKTA_ISSUER is" in result.output
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1", "127.0.0.1:5000", "http://", "http://a:b"])
-def test_an_address_that_is_none_is_named(run, url):
+def test_an_address_that_cannot_be_one_is_named(run, url):
     result = run("preview", "--url", url)
     assert result.exit_code == 2
-    assert f"{url} is no address" in result.output
+    assert f"{url} is not an address" in result.output
 
 
-def test_verify_event_hook_checks_both_paths(run, stub):
+def test_the_path_of_a_pasted_address_is_left_out_and_said_so(run, stub):
+    result = run("preview", TOKEN.name, "--url", f"{stub.url}/tokenHook")
+    assert result.exit_code == 0
+    assert f"The path is left out, since each sample has its own: {stub.url}\n" in result.output
+    assert stub.paths == [TOKEN.path]
+
+
+def test_verify_event_hook_checks_every_path_of_an_event_hook(run, stub):
     result = run("verify-event-hook", "--url", stub.url)
     assert result.exit_code == 0
-    assert result.output.count("Okta verifies the hook") == 2
-
-
-def test_verify_event_hook_says_what_is_wrong(run, stub):
+    assert set(stub.paths) >= {sample.path for sample in EVENTS}
+    assert result.output.count("Okta verifies the hook") == len(stub.paths)
     stub.answer = ({}, 401)
     result = run("verify-event-hook", "--url", stub.url)
     assert result.exit_code == 1
-    assert "/userDeactivated  Status 401" in result.output
+    assert result.output.count("Status 401") == len(stub.paths) / 2
 
 
 def test_auth_secret_is_the_header_and_nothing_else(run):
     result = run("auth-secret")
     scheme, encoded = result.output.split(" ")
     assert scheme == "Basic"
-    assert base64.b64decode(encoded).decode() == f"{USER}:{PASSWORD}"
+    assert base64.b64decode(encoded).decode() == ":".join(PAIR.values())
     assert not result.output.endswith("\n")
-
-
-def test_auth_secret_needs_a_basic_pair(run, settings):
-    settings.basic_auth_password = None
-    result = run("auth-secret")
+    result = run("auth-secret", basic_auth_user="okta")
     assert result.exit_code == 1
     assert "set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD" in result.output
+
+
+def test_new_env_is_for_your_eyes_only_and_overwrites_nothing(run, monkeypatch):
+    example = (Path(__file__).parent.parent / ".env.example").read_text()
+    (run.folder / ".env.example").write_text(example)
+    made = run.folder / ".env"
+    previous = os.umask(0)
+    try:
+        result = run("new-env")
+    finally:
+        os.umask(previous)
+    assert result.exit_code == 0, result.output
+    assert stat.S_IMODE(made.stat().st_mode) == 0o600
+    text = made.read_text()
+    [password] = re.findall(r"(?m)^BASIC_AUTH_PASSWORD=(.*)$", text)
+    assert len(password) > 40
+    assert password not in result.output
+    # What is said beside it is true of a password that was made up.
+    assert "#!" not in text
+    assert "printed in Okta's guide" not in text
+    result = run("new-env")
+    assert result.exit_code == 1
+    assert "stays as it is" in result.output
+    assert made.read_text() == text
+
+
+WRONG = SettingsError({"AUTH_MODE": "is wrong"})
+
+
+@pytest.mark.parametrize(
+    "command", [["preview"], ["verify-event-hook"], ["auth-secret"], ["doctor"]], ids=str
+)
+def test_a_command_that_needs_settings_says_what_is_wrong_with_them(run, command):
+    result = run(*command, error=WRONG)
+    assert result.exit_code == 1
+    assert "AUTH_MODE  is wrong" in result.output
+    assert "flask okta new-env" in result.output
 
 
 @pytest.fixture
@@ -246,68 +271,78 @@ def serve(run, monkeypatch):
         published.append(requests.get(url, timeout=5).json()["keys"])
 
     def serve():
-        monkeypatch.setattr(commands, "_wait_for_ctrl_c", look_and_go_on)
-        return run("serve", "--port", port), published[-1]
+        monkeypatch.setattr(serve_module, "wait_for_ctrl_c", look_and_go_on)
+        return run("serve", "--port", port, error=WRONG), published[-1]
 
     return serve
 
 
-def test_serve_prints_what_goes_into_dotenv(serve, app):
+def test_serve_prints_what_goes_into_dotenv_whatever_the_settings_are(serve, run):
     result, _ = serve()
     assert result.exit_code == 0, result.output
-    lines = result.output.splitlines()
-    client = json.loads(client_file(app).read_text())
-    base = re.search(r"runs on (\S+)\.", lines[0])[1]
-    assert lines[2:6] == [
+    kept = json.loads(run.client_file.read_text())
+    base = re.search(r"runs on (http://[\d.:]+\d)", result.output)[1]
+    expected = [
         "AUTH_MODE=oauth",
         f"OKTA_ISSUER={base}/oauth2/default",
-        f"OKTA_CLIENT_ID={client['client_id']}",
+        f"OKTA_CLIENT_ID={kept['client_id']}",
         "OKTA_SCOPE=hooks",
     ]
-    assert any("/oauth2/default/v1/keys  200" in line for line in lines)
+    assert "\n".join(expected) in result.output
+    assert "/oauth2/default/v1/keys  200" in result.output
 
 
-def test_serve_keeps_its_client_for_your_eyes_only(serve, app):
+def test_serve_keeps_its_client_for_your_eyes_only(serve, run):
     _, first_keys = serve()
-    client = client_file(app).read_text()
-    assert stat.S_IMODE(client_file(app).stat().st_mode) == 0o600
+    kept = run.client_file.read_text()
+    assert stat.S_IMODE(run.client_file.stat().st_mode) == 0o600
     _, keys = serve()
-    assert client_file(app).read_text() == client
+    assert run.client_file.read_text() == kept
     assert keys != first_keys
 
 
-def test_serve_names_a_taken_port(run):
+def test_serve_names_what_is_in_its_way(run):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         result = run("serve", "--port", port)
     assert result.exit_code == 1
     assert f"Port {port} cannot be used (Address already in use)" in result.output
-
-
-def test_a_broken_client_file_is_named(run, app):
-    client_file(app).parent.mkdir()
-    client_file(app).write_text("{")
+    run.client_file.write_text("{")
     result = run("serve")
     assert result.exit_code == 1
-    assert f"{client_file(app)} cannot be read" in result.output
+    assert f"{run.client_file} cannot be read" in result.output
 
 
-def test_rotate_keys(run, okta):
+def test_rotate_keys(run, stub, okta):
     old = okta.keys[0].kid
-    result = run("rotate-keys", "--port", okta.port)
+    result = run("rotate-keys", "--port", okta.port, error=WRONG)
     assert result.exit_code == 0
     assert [key.kid for key in okta.keys] == [okta.keys[0].kid, old]
     assert okta.keys[0].kid in result.output
-
-
-def test_rotate_keys_needs_a_local_okta(run, stub):
     result = run("rotate-keys", "--port", stub.url.rpartition(":")[2])
     assert result.exit_code == 1
-    assert "is no local Okta" in result.output
+    assert "is not a local Okta" in result.output
 
 
-@pytest.mark.parametrize("name", sorted(commands.okta_commands.commands))
-def test_every_command_has_a_help_text(run, name):
-    result = run(name, "--help")
-    assert result.exit_code == 0
-    assert len(result.output) > 200
+def test_every_command_has_a_help_text_whatever_the_settings_are(run):
+    names = re.findall(r"(?m)^  ([a-z-]+)  ", run("--help").output)
+    assert {"preview", "serve", "doctor", "new-env", "demo"} <= set(names)
+    for name in names:
+        result = run(name, "--help", error=WRONG)
+        assert result.exit_code == 0
+        assert len(result.output) > 100
+
+
+@pytest.mark.parametrize("columns", [80, 105, 106, 140])
+def test_no_row_breaks_inside_a_word(monkeypatch, capsys, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(terminal.sys.stdout, "isatty", lambda: True, raising=False)
+    outcome = "Okta denies the registration and shows 'You cannot sign up.' at the email field"
+    terminal.row(
+        "registration-self-service-denied", "client secret", Answer(200), outcome, good=True
+    )
+    lines = re.sub(r"\x1b\[\d+m", "", capsys.readouterr().out).splitlines()
+    assert all(len(line) <= columns for line in lines)
+    assert " ".join(" ".join(lines).split()).endswith(outcome)
+    assert lines[1].startswith("    ")
+    assert (outcome[:20] in lines[0]) is (columns >= 106)

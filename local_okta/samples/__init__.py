@@ -1,4 +1,8 @@
-"""The sample calls: one for each kind of hook, and the variants that are answered differently."""
+"""The sample requests: one for each kind of hook, and the variants that are answered differently.
+
+A sample is an entry of this list and a file `<name>.json` beside it. All that is known of samples
+(previews, the demo, tests) is computed from here.
+"""
 
 import json
 from dataclasses import dataclass
@@ -6,17 +10,19 @@ from pathlib import Path
 
 _FOLDER = Path(__file__).parent
 
-EVENT_HOOK_PATHS = ("/userDeactivated", "/userCreated")
-
 
 @dataclass(frozen=True)
 class Sample:
-    """A call: `kind` as the judge knows it, `path` as Okta's guides have it."""
+    """A request that Okta sends."""
 
     name: str
     kind: str
+    """As the judge knows it: event, registration, token, saml, password-import, …"""
     path: str
     about: str
+    expected: str | None = None
+    """What Okta does with the right answer: how the judge's sentence goes on after "Okta ". Without
+    it, whatever Okta can use is right."""
 
     @property
     def payload(self) -> dict:
@@ -25,33 +31,119 @@ class Sample:
     @property
     def authentications(self) -> tuple[str, ...]:
         """How Okta can authenticate this kind of hook."""
-        if self.kind == "event":
-            return ("basic",)
-        return ("basic", "client-secret", "private-key")
+        return ("basic",) if self.kind == "event" else ("basic", "client-secret", "private-key")
+
+    def is_as_expected(self, verdict) -> bool:
+        expected = f"Okta {self.expected or ''}"
+        return verdict.accepted and verdict.sentence.startswith(expected)
 
 
-SAMPLES = {
-    name: Sample(name, kind, path, about)
-    for name, kind, path, about in [
-        ("event-user-deactivated", "event", "/userDeactivated", "two users were deactivated"),
-        ("event-user-created", "event", "/userCreated", "a user was created"),
-        ("registration-self-service", "registration", "/registrationHookSSR", "a good address"),
-        (
-            "registration-self-service-denied",
-            "registration",
-            "/registrationHookSSR",
-            "an address of another domain",
-        ),
-        ("registration-progressive", "registration", "/registrationHookPP", "a good number"),
-        ("registration-progressive-denied", "registration", "/registrationHookPP", "a bad number"),
-        ("registration-both", "registration", "/registrationHookSSRandPP", "address and number"),
-        ("token", "token", "/tokenHook", "a patient signs in to an OpenID Connect app"),
-        ("saml", "saml", "/SAMLHook", "a patient signs in to a SAML app"),
-        ("password-import", "password-import", "/passwordImport", "the right password"),
-        ("password-import-wrong", "password-import", "/passwordImport", "a wrong password"),
-        ("telephony", "telephony", "/telephonyHook", "a code by text message"),
-        ("telephony-voice", "telephony", "/telephonyHook", "a code by voice call"),
-        ("user-import", "user-import", "/userImport", "the login is taken"),
-        ("user-import-matched", "user-import", "/userImport", "the user is there already"),
-    ]
-}
+_SAMPLES = [
+    Sample(
+        "event-user-deactivated",
+        "event",
+        "/userDeactivated",
+        "two users were deactivated",
+        "takes the events as delivered",
+    ),
+    Sample(
+        "event-user-created",
+        "event",
+        "/userCreated",
+        "a user was created",
+        "takes the events as delivered",
+    ),
+    Sample(
+        "registration-self-service",
+        "registration",
+        "/registrationHookSSR",
+        "a good address",
+        "allows the registration",
+    ),
+    Sample(
+        "registration-self-service-denied",
+        "registration",
+        "/registrationHookSSR",
+        "an address of another domain",
+        "denies the registration and shows '",
+    ),
+    Sample(
+        "registration-progressive",
+        "registration",
+        "/registrationHookPP",
+        "a good number",
+        "sets employeeNumber in the profile",
+    ),
+    Sample(
+        "registration-progressive-denied",
+        "registration",
+        "/registrationHookPP",
+        "a bad number",
+        "denies the profile update and shows '",
+    ),
+    Sample(
+        "registration-both",
+        "registration",
+        "/registrationHookSSRandPP",
+        "address and number",
+        "allows the registration",
+    ),
+    Sample(
+        "token",
+        "token",
+        "/tokenHook",
+        "a patient signs in to an OpenID Connect app",
+        "adds extPatientId to the ID token",
+    ),
+    Sample(
+        "saml",
+        "saml",
+        "/SAMLHook",
+        "a patient signs in to a SAML app",
+        "adds extPatientId to the assertion",
+    ),
+    Sample(
+        "password-import",
+        "password-import",
+        "/passwordImport",
+        "the right password",
+        "imports the password",
+    ),
+    Sample(
+        "password-import-wrong",
+        "password-import",
+        "/passwordImport",
+        "a wrong password",
+        "does not let the user sign in",
+    ),
+    Sample(
+        "telephony",
+        "telephony",
+        "/telephonyHook",
+        "a code by text message",
+        "takes the code as sent by console",
+    ),
+    Sample(
+        "telephony-voice",
+        "telephony",
+        "/telephonyHook",
+        "a code by voice call",
+        "takes the code as sent by console",
+    ),
+    Sample(
+        "user-import",
+        "user-import",
+        "/userImport",
+        "the login is taken",
+        "sets login in the user's profile",
+    ),
+    Sample(
+        "user-import-matched",
+        "user-import",
+        "/userImport",
+        "the user is there already",
+        "takes the user for one that it has and links it to",
+    ),
+]
+
+SAMPLES = {sample.name: sample for sample in _SAMPLES}

@@ -1,16 +1,17 @@
 """`flask okta doctor`: is everything here as Okta needs it, and what is to be typed into Okta?
 
-The settings themselves are checked by every start; a wrong one ends this command before it begins.
+Wrong settings end it before it begins, with the message that every start gives.
 """
 
 import time
 from email.utils import parsedate_to_datetime
 
 import click
-from flask import current_app
+from flask.cli import with_appcontext
 
-from auth.issuer import ATTEMPT_SECONDS, IssuerAnswer, IssuerError, ask
+from auth.keys import ATTEMPT_SECONDS, IssuerAnswer, IssuerError, ask
 from auth.oauth import CLOCK_SKEW_SECONDS
+from local_okta.service import settings as service_settings
 from settings import Settings
 
 # Beyond this the clocks are worth a look, though a token still passes.
@@ -32,19 +33,21 @@ ADVICE = {
 
 
 @click.command("doctor", short_help="Check settings, issuer, keys, scope and clock.")
+@with_appcontext
 def doctor_command():
     """Check the settings, the issuer, its keys, the scope and the clock.
 
     Prints a line for each thing that was checked, and then what to type into Okta. The exit status
     is 1 if anything is wrong.
     """
-    settings: Settings = current_app.config["SETTINGS"]
+    settings: Settings = service_settings()
     report = Report()
     check_settings(report, settings)
     if settings.auth_mode == "oauth":
         check_issuer(report, settings)
+    if report.wrong:
+        raise SystemExit(1)
     tell_what_to_type(settings)
-    raise SystemExit(1 if report.wrong else 0)
 
 
 MARKS = {"ok": ("ok   ", "green"), "note": ("note ", "yellow"), "wrong": ("WRONG", "red")}
@@ -65,7 +68,7 @@ class Report:
 def check_settings(report: Report, settings: Settings) -> None:
     click.secho("\nSettings", bold=True)
     report.line("ok", "AUTH_MODE", settings.auth_mode)
-    if not settings.has_basic_pair:
+    if not settings.basic_auth_password:
         report.line("note", "Basic pair", "not set: event hooks are off")
     elif settings.uses_published_password:
         report.line("wrong", "Basic pair", "is the one printed in Okta's guide: choose another")
@@ -74,8 +77,8 @@ def check_settings(report: Report, settings: Settings) -> None:
     if settings.basic_auth_password_previous:
         report.line("note", "previous password", "still accepted: remove it once Okta has the new")
     if settings.auth_mode == "oauth":
-        clients = ", ".join(sorted(settings.okta_client_ids)) or "any (OKTA_SCOPE alone decides)"
-        report.line("ok" if settings.okta_client_ids else "note", "OKTA_CLIENT_ID", clients)
+        clients = ", ".join(sorted(settings.okta_client_id)) or "any (OKTA_SCOPE alone decides)"
+        report.line("ok" if settings.okta_client_id else "note", "OKTA_CLIENT_ID", clients)
         scope = settings.okta_scope or "none asked for (OKTA_CLIENT_ID alone decides)"
         report.line("ok" if settings.okta_scope else "note", "OKTA_SCOPE", scope)
         report.line("ok", "OKTA_AUDIENCE", settings.okta_audience)
@@ -141,13 +144,13 @@ def tell_what_to_type(settings: Settings) -> None:
         ("Authentication field", "Authorization"),
         ("Authentication secret", "the output of: flask okta auth-secret"),
     )
-    if settings.has_basic_pair:
+    if settings.basic_auth_password:
         title = "Event hooks" if settings.auth_mode == "oauth" else "Event hooks and inline hooks"
         _fields(title, "https://<this service>/<path of the hook>", header)
     if settings.auth_mode == "oauth":
         fields = (
             ("Authentication", "OAuth 2.0, with client secret or private key"),
-            ("Client ID", ", ".join(sorted(settings.okta_client_ids)) or "your app's"),
+            ("Client ID", ", ".join(sorted(settings.okta_client_id)) or "your app's"),
             ("Token URL", f"{settings.okta_issuer}/v1/token"),
             ("Scope", settings.okta_scope or "a scope of your server"),
         )

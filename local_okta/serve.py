@@ -1,0 +1,132 @@
+"""`flask okta serve` and `rotate-keys`: the local Okta as a process of its own."""
+
+import contextlib
+import json
+import os
+import secrets
+import threading
+import time
+from pathlib import Path
+
+import click
+from flask import current_app, request
+from flask.cli import with_appcontext
+from joserfc.jwk import RSAKey
+
+from local_okta import client
+from local_okta.authorization_server import (
+    HOST,
+    LocalOkta,
+    made_up_client_id,
+    new_key,
+)
+from local_okta.endpoints import KEY_ROTATION
+from local_okta.service import check_answers
+from local_okta.terminal import say
+
+PORT = 8010
+SCOPE = "hooks"
+
+port_option = click.option(
+    "--port",
+    default=PORT,
+    show_default=True,
+    type=click.IntRange(1, 65535),
+    help="The port of the local Okta.",
+)
+
+
+@click.command(short_help="Run the local Okta, which issues tokens.")
+@port_option
+@with_appcontext
+def serve(port: int) -> None:
+    """Run a local Okta: an authorization server that issues tokens as Okta's do.
+
+    Prints the four lines that make the service accept its tokens; put them into .env and start
+    the service again. Client ID, secret and key stay the same at the next start (they are kept in
+    instance/local-okta.json, for your eyes only); the keys that sign tokens are new each time.
+
+    Stop it with Ctrl-C.
+    """
+    kept = kept_client() or _new_client()
+    okta = LocalOkta(
+        client_id=kept["client_id"],
+        client_secret=kept["client_secret"],
+        client_key=RSAKey.import_key(kept["client_key"]),
+        audience=current_app.config["SETTINGS"].okta_audience,
+        scopes=(SCOPE,),
+        port=port,
+    )
+    okta.app.after_request(_show_request)
+    try:
+        okta.start()
+    except OSError as error:
+        reason = os.strerror(error.errno)
+        message = f"Port {port} cannot be used ({reason}): choose another with --port."
+        raise click.ClickException(message) from None
+    say(f"The local Okta runs on http://{HOST}:{port}. In .env:\n", bold=True)
+    say("AUTH_MODE=oauth")
+    say(f"OKTA_ISSUER={okta.issuer}")
+    say(f"OKTA_CLIENT_ID={okta.client_id}")
+    say(f"OKTA_SCOPE={SCOPE}")
+    say("\nEach request shows here. Ctrl-C stops it.")
+    wait_for_ctrl_c()
+    okta.stop()
+    say("\nThe local Okta has stopped.")
+
+
+@click.command("rotate-keys", short_help="Make the local Okta sign with a new key.")
+@port_option
+def rotate_keys(port: int) -> None:
+    """Make the running local Okta sign with a new key.
+
+    The old key stays published beside the new one, as in Okta. Tokens that are out stay good.
+    """
+    base = f"http://{HOST}:{port}"
+    check_answers(base, "flask okta serve")
+    answer = client.send(base + KEY_ROTATION, {"use": "sig"}, kind="management")
+    if answer.status != 200:
+        raise click.ClickException(f"What answers at {base} is not a local Okta.")
+    new, old = (key["kid"] for key in answer.json)
+    say(f"The local Okta signs with {new}")
+    say(f"and still publishes     {old}")
+
+
+def kept_client() -> dict | None:
+    """The client of the local Okta, or None where it never ran."""
+    path = _client_file()
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        message = f"{path} cannot be read ({type(error).__name__}): delete it."
+        raise click.ClickException(message) from None
+
+
+def wait_for_ctrl_c() -> None:
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
+
+
+def _client_file() -> Path:
+    return Path(current_app.instance_path, "local-okta.json")
+
+
+def _new_client() -> dict:
+    kept = {
+        "client_id": made_up_client_id(),
+        "client_secret": secrets.token_urlsafe(48),
+        "client_key": new_key().as_dict(private=True),
+    }
+    path = _client_file()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Readable by nobody else from the first byte on.
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(kept, file, indent=2)
+    return kept
+
+
+def _show_request(response):
+    say(f"{time.strftime('%H:%M:%S')}  {request.method:<5}{request.path}  {response.status_code}")
+    return response

@@ -1,0 +1,77 @@
+"""What the commands know of the service: its settings, its address, and whether it answers."""
+
+import socket
+from urllib.parse import urlsplit
+
+import click
+from flask import current_app
+
+from local_okta import client
+from local_okta.terminal import say
+
+SERVICE_URL = "http://127.0.0.1:5000"
+
+
+def service_url(context, parameter, value: str) -> str:
+    """Checks an address given as an option."""
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise click.BadParameter(f"{value} is not an address such as {SERVICE_URL}")
+    base = f"{parts.scheme}://{parts.netloc}"
+    if parts.path.rstrip("/"):
+        say(f"The path is left out, since each sample has its own: {base}\n", fg="yellow")
+    return base
+
+
+url_option = click.option(
+    "--url",
+    default=SERVICE_URL,
+    show_default=True,
+    callback=service_url,
+    help="Where the service runs.",
+)
+
+
+def settings():
+    """The service's settings. Ends the command with their own message where they are wrong."""
+    if current_app.config["SETTINGS_ERROR"]:
+        raise click.ClickException(str(current_app.config["SETTINGS_ERROR"]))
+    return current_app.config["SETTINGS"]
+
+
+def basic_pair() -> tuple[str, str]:
+    user, password = settings().basic_auth_user, settings().basic_auth_password
+    if not password:
+        raise click.ClickException(
+            "There is no Basic pair: set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD in .env. "
+            "Okta can send event hooks with nothing else."
+        )
+    return user, password
+
+
+def event_hook_paths() -> list[str]:
+    """The paths of the app's event hooks: those that answer Okta's one-time check."""
+    return [
+        rule.rule
+        for rule in current_app.url_map.iter_rules()
+        if "GET" in rule.methods
+        and getattr(current_app.blueprints.get(rule.endpoint.rpartition(".")[0]), "kind", "")
+        == "event"
+    ]
+
+
+def check_answers(url: str, command: str) -> None:
+    """Ends the command with one plain message where nothing listens at `url`."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        socket.create_connection((parts.hostname, port), timeout=client.SECONDS).close()
+    except OSError:
+        raise click.ClickException(
+            f"Nothing answers at {parts.scheme}://{parts.netloc}. "
+            f"Start it in another terminal: {command}"
+        ) from None

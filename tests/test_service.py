@@ -1,0 +1,150 @@
+"""How the service starts, reloads and stops."""
+
+import base64
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+import requests
+
+from tests.service import BASIC_PAIR, PROJECT, Service, basic_settings, environment, free_port
+
+PAYLOAD = {"data": {"context": {}}}
+PUBLISHED = {"BASIC_AUTH_USER": "admin", "BASIC_AUTH_PASSWORD": "supersecret"}
+
+
+def run(*command: str, settings: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=PROJECT,
+        env=environment(basic_settings() if settings is None else settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def workers_of(service: Service) -> set[int]:
+    began = re.findall(r"Booting worker with pid: (\d+)", service.log)
+    ended = re.findall(r"Worker exiting \(pid: (\d+)\)", service.log)
+    return {int(pid) for pid in began} - {int(pid) for pid in ended}
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/healthz", timeout=30).status_code == 200
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.mark.parametrize("arguments", [[], ["app:app"], ["app:create_app()"]], ids=str)
+def test_gunicorn_needs_no_argument_and_takes_a_worker_for_each_core(tmp_path, arguments):
+    service = Service(basic_settings(), tmp_path / "log", workers=None, arguments=arguments)
+    with service:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        service.wait_until(lambda: len(workers_of(service)) == cores, "other number of workers")
+        assert service.call("/tokenHook", json=PAYLOAD, auth=BASIC_PAIR).status_code == 204
+
+
+def test_gunicorn_is_set_up_with_no_way_in_but_the_hooks():
+    printed = run("-m", "gunicorn", "--print-config").stdout
+    set_up = dict(re.findall(r"(?m)^(\w+) += (.*)$", printed))
+    expected = {
+        "control_socket_disable": "True",
+        "accesslog": "None",
+        "forwarder_headers": "[]",
+        "secure_scheme_headers": "{}",
+        "limit_request_line": "4094",
+        "limit_request_field_size": "8190",
+    }
+    assert {name: set_up[name] for name in expected} == expected
+    assert int(set_up["worker_connections"]) < 512
+
+
+def test_python_app_says_what_to_type():
+    done = run("app.py")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "flask run" in done.stderr
+    assert "gunicorn" in done.stderr
+
+
+def test_make_run_leaves_the_debugger_off():
+    printed = subprocess.run(
+        ["make", "-n", "run"], cwd=PROJECT, capture_output=True, text=True, check=True
+    ).stdout
+    assert "--no-debugger" in printed
+
+
+def test_flask_run_serves_this_machine_and_says_what_it_tolerates(tmp_path):
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    log_path = tmp_path / "log"
+    with log_path.open("w") as log:
+        command = [sys.executable, "-m", "flask", "run", "--port", str(port)]
+        process = subprocess.Popen(
+            command, cwd=PROJECT, env=environment(PUBLISHED), stdout=log, stderr=log
+        )
+    try:
+        end = time.monotonic() + 30
+        while not answers(url):
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        pair = tuple(PUBLISHED.values())
+        answer = requests.post(f"{url}/tokenHook", json=PAYLOAD, auth=pair, timeout=30)
+        assert answer.status_code == 204
+    finally:
+        process.terminate()
+        process.wait(30)
+    lines = log_path.read_text().splitlines()
+    assert any(f"Running on {url}" in line for line in lines)
+    assert sum("WARNING" in line and "Okta's guide" in line for line in lines) == 1
+    assert len([line for line in lines if "tokenHook" in line]) == 1
+    assert "supersecret" not in log_path.read_text()
+
+
+@pytest.mark.parametrize("command", [["gunicorn", "-b", "127.0.0.1:0"], ["settings"]], ids=str)
+@pytest.mark.parametrize("settings", [PUBLISHED, {"AUTH_MODE": "oauth"}], ids=["guide", "oauth"])
+def test_wrong_settings_end_the_start_with_one_plain_message(command, settings):
+    done = run("-m", *command, settings=settings)
+    assert done.returncode == 1
+    assert done.stderr.count("The service cannot start") == 1
+    assert "Traceback" not in done.stderr
+    assert "Booting worker" not in done.stderr
+
+
+def test_a_reload_takes_new_workers_and_answers_on(tmp_path):
+    with Service(basic_settings(), tmp_path / "log", workers=2) as service:
+        service.wait_until(lambda: len(workers_of(service)) == 2, "not two workers")
+        before = workers_of(service)
+        service.process.send_signal(signal.SIGHUP)
+        while workers_of(service) & before:
+            assert service.call("/tokenHook", json=PAYLOAD, auth=BASIC_PAIR).status_code == 204
+
+
+def test_a_stop_answers_what_is_in_flight(tmp_path):
+    pair = base64.b64encode(":".join(BASIC_PAIR).encode()).decode()
+    body = json.dumps(PAYLOAD)
+    head = (
+        f"POST /tokenHook HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {pair}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n"
+    )
+    with Service(basic_settings(), tmp_path / "log") as service:
+        address = ("127.0.0.1", service.port)
+        with socket.create_connection(address, timeout=30) as connection:
+            connection.sendall(f"{head}\r\n".encode())
+            # The request has been taken: the service now waits for its body.
+            assert b"100 Continue" in connection.recv(1024)
+            service.process.send_signal(signal.SIGTERM)
+            service.wait_until(lambda: "Handling signal: term" in service.log, "no stop")
+            connection.sendall(body.encode())
+            assert b"204 NO CONTENT" in connection.recv(1024)
+        assert service.process.wait(30) == 0
