@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from http.client import responses
 from threading import Thread
 
 import requests
@@ -52,6 +53,8 @@ class Answer:
     timed_out: bool = False
     error: str | None = None
     sent: Mapping[str, str] = field(default_factory=dict, repr=False)
+    before: "Answer | None" = None
+    """What came back at the first attempt, where this is the second."""
 
     @property
     def json(self):
@@ -60,6 +63,11 @@ class Answer:
             return json.loads(self.body)
         except ValueError:
             return None
+
+    @property
+    def status_line(self) -> str:
+        """The status with its name, as far as it has one."""
+        return f"{self.status} {responses.get(self.status, '')}".rstrip()
 
     @property
     def can_be_retried(self) -> bool:
@@ -120,7 +128,8 @@ def send(
     if not answer.can_be_retried or kind in NEVER_RETRIED:
         return answer
     again = _attempt(*arguments)
-    return replace(again, attempts=2, milliseconds=answer.milliseconds + again.milliseconds)
+    together = answer.milliseconds + again.milliseconds
+    return replace(again, attempts=2, milliseconds=together, before=answer)
 
 
 def verify(url: str, challenge: str, *, credentials: Credentials = no_credentials) -> Answer:

@@ -21,7 +21,8 @@ from flask import current_app
 from flask.cli import with_appcontext
 
 from local_okta import client
-from local_okta.authorization_server import HOST, LocalOkta, new_key
+from local_okta.authorization_server import HOST, LocalOkta
+from local_okta.credentials import WRONG_TOKENS
 from local_okta.judge import judge, judge_verification
 from local_okta.samples import SAMPLES
 from local_okta.service import event_hook_paths
@@ -32,6 +33,7 @@ FROM_THE_SYSTEM = ("PATH", "LANG", "LC_ALL", "TMPDIR", "PYTHONPATH")
 
 EVENT_SAMPLES = [sample for sample in SAMPLES.values() if sample.kind == "event"]
 INLINE_SAMPLES = [sample for sample in SAMPLES.values() if sample.kind != "event"]
+REFUSALS = {"missing scope": (403, "insufficient_scope")}
 
 
 @click.command(short_help="Show every hook and every authentication at work.")
@@ -165,27 +167,10 @@ def oauth_mode(url: str, paths: list[str], user: str, password: str, okta: Local
     run.refuse(EVENT_SAMPLES, "a good token", secret, 401, "Basic asked for")
     run.refuse(INLINE_SAMPLES, "no credentials", client.no_credentials, 401, "Bearer asked for")
     run.refuse(INLINE_SAMPLES, "basic", basic, 401, "Bearer asked for")
-    for authentication, token in wrong_tokens(okta).items():
-        credentials = client.bearer(token)
-        run.refuse(INLINE_SAMPLES, authentication, credentials, 401, "invalid_token")
-    no_scope = client.bearer(okta.issue(scp=["other"]))
-    run.refuse(INLINE_SAMPLES, "missing scope", no_scope, 403, "insufficient_scope")
+    for authentication, token in WRONG_TOKENS.items():
+        outcome = REFUSALS.get(authentication, (401, "invalid_token"))
+        run.refuse(INLINE_SAMPLES, authentication, client.bearer(token(okta)), *outcome)
     return run
-
-
-def wrong_tokens(okta: LocalOkta) -> dict[str, str]:
-    """Tokens that are right in all but what their name says."""
-    past = int(time.time()) - 7200
-    header, _, signature = okta.issue().split(".")
-    _, other_claims, _ = okta.issue(sub="somebody-else").split(".")
-    return {
-        "expired": okta.issue(iat=past, exp=past + 3600),
-        "wrong audience": okta.issue(aud="api://other"),
-        "wrong client": okta.issue(cid="0oaSomebodyElse"),
-        "foreign key": okta.sign(okta.claims(), key=new_key()),
-        "alg none": okta.sign(okta.claims(), {"alg": "none"}),
-        "tampered claims": f"{header}.{other_claims}.{signature}",
-    }
 
 
 @contextlib.contextmanager

@@ -91,7 +91,7 @@ def _access_token_patch(payload: dict, operations: Any) -> str:
 
 
 def _token_patch(payload: dict, part: str, token: str, operations: Any) -> str:
-    target = payload["data"].get(part)
+    target = _data(payload).get(part)
     check(isinstance(target, dict), f"com.okta.{part}.patch, but the call asks for no {token}")
     return _effects(operations, f"the {token}", target, _token_operation)
 
@@ -112,7 +112,7 @@ def _token_operation(op: str, steps: list[str], value: Any, target: dict) -> str
 
 
 def _assertion_patch(payload: dict, operations: Any) -> str:
-    target = payload["data"].get("assertion", {})
+    target = _data(payload).get("assertion", {})
     return _effects(operations, "the assertion", target, _assertion_operation)
 
 
@@ -137,6 +137,11 @@ def _is_attribute(value: Any) -> bool:
         )
     except (KeyError, TypeError):
         return False
+
+
+def _data(payload: dict) -> dict:
+    data = payload.get("data")
+    return data if isinstance(data, dict) else {}
 
 
 def _effects(operations: Any, where: str, target: dict, operation) -> str:

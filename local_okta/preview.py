@@ -3,7 +3,6 @@
 import json
 import secrets
 import sys
-from http import HTTPStatus
 from urllib.parse import urlsplit
 
 import click
@@ -92,7 +91,7 @@ def _preview_one(sample: Sample, auth: str, url: str, verbose: bool) -> bool:
     say("\n" + "\n".join(lines) + "\n")
     say(f"Response, {answer.milliseconds} ms", bold=True)
     if answer.status is not None:
-        say(f"{answer.status} {HTTPStatus(answer.status).phrase}")
+        say(answer.status_line)
     if answer.body:
         text = answer.body.decode(errors="replace")
         say(text if answer.json is None else json.dumps(answer.json, indent=2, ensure_ascii=False))

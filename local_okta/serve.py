@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import click
-from flask import current_app, request
+from flask import current_app
 from flask.cli import with_appcontext
 from joserfc.jwk import RSAKey
 
@@ -21,6 +21,7 @@ from local_okta.authorization_server import (
     new_key,
 )
 from local_okta.endpoints import KEY_ROTATION
+from local_okta.page import add_page
 from local_okta.service import check_answers
 from local_okta.terminal import say
 
@@ -42,6 +43,8 @@ port_option = click.option(
 def serve(port: int) -> None:
     """Run a local Okta: an authorization server that issues tokens as Okta's do.
 
+    Its page shows, in a browser, what Okta sends and what it does with the answers.
+
     Prints the four lines that make the service accept its tokens; put them into .env and start
     the service again. Client ID, secret and key stay the same at the next start (they are kept in
     instance/local-okta.json, for your eyes only); the keys that sign tokens are new each time.
@@ -57,13 +60,14 @@ def serve(port: int) -> None:
         scopes=(SCOPE,),
         port=port,
     )
-    okta.app.after_request(_show_request)
+    add_page(okta, current_app.app_context, _show_request)
     try:
         okta.start()
     except OSError as error:
         reason = os.strerror(error.errno)
         message = f"Port {port} cannot be used ({reason}): choose another with --port."
         raise click.ClickException(message) from None
+    say(f"Open http://{HOST}:{port}/ to see what Okta sends.\n", bold=True)
     say(f"The local Okta runs on http://{HOST}:{port}. In .env:\n", bold=True)
     say("AUTH_MODE=oauth")
     say(f"OKTA_ISSUER={okta.issuer}")
@@ -127,6 +131,5 @@ def _new_client() -> dict:
     return kept
 
 
-def _show_request(response):
-    say(f"{time.strftime('%H:%M:%S')}  {request.method:<5}{request.path}  {response.status_code}")
-    return response
+def _show_request(method: str, path: str, outcome: str) -> None:
+    say(f"{time.strftime('%H:%M:%S')}  {method:<5}{path}  {outcome}")

@@ -14,17 +14,24 @@ SERVICE_URL = "http://127.0.0.1:5000"
 
 def service_url(context, parameter, value: str) -> str:
     """Checks an address given as an option."""
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        usable = False
-    if not usable:
+    base = base_of(value)
+    if base is None:
         raise click.BadParameter(f"{value} is not an address such as {SERVICE_URL}")
-    base = f"{parts.scheme}://{parts.netloc}"
-    if parts.path.rstrip("/"):
+    if urlsplit(value).path.rstrip("/"):
         say(f"The path is left out, since each sample has its own: {base}\n", fg="yellow")
     return base
+
+
+def base_of(address: str) -> str | None:
+    """The address without a path, since each sample has its own; None where it is not one."""
+    try:
+        parts = urlsplit(address)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        # requests would send such a user and password in the place of the hook's.
+        usable = usable and "@" not in parts.netloc
+    except ValueError:
+        usable = False
+    return f"{parts.scheme}://{parts.netloc}" if usable else None
 
 
 url_option = click.option(

@@ -1,0 +1,247 @@
+// The controls of the page, and what the server says to each of them.
+
+import { byId, element, mark } from "./dom.js";
+import { show, showSecrets, showSteps } from "./result.js";
+
+const FIELDS = ["authentication", "service", "request"];
+const narrow = matchMedia("(max-width: 52rem)");
+
+let state;
+let busy = false;
+let authenticationChosen = false;
+let lastEntry = 0;
+
+async function ask(path, body) {
+  const options = body && {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body),
+  };
+  const response = await fetch(`/page/${path}`, options);
+  if (!response.ok) throw new Error(response.statusText);
+  return response.json();
+}
+
+const sampleOf = (name) => state.samples.find((sample) => sample.name === name);
+
+function form(sample, authentication = byId("authentication").value) {
+  return { service: byId("service").value, hook: sample.name, authentication };
+}
+
+function showErrors(errors = {}) {
+  for (const name of FIELDS) {
+    byId(`${name}-error`).textContent = errors[name] ?? "";
+    byId(name).toggleAttribute("aria-invalid", false);
+    if (errors[name]) byId(name).setAttribute("aria-invalid", "true");
+  }
+}
+
+// One at a time: what comes back must belong to what the fields say.
+async function alone(work) {
+  if (busy) return;
+  busy = true;
+  document.body.classList.add("busy");
+  try {
+    await work();
+  } catch {
+    showErrors({ service: "The local Okta does not answer. Start it: flask okta serve" });
+  } finally {
+    busy = false;
+    document.body.classList.remove("busy");
+    readActivity();
+  }
+}
+
+function pickHook() {
+  const sample = sampleOf(byId("hook").value);
+  byId("request").value = JSON.stringify(sample.payload, null, 2);
+  byId("request").scrollTop = 0;
+  byId("about").textContent = `${sample.about}, to ${sample.path}`;
+  showErrors();
+  if (!authenticationChosen) byId("authentication").value = fitting(sample, state.default);
+}
+
+// Okta can send event hooks with nothing but Basic.
+function fitting(sample, authentication) {
+  return sample.kind === "event" && !["None", "Wrong password"].includes(authentication) ? "Basic" : authentication;
+}
+
+async function send() {
+  const sample = sampleOf(byId("hook").value);
+  showTable(false);
+  byId("verdict-body").replaceChildren(element("p", { class: "quiet" }, "Sending …"));
+  const result = await ask("send", { ...form(sample), request: byId("request").value });
+  showErrors(result.errors);
+  if (result.verdict) {
+    byId("service").value = result.service;
+    show(result);
+  } else {
+    byId("verdict-body").replaceChildren(element("p", { class: "quiet" }, "Nothing was sent."));
+  }
+}
+
+async function sendAll() {
+  showErrors();
+  showTable(true);
+  const accepted = [];
+  for (const sample of state.samples) {
+    const authentication = fitting(sample, byId("authentication").value);
+    const request = JSON.stringify(sample.payload);
+    const result = await ask("send", { ...form(sample, authentication), request });
+    if (!result.verdict) {
+      showErrors(result.errors);
+      break;
+    }
+    addRow(
+      {
+        name: sample.name,
+        authentication,
+        status: result.response?.status ?? "–",
+        milliseconds: result.milliseconds,
+        ...result.verdict,
+      },
+      () => showOf(sample, result),
+    );
+    accepted.push(result.verdict.accepted);
+    if (result.errors.service) {
+      showErrors(result.errors);
+      break;
+    }
+  }
+  const good = accepted.filter(Boolean).length;
+  byId("summary").textContent = `Okta can use ${good} of ${accepted.length} answers.`;
+}
+
+function showOf(sample, result) {
+  byId("hook").value = sample.name;
+  pickHook();
+  showTable(false);
+  show(result);
+  byId("verdict").focus();
+}
+
+async function verify() {
+  showErrors();
+  showTable(true);
+  const { rows, errors } = await ask("verify", { service: byId("service").value });
+  showErrors(errors);
+  for (const row of rows ?? []) addRow(row);
+}
+
+function showTable(visible) {
+  byId("all").hidden = !visible;
+  document.body.classList.toggle("table", visible);
+  byId("rows").replaceChildren();
+  byId("summary").textContent = "";
+}
+
+function addRow({ name, authentication, status, milliseconds, accepted, sentence }, open) {
+  const label = open ? element("button", { type: "button", class: "link" }, name) : name;
+  if (open) label.addEventListener("click", open);
+  byId("rows").append(
+    element(
+      "tr",
+      {},
+      element("th", { scope: "row" }, label),
+      element("td", {}, authentication),
+      element("td", {}, String(status)),
+      element("td", { class: "number" }, milliseconds.toLocaleString("en")),
+      element("td", { class: accepted ? "good" : "bad" }, mark(accepted), sentence),
+    ),
+  );
+}
+
+async function rotate() {
+  await ask("rotate-keys", {});
+  const withToken = !["Basic", "None", "Wrong password"].includes(byId("authentication").value);
+  byId("activity-note").textContent = withToken
+    ? "The issuer signs with a new key. The request was sent again with it: the service asks for the key set, once."
+    : "The issuer signs with a new key. Choose Client secret and press Send: the service asks for the key set, once.";
+  if (withToken) await send();
+}
+
+async function setIssuer() {
+  await ask("issuer", { mode: byId("issuer").value });
+}
+
+async function readActivity() {
+  let answer;
+  try {
+    answer = await ask(`activity?after=${lastEntry}`);
+  } catch {
+    return;
+  }
+  for (const entry of answer.entries.filter(({ id }) => id > lastEntry)) {
+    lastEntry = entry.id;
+    byId("entries").prepend(
+      element(
+        "li",
+        { class: entry.kind },
+        element("time", {}, entry.time),
+        element("span", { class: "what" }, what(entry)),
+        element("span", { class: entry.good ? "good" : "bad" }, mark(entry.good), entry.outcome),
+      ),
+    );
+  }
+  while (byId("entries").childElementCount > 100) byId("entries").lastElementChild.remove();
+}
+
+function what({ kind, text }) {
+  return { issuer: `asked for ${text}`, sent: `sent ${text}` }[kind] ?? text;
+}
+
+function options(select, values) {
+  select.replaceChildren(...values.map((value) => element("option", { value }, value)));
+}
+
+function fitHookList() {
+  // Narrow, a list of all the samples would fill the screen.
+  byId("hook").size = narrow.matches ? 1 : state.samples.length;
+}
+
+async function start() {
+  state = await ask("state");
+  options(byId("hook"), state.samples.map(({ name }) => name));
+  options(byId("authentication"), state.authentications);
+  options(byId("issuer"), state.issuer_modes);
+  byId("issuer").value = state.issuer;
+  byId("service").value = state.service;
+  byId("hook").selectedIndex = 0;
+  byId("authentication").value = state.default;
+  if (state.settings_error) {
+    byId("banner").hidden = false;
+    byId("banner").textContent = `${state.settings_error}\nThen start flask okta serve again.`;
+  }
+  fitHookList();
+  pickHook();
+
+  narrow.addEventListener("change", fitHookList);
+  byId("hook").addEventListener("change", pickHook);
+  byId("authentication").addEventListener("change", () => {
+    authenticationChosen = true;
+    showErrors();
+  });
+  byId("form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    alone(send);
+  });
+  byId("request").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) alone(send);
+  });
+  byId("send-all").addEventListener("click", () => alone(sendAll));
+  byId("verify").addEventListener("click", () => alone(verify));
+  byId("rotate").addEventListener("click", () => alone(rotate));
+  byId("issuer").addEventListener("change", () => alone(setIssuer));
+  byId("close-all").addEventListener("click", () => showTable(false));
+  byId("secrets").addEventListener("click", ({ target }) => {
+    const asked = target.getAttribute("aria-pressed") !== "true";
+    target.setAttribute("aria-pressed", asked);
+    target.textContent = asked ? "Hide secrets" : "Show secrets";
+    showSecrets(asked);
+  });
+  new ResizeObserver(showSteps).observe(byId("steps"));
+  await readActivity();
+  setInterval(readActivity, 1000);
+}
+
+start();

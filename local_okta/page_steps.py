@@ -1,0 +1,163 @@
+"""The steps of a request between Okta, token endpoint, guard and hook, and notes on its end.
+
+The page sees when Okta's part of the exchange ends, and no more: what it says of guard and hook
+follows from the status. 401 and 403 come from the guard alone, and so does a 503 to a token, since
+it means that there was no key to check it. Every other answer is one that the guard let through.
+"""
+
+from collections.abc import Iterator
+from http.client import responses
+
+from local_okta.client import SECONDS, Answer
+
+OKTA, TOKEN_ENDPOINT, GUARD, HOOK = COLUMNS = ("Okta", "Token endpoint", "Guard", "Hook")
+SHOWS = {
+    "Client secret": ("client secret", "Okta asks the token endpoint with the client's secret"),
+    "Private key": ("signed assertion", "Okta asks the token endpoint with a JWT that it signed"),
+}
+SENDS = {"Basic": "user and password", "Bearer": "token"}
+
+
+def ended_at_guard(answer: Answer) -> bool:
+    with_token = answer.sent.get("Authorization", "").startswith("Bearer ")
+    return answer.status in (401, 403) or (answer.status == 503 and with_token)
+
+
+def steps(authentication: str, answer: Answer, *, made_here: bool) -> list[dict]:
+    """The steps in order, those of a first attempt before those of the second."""
+    if answer.before is None:
+        return list(_attempt(authentication, answer, answer.milliseconds, made_here))
+    first = answer.before
+    again = _step(OKTA, OKTA, "once more", "Okta tries once more, as after each time-out or 5xx")
+    left = answer.milliseconds - first.milliseconds
+    return [
+        *_attempt(authentication, first, first.milliseconds, made_here),
+        again,
+        *_attempt(authentication, answer, left, made_here),
+    ]
+
+
+def notes(
+    kind: str, authentication: str, answer: Answer, token: dict | None, lines: list[str]
+) -> list[str]:
+    """Why it came so, and what to do; `lines` make the service take the local Okta's tokens."""
+    return [*_mismatch(kind, authentication, answer, token, "\n".join(lines)), *_refusal(answer)]
+
+
+def _mismatch(
+    kind: str, authentication: str, answer: Answer, token: dict | None, lines: str
+) -> Iterator[str]:
+    """What does not fit: authentication, settings, the service."""
+    challenge = answer.headers.get("WWW-Authenticate", "").partition(" ")[0].lower()
+    if answer.status in (200, 204) and token and not token["good"]:
+        yield (
+            "The service accepts this token, so its settings are not those that flask okta serve "
+            "has read: start both again."
+        )
+    if answer.status != 401:
+        return
+    if token is None and challenge == "bearer":
+        yield (
+            "The service runs with AUTH_MODE=oauth and wants a token here: choose Client secret."
+        )
+    elif authentication == "Basic":
+        yield (
+            "The service has another pair than the one that flask okta serve has read from the "
+            "settings: start both again, in the same folder."
+        )
+    elif token and challenge == "basic" and kind == "event":
+        yield (
+            "Okta can send event hooks with Basic alone, so the service does not look at a token "
+            "here: choose Basic."
+        )
+    elif token and challenge == "basic":
+        yield (
+            "The service runs with AUTH_MODE=basic and does not look at a token. To try tokens, "
+            f"put these lines into .env and start the service again:\n{lines}"
+        )
+    elif token and token["good"]:
+        yield (
+            "This token is as it should be, so the service trusts another issuer or client. Put "
+            f"these lines into .env and start the service again:\n{lines}"
+        )
+
+
+def _refusal(answer: Answer) -> Iterator[str]:
+    if answer.status in (401, 403):
+        said = responses[answer.status]
+        yield (
+            f"The answer says no more than “{said}”, so that nobody can find out by trying what is "
+            "wrong. The reason stands in the service's log alone."
+        )
+    elif ended_at_guard(answer):
+        yield (
+            "The service has no key for this token and cannot get one now. It does not let it in, "
+            "and does not call it wrong either: after a 5xx Okta may try again."
+        )
+
+
+def _attempt(authentication: str, answer: Answer, total: int, made_here: bool) -> Iterator[dict]:
+    if made_here:
+        yield _made_here(authentication)
+    elif authentication in SHOWS:
+        yield _step(OKTA, TOKEN_ENDPOINT, *SHOWS[authentication])
+        if answer.token_milliseconds is None:
+            yield _no_answer(TOKEN_ENDPOINT, answer, total, "no token")
+            return
+        came = "The token endpoint issues an access token"
+        yield _step(TOKEN_ENDPOINT, OKTA, "access token", came, answer.token_milliseconds)
+    sent = SENDS.get(answer.sent.get("Authorization", "").partition(" ")[0], "no credentials")
+    yield _step(OKTA, GUARD, f"POST, {sent}", f"Okta sends the request with {sent}")
+    left = total - (answer.token_milliseconds or 0)
+    if answer.status is None:
+        yield _no_answer(GUARD, answer, left, "no answer")
+    elif ended_at_guard(answer):
+        text = f"The guard refuses it, and the hook hears nothing: {answer.status_line}"
+        yield _step(GUARD, OKTA, answer.status_line, text, left, "refused")
+    else:
+        yield _step(GUARD, HOOK, "let in", "The guard lets it in")
+        good = answer.status in (200, 204)
+        text = f"The hook answers {answer.status_line}"
+        outcome = "good" if good else "refused"
+        yield _step(HOOK, OKTA, answer.status_line, text, left, outcome)
+
+
+def _made_here(authentication: str) -> dict:
+    if authentication in SHOWS:
+        text = (
+            "The token endpoint is down, so Okta would get no token now; "
+            "the page signs one itself, to show what the service does"
+        )
+        return _step(OKTA, OKTA, "token signed by this page (the issuer is down)", text)
+    text = "The page makes the wrong token itself; the token endpoint issues none"
+    return _step(OKTA, OKTA, "wrong token, made by this page", text)
+
+
+def _no_answer(column: str, answer: Answer, milliseconds: int, label: str) -> dict:
+    if answer.timed_out:
+        label = f"{label} in {SECONDS:g} seconds"
+        text = f"Okta gives up: {SECONDS:g} seconds are over, and there is {label}"
+        if column == GUARD:
+            text += ". Whether guard or hook took so long does not show from outside"
+        return _step(column, OKTA, label, text, milliseconds, "silent")
+    where = "the service" if column == GUARD else "the token endpoint"
+    text = f"There is {label} from {where}: {answer.error}"
+    return _step(column, OKTA, label, text, milliseconds, "refused")
+
+
+def _step(
+    start: str,
+    end: str,
+    label: str,
+    text: str,
+    milliseconds: int | None = None,
+    outcome: str = "good",
+) -> dict:
+    return {
+        "from": COLUMNS.index(start),
+        "to": COLUMNS.index(end),
+        "label": label,
+        "text": text if milliseconds is None else f"{text}, after {milliseconds} ms",
+        "milliseconds": milliseconds,
+        "outcome": outcome,
+    }
