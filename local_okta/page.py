@@ -27,6 +27,7 @@ from local_okta.service import SERVICE_URL
 ISSUER_MODES = ("answers", "slow", "down")
 # Longer than Okta waits, and than the service's guard does.
 SLOW_SECONDS = client.SECONDS + 1
+TOO_LATE = "local_okta.too_late"
 ACTIVITY_KEPT = 100
 HEADERS = {
     "Content-Security-Policy": (
@@ -40,11 +41,11 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 # What the issuer is asked for, in a reader's words.
-ASKED_FOR = dict.fromkeys(METADATA_PATHS, "metadata") | {
+ISSUER_PATHS = dict.fromkeys(METADATA_PATHS, "metadata") | {
     f"{PREFIX}/v1/keys": "keys",
     f"{PREFIX}/v1/token": "token",
-    KEY_ROTATION: "new signing key",
 }
+ASKED_FOR = ISSUER_PATHS | {KEY_ROTATION: "new signing key"}
 
 
 class Activity:
@@ -52,13 +53,14 @@ class Activity:
 
     def __init__(self):
         self._entries: list[dict] = []
-        self._count = 0
+        self._last = 0
         self._lock = Lock()
 
     def add(self, kind: str, text: str, outcome: str, *, good: bool = True) -> None:
         with self._lock:
-            self._count += 1
-            entry = {"id": self._count, "time": time.strftime("%H:%M:%S"), "kind": kind}
+            # Microseconds, so that they go on growing for a page that outlives this process.
+            self._last = max(self._last + 1, time.time_ns() // 1000)
+            entry = {"id": self._last, "time": time.strftime("%H:%M:%S"), "kind": kind}
             self._entries.append(entry | {"text": text, "outcome": outcome, "good": good})
             del self._entries[:-ACTIVITY_KEPT]
 
@@ -75,8 +77,9 @@ class Issuer:
         self._refused = refused
 
     def __call__(self, environ, start_response):
-        if environ["PATH_INFO"].startswith(PREFIX):
+        if environ["PATH_INFO"] in ISSUER_PATHS:
             if self.mode == "slow":
+                environ[TOO_LATE] = True
                 time.sleep(SLOW_SECONDS)
             if self.mode == "down":
                 self._refused(environ["REQUEST_METHOD"], environ["PATH_INFO"])
@@ -99,7 +102,7 @@ def add_page(
 
     def answered(method: str, path: str, outcome: str, *, good: bool = True) -> None:
         show(method, path, outcome)
-        activity.add("issuer", ASKED_FOR.get(path, path), outcome, good=good)
+        activity.add("issuer", ASKED_FOR[path], outcome, good=good)
 
     def no_answer(method: str, path: str) -> None:
         answered(method, path, "no answer", good=False)
@@ -107,30 +110,16 @@ def add_page(
     issuer = Issuer(okta.app.wsgi_app, no_answer)
     okta.app.wsgi_app = issuer
 
-    @okta.app.before_request
-    def guard() -> None:
-        own = HOST if okta.port == 80 else f"{HOST}:{okta.port}"
-        if request.headers.get("Host") != own:
-            abort(403, f"This server answers to http://{own}/ alone.")
-        opens_page = request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
-        foreign = (
-            request.headers.get("Origin", f"http://{own}") != f"http://{own}"
-            or request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")
-        )  # fmt: skip
-        if foreign and not opens_page:
-            abort(403, "Another web page asks for this, so nothing was done.")
+    _protect(okta)
 
     @okta.app.after_request
-    def answer(response: Response) -> Response:
-        response.headers.update(HEADERS)
-        if request.blueprint != "page":
-            good = response.status_code < 400
-            answered(request.method, request.path, str(response.status_code), good=good)
+    def note(response: Response) -> Response:
+        if request.path in ASKED_FOR:
+            late = TOO_LATE in request.environ
+            outcome = "too late" if late else str(response.status_code)
+            good = response.status_code < 400 and not late
+            answered(request.method, request.path, outcome, good=good)
         return response
-
-    @okta.app.errorhandler(HTTPException)
-    def refuse(error: HTTPException):
-        return {"error": error.description}, error.code
 
     @page.get("/")
     def index():
@@ -196,6 +185,30 @@ def add_page(
         return {"errors": {error.field: str(error)}}
 
     okta.app.register_blueprint(page)
+
+
+def _protect(okta: LocalOkta) -> None:
+    @okta.app.before_request
+    def guard() -> None:
+        own = HOST if okta.port == 80 else f"{HOST}:{okta.port}"
+        if request.headers.get("Host") != own:
+            abort(403, f"This server answers to http://{own}/ alone.")
+        opens_page = request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
+        foreign = (
+            request.headers.get("Origin", f"http://{own}") != f"http://{own}"
+            or request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")
+        )  # fmt: skip
+        if foreign and not opens_page:
+            abort(403, "Another web page asks for this, so nothing was done.")
+
+    @okta.app.after_request
+    def restrict(response: Response) -> Response:
+        response.headers.update(HEADERS)
+        return response
+
+    @okta.app.errorhandler(HTTPException)
+    def refuse(error: HTTPException):
+        return {"error": error.description}, error.code
 
 
 def _texts(*names: str) -> dict[str, str]:

@@ -135,8 +135,8 @@ def _made_here(authentication: str) -> dict:
 
 def _no_answer(column: str, answer: Answer, milliseconds: int, label: str) -> dict:
     if answer.timed_out:
-        label = f"{label} in {SECONDS:g} seconds"
         text = f"Okta gives up: {SECONDS:g} seconds are over, and there is {label}"
+        label = f"{label} in {SECONDS:g} s"
         if column == GUARD:
             text += ". Whether guard or hook took so long does not show from outside"
         return _step(column, OKTA, label, text, milliseconds, "silent")

@@ -39,7 +39,7 @@ def explain(token: str, expected: Expected, keys: Iterable[RSAKey]) -> dict:
 def _header_rows(token: str, header: dict, keys: Iterable[RSAKey]) -> Iterator[dict]:
     yield _row("header", "alg", header["alg"], "RS256", header["alg"] == "RS256")
     published = next((key for key in keys if key.kid == header["kid"]), None)
-    found = "in the published key set" if published else "in the published key set, and is not"
+    found = "in the published set" if published else "in the published set: it is not"
     yield _row("header", "kid", header["kid"], found, published is not None)
     signed = published is not None and _is_signed(token, published)
     value = "made with that key" if signed else "not made with that key"

@@ -1,10 +1,10 @@
 // The controls of the page, and what the server says to each of them.
 
 import { byId, element, mark } from "./dom.js";
-import { show, showSecrets, showSteps } from "./result.js";
+import { clear, show, showSecrets, showSteps } from "./result.js";
 
 const FIELDS = ["authentication", "service", "request"];
-const narrow = matchMedia("(max-width: 52rem)");
+const narrow = matchMedia("(max-width: 699px)");
 
 let state;
 let busy = false;
@@ -44,6 +44,7 @@ async function alone(work) {
   try {
     await work();
   } catch {
+    clear("Nothing came back.");
     showErrors({ service: "The local Okta does not answer. Start it: flask okta serve" });
   } finally {
     busy = false;
@@ -56,8 +57,10 @@ function pickHook() {
   const sample = sampleOf(byId("hook").value);
   byId("request").value = JSON.stringify(sample.payload, null, 2);
   byId("request").scrollTop = 0;
-  byId("about").textContent = `${sample.about}, to ${sample.path}`;
+  byId("about").textContent = `to ${sample.path}: ${sample.about}`;
   showErrors();
+  showTable(false);
+  clear("Press Send.");
   if (!authenticationChosen) byId("authentication").value = fitting(sample, state.default);
 }
 
@@ -67,16 +70,17 @@ function fitting(sample, authentication) {
 }
 
 async function send() {
+  byId("activity-note").textContent = "";
   const sample = sampleOf(byId("hook").value);
   showTable(false);
-  byId("verdict-body").replaceChildren(element("p", { class: "quiet" }, "Sending …"));
+  clear("Sending …");
   const result = await ask("send", { ...form(sample), request: byId("request").value });
   showErrors(result.errors);
   if (result.verdict) {
     byId("service").value = result.service;
     show(result);
   } else {
-    byId("verdict-body").replaceChildren(element("p", { class: "quiet" }, "Nothing was sent."));
+    clear("Nothing was sent.");
   }
 }
 
@@ -115,7 +119,6 @@ async function sendAll() {
 function showOf(sample, result) {
   byId("hook").value = sample.name;
   pickHook();
-  showTable(false);
   show(result);
   byId("verdict").focus();
 }
@@ -154,10 +157,10 @@ function addRow({ name, authentication, status, milliseconds, accepted, sentence
 async function rotate() {
   await ask("rotate-keys", {});
   const withToken = !["Basic", "None", "Wrong password"].includes(byId("authentication").value);
-  byId("activity-note").textContent = withToken
-    ? "The issuer signs with a new key. The request was sent again with it: the service asks for the key set, once."
-    : "The issuer signs with a new key. Choose Client secret and press Send: the service asks for the key set, once.";
   if (withToken) await send();
+  byId("activity-note").textContent = withToken
+    ? "The issuer signs with a new key, and the request was sent again: the service asks for the key set, once."
+    : "The issuer signs with a new key. Choose Client secret and press Send: the service asks for the key set, once.";
 }
 
 async function setIssuer() {
@@ -165,12 +168,15 @@ async function setIssuer() {
 }
 
 async function readActivity() {
+  if (document.hidden) return;
   let answer;
   try {
     answer = await ask(`activity?after=${lastEntry}`);
   } catch {
     return;
   }
+  // Another tab may have changed it, or a new start of the local Okta.
+  if (document.activeElement !== byId("issuer")) byId("issuer").value = answer.issuer;
   for (const entry of answer.entries.filter(({ id }) => id > lastEntry)) {
     lastEntry = entry.id;
     byId("entries").prepend(

@@ -15,6 +15,14 @@ export function show(result) {
   showToken(result.token);
 }
 
+export function clear(text) {
+  shown = null;
+  for (const id of ["verdict-body", "sent-body", "response-body", "token-body", "picture", "milliseconds"]) {
+    byId(id).replaceChildren();
+  }
+  byId("verdict-body").append(element("p", { class: "quiet" }, text));
+}
+
 export function showSecrets(asked) {
   secretsShown = asked;
   if (shown) showSent(shown);
@@ -68,21 +76,25 @@ function showSent({ sent }) {
     const masked = name === "Authorization" && !secretsShown;
     return [name, masked ? `${value.split(" ", 1)[0]} ••••••••` : value];
   });
-  byId("sent-body").replaceChildren(message(sent.line, headers, sent.body));
+  const parts = [lines(headers), sent.body && `\n${sent.body}`];
+  byId("sent-body").replaceChildren(message(sent.line, ...parts));
 }
 
 function showResponse({ response, milliseconds }) {
   byId("milliseconds").textContent = `${milliseconds.toLocaleString("en")} ms`;
   byId("response-body").replaceChildren(
     response
-      ? message(response.line, response.headers, response.body)
+      ? message(response.line, response.body && `\n${response.body}\n\n`, lines(response.headers))
       : element("p", { class: "bad" }, mark(false), "No answer"),
   );
 }
 
-function message(line, headers, body) {
-  const lines = headers.flatMap(([name, value]) => [element("span", { class: "name" }, `${name}: `), `${value}\n`]);
-  return element("pre", {}, element("strong", {}, line), "\n", ...lines, body ? `\n${body}` : "");
+function message(line, ...parts) {
+  return element("pre", {}, element("strong", {}, line), "\n", ...parts.flat());
+}
+
+function lines(headers) {
+  return headers.flatMap(([name, value]) => [element("span", { class: "name" }, `${name}: `), `${value}\n`]);
 }
 
 function showToken(token) {
