@@ -6,10 +6,10 @@ RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint bench upgrade clean
+.PHONY: help demo run test lint bench screenshots upgrade clean
 
 help:  ## Show what can be made
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 demo: $(RUNTIME)  ## See every hook and every authentication work, on this machine, without an Okta org
 	@FLASK_SKIP_DOTENV=1 $(BIN)/flask okta demo
@@ -22,6 +22,9 @@ test: $(DEVELOPMENT)  ## Run the tests
 
 bench: $(RUNTIME)  ## Measure the guard, the service, its memory and its start
 	@$(BIN)/python -m tools.bench
+
+screenshots: $(DEVELOPMENT)  ## Take the pictures of the local Okta's page, with an installed Chromium
+	@$(BIN)/python -m tools.screenshots
 
 lint: $(DEVELOPMENT)  ## Check style and format
 	@$(BIN)/ruff check .

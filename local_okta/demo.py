@@ -174,9 +174,9 @@ def oauth_mode(url: str, paths: list[str], user: str, password: str, okta: Local
 
 
 @contextlib.contextmanager
-def service(**settings: str):
-    """The service under gunicorn with these settings; gives its address."""
-    with socket.create_server((HOST, 0)) as free:
+def service(*, port: int = 0, **settings: str):
+    """The service under gunicorn with these settings, on any free port or this; its address."""
+    with socket.create_server((HOST, port)) as free:
         port = free.getsockname()[1]
     url = f"http://{HOST}:{port}"
     # Empty means "not set", whatever a user's .env says.

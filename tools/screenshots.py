@@ -1,0 +1,83 @@
+"""`make screenshots`: the pictures of the local Okta's page in README and docs.
+
+They are taken from the running page, with a service under gunicorn behind it and credentials that
+are made up for the run. Both take the ports that the page names, 5000 and 8010.
+"""
+
+import secrets
+import sys
+from pathlib import Path
+
+import click
+from playwright.sync_api import sync_playwright
+
+from app import create_app
+from local_okta.authorization_server import LocalOkta
+from local_okta.demo import service
+from local_okta.page import add_page
+from local_okta.serve import PORT
+from settings import Settings
+from tools import chromium
+
+FOLDER = Path(__file__).parent.parent / "docs" / "images"
+LOOKED_AT = {
+    "Expired token": "Status 401 is neither 200 nor 204",
+    "Client secret": "Okta adds extPatientId to the ID token.",
+}
+PICTURES = {"light": "page.png", "dark": "page-dark.png"}
+
+
+def main() -> None:
+    path = chromium.find()
+    if path is None:
+        sys.exit("There is no Chromium here: install one (apt-get install chromium).")
+    user, password = "okta", secrets.token_urlsafe(24)
+    okta = LocalOkta(port=PORT)
+    app = create_app(Settings(basic_auth_user=user, basic_auth_password=password))
+    app.config["SETTINGS"] = Settings(
+        auth_mode="oauth",
+        okta_issuer=okta.issuer,
+        okta_client_id=frozenset({okta.client_id}),
+        okta_scope=okta.scopes[0],
+    )
+    add_page(okta, app.app_context, lambda *shown: None)
+    settings = {
+        "AUTH_MODE": "oauth",
+        "OKTA_ISSUER": okta.issuer,
+        "OKTA_CLIENT_ID": okta.client_id,
+        "OKTA_SCOPE": okta.scopes[0],
+    }
+    try:
+        with (
+            okta,
+            app.app_context(),
+            service(port=5000, **settings),
+            sync_playwright() as playwright,
+            chromium.launch(playwright, path) as browser,
+        ):
+            for scheme, name in PICTURES.items():
+                _take(browser, f"http://127.0.0.1:{PORT}/", scheme, FOLDER / name)
+    except OSError as error:
+        sys.exit(f"Port 5000 or {PORT} is taken ({error.strerror}): stop what runs there.")
+    except click.ClickException as error:
+        sys.exit(error.message)
+
+
+def _take(browser, url: str, scheme: str, path: Path) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme=scheme)
+    page.goto(url)
+    page.get_by_label("Hook").select_option("token")
+    for authentication, sentence in LOOKED_AT.items():
+        page.get_by_label("Authentication").select_option(authentication)
+        page.get_by_role("button", name="Send", exact=True).click()
+        page.get_by_text(sentence).wait_for()
+    entries = page.get_by_role("region", name="Activity").get_by_role("listitem")
+    entries.first.filter(has_text="sent token").filter(has_text="200").wait_for()
+    path.parent.mkdir(exist_ok=True)
+    page.screenshot(path=path)
+    print(f"{path.name}: {path.stat().st_size:,} bytes")  # noqa: T201
+    page.close()
+
+
+if __name__ == "__main__":
+    main()
