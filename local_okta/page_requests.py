@@ -133,6 +133,8 @@ class Sender:
 
     def _basic_pair(self) -> tuple[str, str]:
         with self._service_context():
+            if current_app.config["SETTINGS_ERROR"]:
+                raise BadInput("authentication", "There is no pair: the settings are wrong.")
             try:
                 return basic_pair()
             except click.ClickException as error:

@@ -41,7 +41,10 @@ def notes(
     kind: str, authentication: str, answer: Answer, token: dict | None, lines: list[str]
 ) -> list[str]:
     """Why it came so, and what to do; `lines` make the service take the local Okta's tokens."""
-    return [*_mismatch(kind, authentication, answer, token, "\n".join(lines)), *_refusal(answer)]
+    return [
+        *_mismatch(kind, authentication, answer, token, "\n".join(lines)),
+        *_refusal(answer, token),
+    ]
 
 
 def _mismatch(
@@ -82,12 +85,14 @@ def _mismatch(
         )
 
 
-def _refusal(answer: Answer) -> Iterator[str]:
+def _refusal(answer: Answer, token: dict | None) -> Iterator[str]:
     if answer.status in (401, 403):
         said = responses[answer.status]
+        seen = " What is wrong with this token is marked under Token."
         yield (
             f"The answer says no more than “{said}”, so that nobody can find out by trying what is "
             "wrong. The reason stands in the service's log alone."
+            f"{seen if token and not token['good'] else ''}"
         )
     elif ended_at_guard(answer):
         yield (

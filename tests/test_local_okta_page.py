@@ -193,7 +193,7 @@ def test_with_wrong_settings_it_says_which():
         state = requests.get(f"{page}/page/state", timeout=30).json()
         assert "AUTH_MODE  is wrong" in state["settings_error"]
         result = send(page, "http://127.0.0.1:1")
-        assert "AUTH_MODE  is wrong" in result["errors"]["authentication"]
+        assert "the settings are wrong" in result["errors"]["authentication"]
         assert send(page, "http://127.0.0.1:1", "Client secret")["token"]["good"]
 
 

@@ -7,6 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 from local_okta.authorization_server import LocalOkta
+from local_okta.endpoints import KEY_ROTATION
 from local_okta.page_requests import AUTHENTICATIONS
 from local_okta.samples import SAMPLES
 from tests.page import (
@@ -283,6 +284,18 @@ def test_what_comes_back_is_shown_as_text(page, okta):
         send(page, authentication="None")
         expect(region(page, "Sent")).to_contain_text("<img src=x")
         assert page.locator("main img").count() == 0
+
+
+def test_a_page_of_another_origin_reaches_nothing(browser, okta, address, service):
+    page, keys = browser.new_page(), okta.keys
+    page.goto(f"{service.url}/healthz")
+    outcome = "(answer) => answer.text(), () => 'refused'"
+    for path in ("/page/rotate-keys", KEY_ROTATION):
+        form = "{method: 'POST', mode: 'no-cors', body: '{\"use\": \"sig\"}'}"
+        assert page.evaluate(f"fetch('{address}{path}', {form}).then({outcome})") == "refused"
+    assert page.evaluate(f"fetch('{address}/page/activity').then({outcome})") == "refused"
+    assert okta.keys == keys
+    page.close()
 
 
 def test_the_keyboard_alone_is_enough(page):

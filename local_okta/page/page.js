@@ -45,7 +45,7 @@ async function alone(work) {
     await work();
   } catch {
     clear("Nothing came back.");
-    showErrors({ service: "The local Okta does not answer. Start it: flask okta serve" });
+    notRunning();
   } finally {
     busy = false;
     document.body.classList.remove("busy");
@@ -92,6 +92,7 @@ async function sendAll() {
     const authentication = fitting(sample, byId("authentication").value);
     const request = JSON.stringify(sample.payload);
     const result = await ask("send", { ...form(sample, authentication), request });
+    if (byId("all").hidden) return;
     if (!result.verdict) {
       showErrors(result.errors);
       break;
@@ -164,7 +165,12 @@ async function rotate() {
 }
 
 async function setIssuer() {
-  await ask("issuer", { mode: byId("issuer").value });
+  await ask("issuer", { mode: byId("issuer").value }).catch(notRunning);
+  readActivity();
+}
+
+function notRunning() {
+  showErrors({ service: "The local Okta does not answer. Start it: flask okta serve" });
 }
 
 async function readActivity() {
@@ -237,7 +243,7 @@ async function start() {
   byId("send-all").addEventListener("click", () => alone(sendAll));
   byId("verify").addEventListener("click", () => alone(verify));
   byId("rotate").addEventListener("click", () => alone(rotate));
-  byId("issuer").addEventListener("change", () => alone(setIssuer));
+  byId("issuer").addEventListener("change", setIssuer);
   byId("close-all").addEventListener("click", () => showTable(false));
   byId("secrets").addEventListener("click", ({ target }) => {
     const asked = target.getAttribute("aria-pressed") !== "true";
