@@ -12,7 +12,7 @@ from functools import partial
 from authlib.integrations.flask_oauth2 import ResourceProtector
 from authlib.oauth2.rfc6750 import InsufficientScopeError
 from flask import Flask, current_app, g, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import HTTPException
 
 from settings import Settings
 
@@ -101,24 +101,13 @@ def _basic_challenge() -> str | None:
 
     What decides is the endpoint that Flask has found, never the text of the path.
     """
-    endpoint = request.endpoint or _endpoint_of_another_method()
-    if endpoint is None:
-        # An unknown path takes either kind, so that Okta hears a 404. To everybody else it looks
-        # like an inline hook, or they could find out which paths there are.
+    if request.endpoint is None:
+        # An unknown path or method takes either kind, so that Okta hears a 404 or 405. To everybody
+        # else it looks like an inline hook, or they could find out which paths there are.
         is_basic = request.headers.get("Authorization", "").lower().startswith("basic ")
         return BEARER_CHALLENGE if is_basic else None
-    blueprint = current_app.blueprints.get(endpoint.rpartition(".")[0])
+    blueprint = current_app.blueprints.get(request.endpoint.rpartition(".")[0])
     return BASIC_CHALLENGE if getattr(blueprint, "kind", "inline") == "event" else None
-
-
-def _endpoint_of_another_method() -> str | None:
-    """The endpoint that has this path under another method, for a request that hears a 405."""
-    error = request.routing_exception
-    if not isinstance(error, MethodNotAllowed) or not error.valid_methods:
-        return None
-    adapter = current_app.create_url_adapter(request)
-    endpoint, _ = adapter.match(method=next(iter(error.valid_methods)))
-    return endpoint
 
 
 def _require_token(oauth: ResourceProtector, scopes: list[str]) -> Caller:

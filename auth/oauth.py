@@ -50,9 +50,8 @@ class AccessToken:
 class OktaAccessTokenValidator(BearerTokenValidator):
     """Validates access tokens of one Okta custom authorization server.
 
-    `key_for` gives the issuer's public key for a key ID; what it raises passes through, so that
-    "there is no such key" and "the keys cannot be had" get different answers.
-    An empty `client_ids` admits every client.
+    `key_for` gives the issuer's public key for a key ID; what it raises passes through. An empty
+    `client_ids` admits every client.
     """
 
     def __init__(
@@ -119,17 +118,21 @@ def _scopes(claims: dict) -> frozenset[str]:
 def _json_object(text: bytes) -> dict:
     """A JSON object that every reader understands alike. Raises ValueError.
 
-    UTF-8 alone, and no member twice (RFC 7515, 4; RFC 8725, 2.4): joserfc takes UTF-16 as well, and
-    the last of two members.
+    UTF-8 alone, no member twice, no NaN or Infinity (RFC 7515, 4; RFC 8259, 6; RFC 8725, 2.4):
+    joserfc takes UTF-16, the last of two members, and both of these numbers.
     """
-    value = json.loads(text.decode("utf-8"), object_pairs_hook=_no_member_twice)
+    value = json.loads(text.decode(), object_pairs_hook=_members, parse_constant=_not_json)
     if not isinstance(value, dict):
         raise ValueError("not an object")
     return value
 
 
-def _no_member_twice(pairs: list[tuple[str, object]]) -> dict:
+def _members(pairs: list[tuple[str, object]]) -> dict:
     value = dict(pairs)
     if len(value) != len(pairs):
         raise ValueError("a member stands twice")
     return value
+
+
+def _not_json(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
