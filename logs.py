@@ -113,7 +113,7 @@ def _log_request(response: Response) -> Response:
         "error": noted.get("error"),
         "request_id": request.headers.get("X-Okta-Request-Id"),
         "event_id": noted.get("event_id"),
-        "client": request.remote_addr,
+        "client": request.remote_addr or None,  # a Unix socket has none
         "forwarded_for": _nearest(request.headers.get("X-Forwarded-For")),
         "ms": round((time.perf_counter() - noted["started"]) * 1000, 1),
     }
