@@ -23,7 +23,7 @@ from local_okta.judge import SIZE_LIMIT, judge, judge_verification
 from local_okta.page_steps import notes, steps
 from local_okta.page_token import Expected, explain
 from local_okta.samples import SAMPLES
-from local_okta.service import base_of, basic_pair, event_hook_paths, settings
+from local_okta.service import base_of, basic_pair, event_hook_paths
 
 FROM_TOKEN_ENDPOINT = ("Client secret", "Private key")
 WRONG = {name.capitalize(): make for name, make in WRONG_TOKENS.items()}
@@ -144,8 +144,8 @@ class Sender:
     def _expected(self) -> Expected:
         """What the service expects of a token: as its settings say, else as the four lines do."""
         with self._service_context():
-            read = settings() if not current_app.config["SETTINGS_ERROR"] else None
-        if read is None or read.auth_mode != "oauth":
+            read = current_app.config["SETTINGS"]
+        if read.auth_mode != "oauth":
             okta = self._okta
             ours = (okta.issuer, okta.audience, frozenset({okta.client_id}), okta.scopes[0])
             return Expected(*ours)

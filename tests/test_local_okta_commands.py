@@ -282,6 +282,7 @@ def test_serve_prints_what_goes_into_dotenv_whatever_the_settings_are(serve, run
     assert result.exit_code == 0, result.output
     kept = json.loads(run.client_file.read_text())
     base = re.search(r"runs on (http://[\d.:]+\d)", result.output)[1]
+    assert f"Open {base}/ " in result.output
     expected = [
         "AUTH_MODE=oauth",
         f"OKTA_ISSUER={base}/oauth2/default",

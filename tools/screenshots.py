@@ -16,6 +16,7 @@ from local_okta.authorization_server import LocalOkta
 from local_okta.demo import service
 from local_okta.page import add_page
 from local_okta.serve import PORT
+from local_okta.terminal import say
 from settings import Settings
 from tools import chromium
 
@@ -76,7 +77,7 @@ def _take(browser, url: str, scheme: str, path: Path) -> None:
     entries.first.filter(has_text="sent token").filter(has_text="200").wait_for()
     path.parent.mkdir(exist_ok=True)
     page.screenshot(path=path)
-    print(f"{path.name}: {path.stat().st_size:,} bytes")  # noqa: T201
+    say(f"{path.name}: {path.stat().st_size:,} bytes")
     page.close()
 
 

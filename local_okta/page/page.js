@@ -1,7 +1,9 @@
 // The controls of the page, and what the server says to each of them.
 
+import { readActivity } from "./activity.js";
 import { byId, element, mark } from "./dom.js";
 import { clear, show, showSecrets, showSteps } from "./result.js";
+import { ask } from "./server.js";
 
 const FIELDS = ["authentication", "service", "request"];
 const narrow = matchMedia("(max-width: 699px)");
@@ -9,18 +11,6 @@ const narrow = matchMedia("(max-width: 699px)");
 let state;
 let busy = false;
 let authenticationChosen = false;
-let lastEntry = 0;
-
-async function ask(path, body) {
-  const options = body && {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
-  };
-  const response = await fetch(`/page/${path}`, options);
-  if (!response.ok) throw new Error(response.statusText);
-  return response.json();
-}
 
 const sampleOf = (name) => state.samples.find((sample) => sample.name === name);
 
@@ -43,7 +33,8 @@ async function alone(work) {
   document.body.classList.add("busy");
   try {
     await work();
-  } catch {
+  } catch (error) {
+    console.error(error);
     clear("Nothing came back.");
     notRunning();
   } finally {
@@ -171,35 +162,6 @@ async function setIssuer() {
 
 function notRunning() {
   showErrors({ service: "The local Okta does not answer. Start it: flask okta serve" });
-}
-
-async function readActivity() {
-  if (document.hidden) return;
-  let answer;
-  try {
-    answer = await ask(`activity?after=${lastEntry}`);
-  } catch {
-    return;
-  }
-  // Another tab may have changed it, or a new start of the local Okta.
-  if (document.activeElement !== byId("issuer")) byId("issuer").value = answer.issuer;
-  for (const entry of answer.entries.filter(({ id }) => id > lastEntry)) {
-    lastEntry = entry.id;
-    byId("entries").prepend(
-      element(
-        "li",
-        { class: entry.kind },
-        element("time", {}, entry.time),
-        element("span", { class: "what" }, what(entry)),
-        element("span", { class: entry.good ? "good" : "bad" }, mark(entry.good), entry.outcome),
-      ),
-    );
-  }
-  while (byId("entries").childElementCount > 100) byId("entries").lastElementChild.remove();
-}
-
-function what({ kind, text }) {
-  return { issuer: `asked for ${text}`, sent: `sent ${text}` }[kind] ?? text;
 }
 
 function options(select, values) {

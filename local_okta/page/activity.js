@@ -1,0 +1,36 @@
+// The list of what happened, newest first.
+
+import { byId, element, mark } from "./dom.js";
+import { ask } from "./server.js";
+
+const SHOWN = 100;
+let last = 0;
+
+export async function readActivity() {
+  if (document.hidden) return;
+  let answer;
+  try {
+    answer = await ask(`activity?after=${last}`);
+  } catch {
+    return;
+  }
+  // Another tab may have changed it, or a new start of the local Okta.
+  if (document.activeElement !== byId("issuer")) byId("issuer").value = answer.issuer;
+  for (const entry of answer.entries.filter(({ id }) => id > last)) {
+    last = entry.id;
+    byId("entries").prepend(
+      element(
+        "li",
+        { class: entry.kind },
+        element("time", {}, entry.time),
+        element("span", { class: "what" }, what(entry)),
+        element("span", { class: entry.good ? "good" : "bad" }, mark(entry.good), entry.outcome),
+      ),
+    );
+  }
+  while (byId("entries").childElementCount > SHOWN) byId("entries").lastElementChild.remove();
+}
+
+function what({ kind, text }) {
+  return { issuer: `asked for ${text}`, sent: `sent ${text}` }[kind] ?? text;
+}
