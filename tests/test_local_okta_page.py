@@ -12,6 +12,7 @@ from local_okta.page_requests import AUTHENTICATIONS
 from local_okta.samples import SAMPLES
 from settings import SettingsError
 from tests.page import (
+    HOOK,
     basic_settings_of_page,
     oauth_settings_of_page,
     served_page,
@@ -26,7 +27,6 @@ CHANGES = {
     "/page/issuer": {"mode": "down"},
     KEY_ROTATION: {"use": "sig"},
 }
-TOKEN = SAMPLES["token"]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def post(page, path, body, **headers):
     return requests.post(page + path, json=body, headers=headers, timeout=30)
 
 
-def send(page, service, authentication="Basic", request=None, hook=TOKEN.name):
+def send(page, service, authentication="Basic", request=None, hook=HOOK.name):
     form = {"service": service, "hook": hook, "authentication": authentication}
     request = json.dumps(SAMPLES[hook].payload) if request is None else request
     answer = post(page, "/page/send", form | {"request": request})
@@ -227,7 +227,7 @@ def test_activity_is_what_the_issuer_was_asked_for_and_what_was_sent(page, okta,
     seen = [(entry["kind"], entry["text"], entry["outcome"]) for entry in entries(last)]
     assert seen == [
         ("issuer", "token", "200"),
-        ("sent", "token", "401"),
+        ("sent", HOOK.name, "401"),
         ("issuer", "keys", "200"),
     ]
     assert okta.shown[-1] == ("GET", "/oauth2/default/v1/keys", "200")
