@@ -8,7 +8,7 @@ Guide    https://developer.okta.com/docs/guides/saml-inline-hook/
 from .contract import NO_CHANGE, HookBlueprint, Payload, add_claim, answer, command
 from .sample_data import patient_id_of
 
-bp = HookBlueprint("saml", __name__, kind="inline")
+bp = HookBlueprint("saml", __name__, kind="inline", event_type="com.okta.saml.tokens.transform")
 
 
 @bp.post("/SAMLHook")

@@ -1,11 +1,19 @@
 import pytest
 
 from hooks import events
-from tests.hook_app import CALLS, hook_client, refused_field
+from tests.hook_app import hook_client, refused_field
 
 PATHS = ["/userDeactivated", "/userCreated"]
-DEACTIVATED = CALLS["/userDeactivated"]["data"]["events"][0]
-CREATED = CALLS["/userCreated"]["data"]["events"][0]
+DEACTIVATED = {
+    "uuid": "uuid-1",
+    "eventType": "user.lifecycle.deactivate",
+    "target": [{"type": "User", "alternateId": "ann@example.com"}],
+}
+CREATED = {
+    "uuid": "uuid-2",
+    "eventType": "user.lifecycle.create",
+    "target": [{"type": "User", "alternateId": "bob@example.com"}],
+}
 
 client = hook_client()
 
