@@ -2,12 +2,14 @@ import base64
 import itertools
 import json
 import threading
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 from xml.etree import ElementTree
 
 import pytest
 
+import settings
 from hooks import telephony_providers
 from hooks.telephony_providers import (
     MESSAGES,
@@ -360,3 +362,43 @@ class TestTwilio:
         twilio.behaviour = behaviour
         response = twilio_client(twilio).post(HOOK, json=PAYLOAD)
         assert undelivered(response)[0] == summary
+
+
+SETTINGS = {
+    "BASIC_AUTH_USER": "okta",
+    "BASIC_AUTH_PASSWORD": "correct horse battery staple",
+    "TELEPHONY_PROVIDER": "twilio",
+    "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
+    "TWILIO_AUTH_TOKEN": AUTH_TOKEN,
+    "TWILIO_FROM_NUMBER": FROM_NUMBER,
+}
+
+
+class TestSettings:
+    @pytest.fixture
+    def load(self, tmp_path):
+        return partial(settings.load, dotenv_path=tmp_path / ".env")
+
+    @pytest.mark.parametrize(
+        ("name", "value", "what"),
+        [
+            ("TELEPHONY_PROVIDER", "sns", "console or twilio"),
+            ("TWILIO_AUTH_TOKEN", "", "is not set"),
+            ("TWILIO_AUTH_TOKEN", "{sho rt}", "placeholder"),
+        ],
+    )
+    def test_a_wrong_one_is_named_and_its_value_not_shown(self, load, name, value, what):
+        with pytest.raises(settings.SettingsError) as raised:
+            load(SETTINGS | {name: value})
+        assert what in raised.value.problems[name]
+        assert "sho rt" not in str(raised.value)
+
+    @pytest.mark.parametrize(("development", "provider"), [(False, None), (True, "console")])
+    def test_only_development_has_a_provider_by_itself(self, load, development, provider):
+        environ = SETTINGS | {"TELEPHONY_PROVIDER": "", "FLASK_SKIP_DOTENV": "1"}
+        loaded = load(environ, development=development)
+        assert loaded.telephony_provider == provider
+        assert ("TELEPHONY_PROVIDER" in " ".join(loaded.notes)) is (provider is None)
+
+    def test_twilio_s_token_is_not_in_the_repr(self, load):
+        assert AUTH_TOKEN not in repr(load(SETTINGS))
