@@ -6,10 +6,10 @@ RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint bench upgrade clean
+.PHONY: help demo run test test-own lint bench upgrade clean
 
 help:  ## Show what can be made
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-9s %s\n", $$1, $$2 }'
 
 demo: $(RUNTIME)  ## See every hook and every authentication work, on this machine, without an Okta org
 	@FLASK_SKIP_DOTENV=1 $(BIN)/flask okta demo
@@ -19,6 +19,9 @@ run: $(RUNTIME) .env  ## Serve on http://127.0.0.1:5000 for development
 
 test: $(DEVELOPMENT)  ## Run the tests
 	@$(BIN)/python -m pytest -n 4 --dist worksteal
+
+test-own: $(DEVELOPMENT)  ## Follow the pages on hooks of your own in a copy, and run all tests there
+	@OWN_HOOKS=1 $(BIN)/python -m pytest tests/test_own_hooks.py
 
 bench: $(RUNTIME)  ## Measure the guard, the service, its memory and its start
 	@$(BIN)/python -m tools.bench
