@@ -50,7 +50,7 @@ $(VENV)/bin/python:
 $(RUNTIME): requirements.txt constraints.txt | $(BIN)/python
 	@$(call install,requirements.txt,service and demo)
 
-$(DEVELOPMENT): requirements-dev.txt requirements-twilio.txt constraints.txt | $(RUNTIME)
+$(DEVELOPMENT): $(wildcard requirements*.txt) constraints.txt | $(RUNTIME)
 	@$(call install,requirements-dev.txt,tests and checks)
 
 # A dot for each package, since this takes a while; what went wrong, pip says itself.
