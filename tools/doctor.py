@@ -1,6 +1,6 @@
-"""`flask okta doctor`: is everything here as Okta needs it, and what is to be typed into Okta?
+"""`flask okta doctor`: what is wrong here, and what to type into Okta.
 
-Wrong settings end it before it begins, with the message that every start gives.
+Wrong settings end it at once, with the same message as a start of the service.
 """
 
 import time
