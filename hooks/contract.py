@@ -1,6 +1,6 @@
-"""The contract with Okta: how a call is read, how an answer is written.
+"""The contract with Okta: how a request is read, how an answer is written.
 
-A call that cannot be read is refused with an HTTP error whose `error` object names the field. A
+A request that cannot be read is refused with an HTTP error whose `error` object names the field. A
 business "no" is a 200 with a command or an `error` object: Okta shows it at the field it names.
 
 Guide    https://developer.okta.com/docs/concepts/inline-hooks/
@@ -45,7 +45,7 @@ class UnreadableRequest(BadRequest):
 
 
 class Payload:
-    """A call's body, read by dotted path: `payload.text("data.userProfile.email")`.
+    """A request's body, read by dotted path: `payload.text("data.userProfile.email")`.
 
     Each reader raises `UnreadableRequest` for a field that is missing or of another type. With
     `optional=True` an absent field is None, and so is a null in place of a string or number. A
@@ -57,7 +57,7 @@ class Payload:
 
     @classmethod
     def current(cls) -> "Payload":
-        """The call that is being handled. Raises a 400, 413 or 415 if its body cannot be read."""
+        """The current request's. Raises a 400, 413 or 415 if the body cannot be read."""
         if "payload" not in g:
             g.payload = cls(_body_of_request())
         return g.payload
@@ -119,7 +119,7 @@ class Payload:
 
 
 def is_text(value: Any) -> bool:
-    """Whether it is a string that can be written as UTF-8: JSON has a spelling for half a pair."""
+    """True for a string that can be written as UTF-8: JSON can spell half of a surrogate pair."""
     return isinstance(value, str) and not _SURROGATE.search(value)
 
 
@@ -145,7 +145,7 @@ def cause(
     domain: str = "hook-request",
     location_type: str = "body",
 ) -> dict:
-    """One cause of an error: `reason` is for programs, `location` the field's path in the call."""
+    """One cause of an error: `reason` is for programs, `location` is the path of the field."""
     return {
         "errorSummary": summary,
         "reason": reason,
@@ -204,7 +204,7 @@ def _all_data() -> bytes:
     except HTTPException:
         raise
     except Exception:
-        # Servers have exceptions of their own for chunks that are none.
+        # Each server has its own exception for a chunk that it cannot read.
         raise UnreadableRequest("The body breaks off") from None
     return data
 
@@ -214,7 +214,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-# json.loads makes a decoder anew for each call that asks for anything of its own.
+# Made once: json.loads would make a decoder for every request.
 _STRICT_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
