@@ -17,7 +17,7 @@ import settings as service_settings
 from auth.keys import IssuerKeys
 from hooks import register_hooks
 from hooks.contract import error_response
-from hooks.telephony_providers import console, twilio_sender
+from hooks.telephony_providers import provider_named
 from local_okta.commands import okta_commands
 from settings import Settings
 from tools.doctor import doctor_command
@@ -47,7 +47,12 @@ def create_app(settings: Settings | None = None) -> Flask:
         PROVIDE_AUTOMATIC_OPTIONS=False,
         REGISTRATION_ALLOWED_DOMAINS=settings.registration_allowed_domains,
         TELEPHONY_PROVIDER=settings.telephony_provider,
-        TELEPHONY_SEND=_telephony_sender(settings),
+        TELEPHONY_SEND=provider_named(
+            settings.telephony_provider,
+            settings.twilio_account_sid,
+            settings.twilio_auth_token,
+            settings.twilio_from_number,
+        ),
     )
     logs.configure(settings.log_level, settings.log_format, development=command is not None)
     logs.init_app(app)
@@ -75,10 +80,9 @@ def __getattr__(name: str) -> Flask:
 
 
 def _read_settings(command: click.Context | None) -> tuple[Settings, Exception | None]:
-    """The settings, and what is wrong with them.
+    """The settings, and what is wrong with them: a command that serves nothing may not need them.
 
-    With wrong ones the service does not start. A command that serves nothing may do without: it
-    gets an app that admits nobody, and says what is wrong where it needs a setting.
+    It gets an app that admits nobody, and says what is wrong where it needs a setting.
     """
     try:
         return service_settings.load(development=command is not None), None
@@ -86,16 +90,6 @@ def _read_settings(command: click.Context | None) -> tuple[Settings, Exception |
         if command is None or command.info_name == "run":
             sys.exit(f"\n{error}\n")
         return Settings(), error
-
-
-def _telephony_sender(settings: Settings):
-    if settings.telephony_provider == "twilio":
-        return twilio_sender(
-            settings.twilio_account_sid,
-            settings.twilio_auth_token,
-            settings.twilio_from_number,
-        )
-    return console if settings.telephony_provider == "console" else None
 
 
 def _will_serve(command: click.Context) -> bool:

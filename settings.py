@@ -23,7 +23,7 @@ DOTENV_PATH = Path(__file__).parent / ".env"
 PUBLISHED_PASSWORD = "supersecret"  # noqa: S105
 SHORTEST_PASSWORD = 12
 # Misspelt or set twice, one of these would leave the guard open wider than was meant.
-GUARD_SETTINGS = re.compile("AUTH_MODE|BASIC_AUTH_.*|OKTA_.*")
+GUARD_SETTINGS = re.compile("AUTH_MODE|BASIC_AUTH_.*|OKTA_.*|USER|PASSWORD")
 
 ISSUER_IN_OKTA = "Security > API > Authorization Servers, Issuer URI"
 
@@ -86,16 +86,14 @@ def from_okta(where: str, parse: Callable[[str], str] = str) -> Callable[[str], 
 
     def parse_word(text: str) -> str:
         text = text.strip()
-        if "{" in text or "}" in text:
-            problem = f"still has a placeholder, {shown(text)}"
-        elif not text or not text.isprintable() or " " in text:
-            problem = "is blank, or has a space or a control character"
-        else:
-            try:
-                return parse(text)
-            except ValueError as error:
-                problem = str(error)
-        raise ValueError(f"{problem}: take it from {where}")
+        try:
+            if "{" in text or "}" in text:
+                raise ValueError(f"still has a placeholder, {shown(text)}")
+            if not text or not text.isprintable() or " " in text:
+                raise ValueError("is blank, or has a space or a control character")
+            return parse(text)
+        except ValueError as error:
+            raise ValueError(f"{error}: take it from {where}") from None
 
     return parse_word
 
@@ -216,11 +214,8 @@ def load(
     if "BASIC_AUTH_USER" not in texts and "BASIC_AUTH_PASSWORD" not in texts:
         # The guide's names count only in .env: in a shell USER is the login name, and would win
         # without anybody noticing.
-        guide = {
-            "BASIC_AUTH_USER": dotenv.get("USER"),
-            "BASIC_AUTH_PASSWORD": dotenv.get("PASSWORD"),
-        }
-        texts |= guide
+        texts["BASIC_AUTH_USER"] = dotenv.get("USER")
+        texts["BASIC_AUTH_PASSWORD"] = dotenv.get("PASSWORD")
     values = {"telephony_provider": "console"} if development else {}
     for name, parse in PARSERS.items():
         # Empty counts as not set.
@@ -273,7 +268,10 @@ def read_dotenv(path: Path, problems: Problems) -> dict[str, str | None]:
             if "${" in (value or ""):
                 problems[name] = "has ${…} in .env, which knows no variables: write out the value"
             elif re.search(r"=\s*[^\s'\"].*\s#", text):
-                problems[name] = 'has " #" in .env, which cuts it: put the value in single quotes'
+                problems[name] = (
+                    'has " #" in .env, which cuts off the rest: put a value with a # into single '
+                    "quotes, and a comment on a line of its own"
+                )
             elif name in values and GUARD_SETTINGS.fullmatch(name):
                 problems[name] = "stands twice in .env: remove one of the two lines"
             values[name] = value

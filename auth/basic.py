@@ -15,10 +15,7 @@ _CREDENTIALS = re.compile(r"basic +[A-Za-z0-9+/]+={0,2}", re.IGNORECASE)
 
 
 class HookBasicAuth(HTTPBasicAuth):
-    """Admits one pair, and beside it the same user's previous password while Okta is switched over.
-
-    Without a password it admits nobody.
-    """
+    """Admits one pair, and the same user's previous password; without a password nobody."""
 
     def __init__(self, realm: str, user: str | None, password: str | None, previous: str | None):
         super().__init__(realm=realm)
@@ -31,10 +28,8 @@ class HookBasicAuth(HTTPBasicAuth):
         return super().get_auth() if _CREDENTIALS.fullmatch(header) else None
 
     def password_of_request(self) -> Literal["current", "previous"] | None:
-        """Which password the request brings with the right user; None for any other pair.
-
-        `login_required` is not used: it lets every OPTIONS request through.
-        """
+        """Which password the request brings with the right user; None for any other pair."""
+        # Not `login_required`, which lets every OPTIONS request through.
         return self.authenticate(self.get_auth(), None)
 
     def reason_of_refusal(self) -> str:

@@ -10,8 +10,6 @@ A request whose key is known never waits for the network. One background thread 
   MISS_WINDOW seconds, since anybody can make up a `kid`.
 
 A failed attempt takes nothing away: the keys stay good for KEEP_FOR seconds.
-
-Sources: RFC 8414 (metadata), RFC 7517 (key sets).
 """
 
 import contextlib
@@ -39,7 +37,7 @@ RETRY_EVERY = 5.0
 MISSES_ANSWERED = 2
 MISS_WINDOW = 30.0
 KEEP_FOR = 24 * 60 * 60.0
-# How long an attempt waits for a connection, for a read, and for a whole body.
+# How long an attempt waits for each connection, each read, and each whole body.
 ATTEMPT_SECONDS = 2.0
 # How long after a miss requests wait for its refresh. Short, because made-up kids must not hold the
 # threads that good tokens need while the issuer is slow.
@@ -53,11 +51,7 @@ MAX_DOCUMENT_BYTES = 256 * 1024
 
 
 class IssuerError(Exception):
-    """The keys could not be had; `reason` is a short name for the log and `/readyz`."""
-
-    def __init__(self, reason: str):
-        super().__init__(reason)
-        self.reason = reason
+    """The keys could not be had; `str()` is the reason's name, for the log and `/readyz`."""
 
 
 class UnknownKey(Exception):
@@ -70,13 +64,11 @@ class KeysUnavailable(Exception):
 
 @dataclass(frozen=True)
 class IssuerAnswer:
-    """What an issuer says of itself."""
+    """An issuer's RS256 keys by key ID, at least one; its metadata, and the Date sent with them."""
 
     keys: Mapping[str, RSAKey]
-    """Its RS256 keys by key ID, at least one."""
     metadata: dict
     date: str | None
-    """The Date header that came with the metadata (RFC 9110, 6.6.1)."""
 
 
 class IssuerKeys:
@@ -158,12 +150,11 @@ class IssuerKeys:
 
     def _ensure_thread(self) -> None:
         # With gunicorn's --preload a worker is forked from a process that keeps the thread.
-        if self._thread is None or not self._thread.is_alive():
-            with self._changed:
-                if self._thread is None or not self._thread.is_alive():
-                    self._ended = self._begun
-                    self._thread = threading.Thread(target=self._keep_fresh, daemon=True)
-                    self._thread.start()
+        with self._changed:
+            if self._thread is None or not self._thread.is_alive():
+                self._ended = self._begun
+                self._thread = threading.Thread(target=self._keep_fresh, daemon=True)
+                self._thread.start()
 
     def _keep_fresh(self) -> None:
         while True:
@@ -172,7 +163,7 @@ class IssuerKeys:
             try:
                 answer, failure = self._fetch(self.issuer), None
             except IssuerError as error:
-                answer, failure = None, error.reason
+                answer, failure = None, str(error)
             except Exception as error:
                 # Whatever an issuer sends, the thread goes on: without it no key is refreshed.
                 answer, failure = None, f"unexpected_{type(error).__name__}"
@@ -200,10 +191,7 @@ class IssuerKeys:
 
 
 def ask(issuer: str) -> IssuerAnswer:
-    """Ask for metadata, then for the keys. Raises IssuerError.
-
-    Connecting, each read and each body are bounded by ATTEMPT_SECONDS.
-    """
+    """Ask for the metadata (RFC 8414), then for the key set (RFC 7517). Raises IssuerError."""
     try:
         with requests.Session() as session:
             session.verify = True
@@ -225,7 +213,7 @@ def _metadata(session: requests.Session, issuer: str) -> tuple[dict, str | None]
     try:
         metadata, date = _document(session, first)
     except IssuerError as error:
-        if not error.reason.startswith("issuer_answered_4"):
+        if not str(error).startswith("issuer_answered_4"):
             raise
         metadata, date = _document(session, second)
     if not isinstance(metadata, dict) or metadata.get("issuer") != issuer:
@@ -290,13 +278,14 @@ def _is_on_this_machine(url: str) -> bool:
 
 
 def _reason_of(error: Exception) -> str:
-    reasons = {
-        requests.exceptions.ProxyError: "proxy_refused",
-        requests.exceptions.SSLError: "issuer_certificate_not_trusted",
-        requests.Timeout: "issuer_timed_out",
-        ReadTimeoutError: "issuer_timed_out",
-        requests.ConnectionError: "issuer_unreachable",
-    }
-    return next(
-        (reason for kind, reason in reasons.items() if isinstance(error, kind)), "request_failed"
-    )
+    match error:
+        case requests.exceptions.ProxyError():
+            return "proxy_refused"
+        case requests.exceptions.SSLError():
+            return "issuer_certificate_not_trusted"
+        case requests.Timeout() | ReadTimeoutError():
+            return "issuer_timed_out"
+        case requests.ConnectionError():
+            return "issuer_unreachable"
+        case _:
+            return "request_failed"

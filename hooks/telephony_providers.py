@@ -54,6 +54,13 @@ class ProviderFailure(Exception):
     """No message went out, as far as is known. The text says why, without phone number or code."""
 
 
+def provider_named(name: str | None, *twilio_account: str | None) -> Callable[..., str] | None:
+    """The provider that TELEPHONY_PROVIDER names, None without one."""
+    if name == "twilio":
+        return twilio_sender(*twilio_account)
+    return console if name == "console" else None
+
+
 def console(
     phone_number: str, code: str, channel: str, locale: str, template: str | None = None
 ) -> str:

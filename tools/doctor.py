@@ -98,8 +98,8 @@ def check_issuer(report: Report, settings: Settings) -> None:
     try:
         answer = ask(settings.okta_issuer)
     except IssuerError as error:
-        advice = ADVICE.get(error.reason, "is this the Issuer URI of an authorization server?")
-        report.line("wrong", "metadata and keys", f"{error.reason}: {advice}")
+        advice = ADVICE.get(str(error), "is this the Issuer URI of an authorization server?")
+        report.line("wrong", "metadata and keys", f"{error}: {advice}")
         return
     milliseconds = (time.monotonic() - started) * 1000
     report.line("ok", "reachable", f"metadata and keys in {milliseconds:.0f} ms")
