@@ -1,4 +1,4 @@
-"""The hooks that Okta can send, each a page of its own; `contract` is what they share."""
+"""The hooks, a module for each; `contract` is what they share."""
 
 from flask import Flask
 

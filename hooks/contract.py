@@ -68,7 +68,7 @@ class Payload:
 
     @classmethod
     def current(cls) -> "Payload":
-        """The request being handled. Raises a 400, 413 or 415 if its body cannot be read."""
+        """The current request's. Raises a 400, 413 or 415 if the body cannot be read."""
         if "payload" not in g:
             g.payload = cls(_body_of_request())
         return g.payload
@@ -130,7 +130,7 @@ class Payload:
 
 
 def is_text(value: Any) -> bool:
-    """Whether it is a string that can be written as UTF-8: JSON has a spelling for half a pair."""
+    """True for a string that can be written as UTF-8: JSON can spell half of a surrogate pair."""
     return isinstance(value, str) and not _SURROGATE.search(value)
 
 
@@ -156,7 +156,7 @@ def cause(
     domain: str = "hook-request",
     location_type: str = "body",
 ) -> dict:
-    """One cause of an error: `reason` is for programs, `location` the field's path."""
+    """One cause of an error: `reason` is for programs, `location` is the path of the field."""
     return {
         "errorSummary": summary,
         "reason": reason,
@@ -225,7 +225,7 @@ def _all_data() -> bytes:
     except HTTPException:
         raise
     except Exception:
-        # Servers raise their own exceptions for broken chunks.
+        # Each server has its own exception for a chunk that it cannot read.
         raise UnreadableRequest("The body breaks off") from None
     return data
 
@@ -235,7 +235,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-# json.loads would make a new decoder each time, since this one has a rule of its own.
+# Made once: json.loads would make a decoder for every request.
 _STRICT_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 

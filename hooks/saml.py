@@ -1,7 +1,7 @@
 """SAML assertion inline hook: adds a patient ID to an assertion while Okta is making it.
 
 Reads    data.context.user.profile.login
-Answers  com.okta.assertion.patch, add /claims/extPatientId; 204 for a user who is no patient
+Answers  com.okta.assertion.patch, add /claims/extPatientId; 204 for a user who is not a patient
 Guide    https://developer.okta.com/docs/guides/saml-inline-hook/
 """
 

@@ -151,8 +151,8 @@ def spoken(text: str, code: str, locale: str) -> str:
 def within(seconds: float, function: Callable[[], str]) -> str:
     """What the function returns or raises; `FutureTimeout` after so many seconds.
 
-    A socket's timeout starts again with each byte: a slow answer could hold up a request for long.
-    The thread that waits for it is left behind, and is a daemon so as not to hold up a shutdown.
+    A socket's timeout starts again at each byte, so a slow answer could hold up a request for long.
+    The thread that waits for it is left behind. As a daemon it does not hold up a shutdown.
     """
     future = Future()
 

@@ -255,7 +255,7 @@ def test_a_command_for_a_token_that_was_not_asked_for_drops_the_whole_answer():
     verdict = judge("token", payload, Answer(status=200, body=json.dumps(body).encode()))
     assert not verdict.accepted
     assert verdict.sentence == (
-        "com.okta.access.patch, but the call asks for no access token: "
+        "com.okta.access.patch, but the request asks for no access token: "
         "Okta issues the tokens unchanged"
     )
 
