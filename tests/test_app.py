@@ -133,7 +133,10 @@ def test_a_line_has_all_that_is_asked_for(capsys, log_format):
         }
 
 
-def test_colours_are_for_a_terminal_that_wants_them(monkeypatch, capsys):
-    client = create_app(Settings(**BASIC)).test_client()
-    client.post("/tokenHook")
-    assert "\x1b" not in capsys.readouterr().err
+@pytest.mark.parametrize(("is_terminal", "no_color"), [(True, None), (True, "1"), (False, None)])
+def test_colours_are_for_a_terminal_that_wants_them(monkeypatch, capsys, is_terminal, no_color):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal)
+    if no_color:
+        monkeypatch.setenv("NO_COLOR", no_color)
+    create_app(Settings(**BASIC)).test_client().post("/tokenHook")
+    assert ("\x1b[33mWARNING" in capsys.readouterr().err) is (is_terminal and not no_color)
