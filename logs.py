@@ -99,7 +99,10 @@ def _start() -> None:
 def _log_request(response: Response) -> Response:
     status, noted = response.status_code, vars(g)
     caller, reason = noted.get("caller"), noted.get("reason")
-    level = logging.INFO if status < 400 else logging.WARNING if status < 500 else logging.ERROR
+    # Anybody can cause a refusal, so none of them is an error of the service.
+    level = logging.INFO if status < 400 else logging.WARNING
+    if status >= 500 and not reason:
+        level = logging.ERROR
     fields = {
         "hook": request.blueprint or "-",
         "method": request.method,

@@ -5,11 +5,10 @@ hooks by what AUTH_MODE says. A blueprint says in its `kind` which of the two it
 says nothing is an inline hook.
 """
 
-import re
 from dataclasses import dataclass
 from functools import partial
 
-from authlib.integrations.flask_oauth2 import ResourceProtector
+from authlib.oauth2.rfc6749 import MissingAuthorizationError, UnsupportedTokenTypeError
 from authlib.oauth2.rfc6750 import InsufficientScopeError
 from flask import Flask, current_app, g, request
 from werkzeug.exceptions import HTTPException
@@ -18,15 +17,13 @@ from settings import Settings
 
 from .basic import HookBasicAuth
 from .keys import IssuerKeys, KeysUnavailable, UnknownKey
-from .oauth import OktaAccessTokenValidator, TokenRefused
+from .oauth import BearerProtector, OktaAccessTokenValidator, TokenRefused
 
 REALM = "okta-hooks"
 OPEN_ENDPOINTS = frozenset({"healthz", "readyz"})
 RETRY_AFTER_SECONDS = 5
 BASIC_CHALLENGE = f'Basic realm="{REALM}", charset="UTF-8"'
 BEARER_CHALLENGE = f'Bearer realm="{REALM}"'
-# RFC 6750, 2.1: one or more spaces. Authlib splits at whatever Unicode counts as white space.
-_BEARER = re.compile(r"bearer +[!-~]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ def init_app(app: Flask, settings: Settings) -> IssuerKeys | None:
     keys = require_token = None
     if settings.auth_mode == "oauth":
         keys = IssuerKeys(settings.okta_issuer)
-        oauth = ResourceProtector()
+        oauth = BearerProtector()
         oauth.register_token_validator(
             OktaAccessTokenValidator(
                 issuer=settings.okta_issuer,
@@ -83,9 +80,10 @@ def init_app(app: Flask, settings: Settings) -> IssuerKeys | None:
 
 def _guard(settings: Settings, basic: HookBasicAuth, require_token) -> None:
     """Lets the request go on, with `g.caller` set, or raises Refusal."""
-    if request.endpoint in OPEN_ENDPOINTS:
+    endpoint = request.endpoint
+    if endpoint in OPEN_ENDPOINTS:
         return
-    challenge = BASIC_CHALLENGE if require_token is None else _basic_challenge()
+    challenge = BASIC_CHALLENGE if require_token is None else _basic_challenge(endpoint)
     g.auth_method = "basic" if challenge else "oauth"
     if challenge:
         password = basic.password_of_request()
@@ -96,28 +94,28 @@ def _guard(settings: Settings, basic: HookBasicAuth, require_token) -> None:
         g.caller = require_token()
 
 
-def _basic_challenge() -> str | None:
+def _basic_challenge(endpoint: str | None) -> str | None:
     """With AUTH_MODE=oauth: the challenge for a request that needs Basic, None if it needs a token.
 
     What decides is the endpoint that Flask has found, never the text of the path.
     """
-    if request.endpoint is None:
+    if endpoint is None:
         # An unknown path or method takes either kind, so that Okta hears a 404 or 405. To everybody
         # else it looks like an inline hook, or they could find out which paths there are.
         is_basic = request.headers.get("Authorization", "").lower().startswith("basic ")
         return BEARER_CHALLENGE if is_basic else None
-    blueprint = current_app.blueprints.get(request.endpoint.rpartition(".")[0])
+    blueprint = current_app.blueprints.get(endpoint.rpartition(".")[0])
     return BASIC_CHALLENGE if getattr(blueprint, "kind", "inline") == "event" else None
 
 
-def _require_token(oauth: ResourceProtector, scopes: list[str]) -> Caller:
-    header = request.headers.get("Authorization")
-    if header is None or not _BEARER.match(header):
-        # RFC 6750, 3.1 gives no error code where no token came.
-        reason = "no_credentials" if header is None else "not_a_bearer_token"
-        raise Refusal(401, reason, WWW_Authenticate=BEARER_CHALLENGE)
+def _require_token(oauth: BearerProtector, scopes: list[str]) -> Caller:
     try:
         token = oauth.validate_request(scopes, request)
+    except (MissingAuthorizationError, UnsupportedTokenTypeError) as error:
+        # RFC 6750, 3.1 gives no error code where no token came.
+        missing = isinstance(error, MissingAuthorizationError)
+        reason = "no_credentials" if missing else "not_a_bearer_token"
+        raise Refusal(401, reason, WWW_Authenticate=BEARER_CHALLENGE) from None
     except (TokenRefused, UnknownKey) as error:
         reason = getattr(error, "reason", "key_unknown")
         challenge = f'{BEARER_CHALLENGE}, error="invalid_token"'

@@ -5,9 +5,12 @@ Okta's custom authorization servers name the client in `cid` and the scopes in `
 """
 
 import json
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
+from authlib.integrations.flask_oauth2 import ResourceProtector
+from authlib.oauth2.rfc6749 import MissingAuthorizationError, UnsupportedTokenTypeError
 from authlib.oauth2.rfc6750 import BearerTokenValidator, InsufficientScopeError, InvalidTokenError
 from joserfc import jws
 from joserfc.errors import ClaimError, JoseError
@@ -17,6 +20,7 @@ from joserfc.registry import HeaderParameter
 from joserfc.util import urlsafe_b64decode
 
 CLOCK_SKEW_SECONDS = 60
+_SCHEME = re.compile(r"bearer +(?=[!-~])", re.IGNORECASE)
 # Each of these headers names another key, or asks for a treatment that the RFCs leave open
 # (RFC 7515, 4.1; RFC 7797). Okta sends none of them, so a token that has one is refused.
 REFUSED_HEADERS = ("crit", "b64", "jku", "jwk", "x5u", "x5c")
@@ -39,12 +43,27 @@ class TokenRefused(InvalidTokenError):
         self.reason = reason
 
 
-@dataclass(frozen=True)
-class AccessToken:
+class AccessToken(NamedTuple):
     """What a valid token says of its bearer."""
 
     client_id: str
     scopes: frozenset[str]
+
+
+class BearerProtector(ResourceProtector):
+    """Takes a token from a header of the scheme Bearer and one or more spaces (RFC 6750, 2.1).
+
+    Authlib alone splits the header at whatever Unicode counts as white space.
+    """
+
+    def parse_request_authorization(self, request):
+        header = request.headers.get("Authorization")
+        if header is None:
+            raise MissingAuthorizationError
+        scheme = _SCHEME.match(header)
+        if scheme is None:
+            raise UnsupportedTokenTypeError
+        return self.get_token_validator("bearer"), header[scheme.end() :]
 
 
 class OktaAccessTokenValidator(BearerTokenValidator):
@@ -121,7 +140,7 @@ def _json_object(text: bytes) -> dict:
     UTF-8 alone, no member twice, no NaN or Infinity (RFC 7515, 4; RFC 8259, 6; RFC 8725, 2.4):
     joserfc takes UTF-16, the last of two members, and both of these numbers.
     """
-    value = json.loads(text.decode(), object_pairs_hook=_members, parse_constant=_not_json)
+    value = _STRICT_JSON.decode(text.decode())
     if not isinstance(value, dict):
         raise ValueError("not an object")
     return value
@@ -136,3 +155,6 @@ def _members(pairs: list[tuple[str, object]]) -> dict:
 
 def _not_json(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+_STRICT_JSON = json.JSONDecoder(object_pairs_hook=_members, parse_constant=_not_json)
