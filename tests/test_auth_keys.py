@@ -43,6 +43,9 @@ def scolded_issuer():
 def https_issuer(tmp_path, monkeypatch):
     server = HttpsIssuer(tmp_path)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    # Whatever else this machine has for proxies and authorities counts for nothing here.
+    for name in ("NO_PROXY", "no_proxy", "https_proxy", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", server.proxy)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(server.certificate))
     yield server
