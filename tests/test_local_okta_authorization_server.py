@@ -122,7 +122,7 @@ def test_client_secret_basic_is_refused(okta):
     assert response.json()["error"] == "invalid_client"
 
 
-@pytest.mark.parametrize("wrong", WRONG_ASSERTIONS, ids=str)
+@pytest.mark.parametrize("wrong", WRONG_ASSERTIONS, ids=lambda wrong: next(iter(wrong)))
 def test_a_wrong_assertion_is_refused(okta, wrong):
     assert ask_with_key(okta, **wrong).json()["error"] == "invalid_client"
 
