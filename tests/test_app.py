@@ -5,7 +5,7 @@ import logging
 from dataclasses import asdict
 
 import pytest
-from flask import g
+from flask import Blueprint, g
 from werkzeug.utils import import_string
 
 from app import create_app
@@ -42,6 +42,11 @@ def test_the_routed_endpoint_decides_who_may_pass_and_never_the_path(okta):
     events = HookBlueprint("more_events", __name__, kind="event")
     events.post("/hook/events")(lambda: "events")
     app.register_blueprint(events)
+    # What says nothing of its kind is an inline hook.
+    plain = Blueprint("plain", __name__)
+    plain.post("/hook/plain")(lambda: "plain")
+    app.register_blueprint(plain)
+    app.post("/hook/bare")(lambda: "bare")
     with_pair, with_token = {"auth": PAIR}, {"headers": bearer(okta.issue())}
     for path, credentials, status in (
         ("/hook/token", with_token, 200),
@@ -50,6 +55,8 @@ def test_the_routed_endpoint_decides_who_may_pass_and_never_the_path(okta):
         ("/hook/events", with_pair, 200),
         ("/hook/events", with_token, 401),
         ("/hook/events/", with_token, 404),
+        *((path, with_token, 200) for path in ("/hook/plain", "/hook/bare")),
+        *((path, with_pair, 401) for path in ("/hook/plain", "/hook/bare")),
     ):
         assert app.test_client().post(path, **credentials).status_code == status
 
