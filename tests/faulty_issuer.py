@@ -209,6 +209,10 @@ def zeros(megabytes: int) -> Callable[[], Iterator[bytes]]:
 OK = b"HTTP/1.1 200 OK\r\n"
 NO_KEY = "key_set_without_usable_key"
 NO_JSON = "issuer_answered_no_json"
+TOO_MUCH = "issuer_answered_too_much"
+ANOTHER_ISSUER = "metadata_of_another_issuer"
+NOT_HTTPS = "jwks_uri_not_https"
+GZIP = gzip.compress(b"0" * 10 * MB)
 
 # Each with the reason's name in the log and on /readyz.
 QUICK_FAULTS: dict[str, tuple[Fault, str]] = {
@@ -220,23 +224,17 @@ QUICK_FAULTS: dict[str, tuple[Fault, str]] = {
     "429": (answering(b"{}", 429), "issuer_answered_429"),
     "204": (answering(b"", 204), "issuer_answered_204"),
     "500 on the keys": (only_keys(answering(b"{}", 500)), "issuer_answered_500"),
-    "metadata of another issuer": (
-        metadata(issuer="https://other.example.com/oauth2/default"),
-        "metadata_of_another_issuer",
-    ),
-    "metadata without issuer": (metadata(issuer=None), "metadata_of_another_issuer"),
-    "metadata that is a list": (only_metadata(answering(b"[]")), "metadata_of_another_issuer"),
+    "metadata of another issuer": (metadata(issuer="https://example.com"), ANOTHER_ISSUER),
+    "metadata without issuer": (metadata(issuer=None), ANOTHER_ISSUER),
+    "metadata that is a list": (only_metadata(answering(b"[]")), ANOTHER_ISSUER),
     "jwks_uri missing": (metadata(jwks_uri=None), "metadata_without_jwks_uri"),
     "jwks_uri a number": (metadata(jwks_uri=7), "metadata_without_jwks_uri"),
-    "jwks_uri http elsewhere": (
-        metadata(jwks_uri="http://keys.example.com/v1/keys"),
-        "jwks_uri_not_https",
+    "jwks_uri http": (metadata(jwks_uri="http://example.com/v1/keys"), NOT_HTTPS),
+    "jwks_uri http, this machine as user": (
+        metadata(jwks_uri="http://127.0.0.1@a.com/"),
+        NOT_HTTPS,
     ),
-    "jwks_uri http with this machine as user name": (
-        metadata(jwks_uri="http://127.0.0.1@keys.example.com/v1/keys"),
-        "jwks_uri_not_https",
-    ),
-    "jwks_uri file": (metadata(jwks_uri="file:///etc/passwd"), "jwks_uri_not_https"),
+    "jwks_uri file": (metadata(jwks_uri="file:///etc/passwd"), NOT_HTTPS),
     "key set empty": (key_set(), NO_KEY),
     "key set {}": (only_keys(answering(b"{}")), NO_KEY),
     "key set null": (only_keys(answering(b"null")), NO_KEY),
@@ -247,12 +245,9 @@ QUICK_FAULTS: dict[str, tuple[Fault, str]] = {
     "deeply nested": (only_keys(answering(b"[" * 100_000 + b"]" * 100_000)), NO_JSON),
     "a number of 100,000 digits": (only_keys(answering(b"9" * 100_000)), NO_JSON),
     "cut off": (sending(OK + b'Content-Length: 1000\r\n\r\n{"keys": ['), "request_failed"),
-    "50 MB": (answering(zeros(50), Content_Length=str(50 * MB)), "issuer_answered_too_much"),
-    "50 MB of keys": (only_keys(answering(zeros(50))), "issuer_answered_too_much"),
-    "gzip that nobody asked for": (
-        answering(gzip.compress(b"0" * 10 * MB), Content_Encoding="gzip"),
-        NO_JSON,
-    ),
+    "50 MB": (answering(zeros(50), Content_Length=str(50 * MB)), TOO_MUCH),
+    "50 MB of keys": (only_keys(answering(zeros(50))), TOO_MUCH),
+    "gzip nobody asked for": (answering(GZIP, Content_Encoding="gzip"), NO_JSON),
 }
 
 SLOW_FAULTS: dict[str, Fault] = {

@@ -94,6 +94,7 @@ def test_a_broken_handler_is_a_500_that_names_its_line_and_nothing_of_the_reques
         }
         [logged] = capsys.readouterr().err.splitlines()
         # Not the library's line, though the virtual environment may lie inside the project.
+        assert " ERROR   request " in logged
         assert f'error="{error} at tests/test_app.py:{line}"' in logged
         assert f"and {SECRET}" not in logged
         assert logged.count(SECRET) == 1, "in the path, and nowhere else"
