@@ -222,6 +222,26 @@ def test_auth_secret_is_the_header_and_nothing_else(run):
     assert "set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD" in result.output
 
 
+def test_the_doctor_says_what_to_type_into_okta_only_when_nothing_is_wrong(run, okta):
+    good = okta.settings | PAIR | {"okta_scope": "hooks"}
+    result = run("doctor", **good)
+    assert result.exit_code == 0, result.output
+    title, fields = "What to type into Okta", f"Token URL              {okta.token_endpoint}\n"
+    assert title in result.output
+    assert fields in result.output
+    assert PAIR["basic_auth_password"] not in result.output
+    for wrong, named in (
+        ({"okta_scope": "other"}, "other is not published"),
+        ({"okta_issuer": f"{okta.issuer}x"}, "issuer_answered_404"),
+        ({"okta_issuer": okta.issuer.replace("127.0.0.1", "localhost")}, "letter by letter"),
+        ({"basic_auth_password": "supersecret"}, "choose another"),
+    ):
+        result = run("doctor", **good | wrong)
+        assert (result.exit_code, result.output.count("WRONG")) == (1, 1)
+        assert named in result.output
+        assert title not in result.output
+
+
 def test_new_env_is_for_your_eyes_only_and_overwrites_nothing(run, monkeypatch):
     example = (Path(__file__).parent.parent / ".env.example").read_text()
     (run.folder / ".env.example").write_text(example)
