@@ -14,7 +14,7 @@ from tests.service import PROJECT
 
 EVERYTHING = "OWN_HOOKS" in os.environ
 OF_HOOKS = "test_end_to_end or test_hooks or sample or (test_docs and not (gone_through or quoted))"
-PYTEST = ["-n", "2", "--ignore", "tests/test_own_hooks.py", "tests"]
+PYTEST = ["--ignore", "tests/test_own_hooks.py"]
 STYLE = (["ruff", "check", "."], ["ruff", "format", "--check", "."])
 
 
@@ -29,7 +29,7 @@ def test_the_project_is_in_order_after_the_page(page, tmp_path):
                 raise
             pytest.skip(f"{page} does not fit this project: {reason}")
     (reader.folder / ".env").unlink(missing_ok=True)
-    selection = [] if EVERYTHING else ["-k", f"({OF_HOOKS}) and not TestEveryHook"]
+    selection = ["-n", "4"] if EVERYTHING else ["-k", f"({OF_HOOKS}) and not TestEveryHook"]
     for check in (["pytest", *PYTEST, *selection], *STYLE):
         done = subprocess.run(
             [sys.executable, "-m", *check],
