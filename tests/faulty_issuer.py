@@ -230,7 +230,7 @@ QUICK_FAULTS: dict[str, tuple[Fault, str]] = {
     "jwks_uri missing": (metadata(jwks_uri=None), "metadata_without_jwks_uri"),
     "jwks_uri a number": (metadata(jwks_uri=7), "metadata_without_jwks_uri"),
     "jwks_uri http": (metadata(jwks_uri="http://example.com/v1/keys"), NOT_HTTPS),
-    "jwks_uri http, this machine as user": (
+    "jwks_uri http, loopback as user": (
         metadata(jwks_uri="http://127.0.0.1@a.com/"),
         NOT_HTTPS,
     ),

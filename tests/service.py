@@ -1,14 +1,17 @@
 """The service as it is deployed: a real gunicorn on a loopback port, with settings of its own."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import requests
+from werkzeug.serving import make_server
 
 from settings import PARSERS
 
@@ -124,6 +127,20 @@ class Service:
             return self.call("/healthz", method="GET").status_code == 200
         except requests.ConnectionError:
             return False
+
+
+@contextlib.contextmanager
+def serving(app):
+    """Any WSGI application on a loopback port; gives its address."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 def refusal(response) -> tuple[int, dict, str]:

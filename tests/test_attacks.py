@@ -175,6 +175,12 @@ def test_the_token_that_all_cases_are_made_of_passes(target):
         assert send(target, bearer(token))[0] == 204
 
 
+@pytest.mark.parametrize("path", ["/tokenHook/", "/tokenHook//", "/./tokenHook"])
+def test_no_redirect_leads_to_the_right_path(target, path):
+    """Okta would not follow it."""
+    assert send(target, bearer(target.token()), path=path)[0] == 404
+
+
 def test_the_attackers_server_would_notice(target):
     asked = target.attacker.requests.total()
     assert requests.get(target.attacker.jwks_uri, timeout=30).json()["keys"]

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -169,6 +170,19 @@ def test_an_issuer_that_is_down_refuses_the_connection(issuer):
     assert reason_of_attempt(issuer.issuer) == "issuer_unreachable"
     issuer.start()
     assert reason_of_attempt(issuer.issuer) is None
+
+
+def test_an_issuer_behind_a_firewall_that_drops_packets_is_given_up(monkeypatch):
+    monkeypatch.setattr(auth.keys, "ATTEMPT_SECONDS", 0.3)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
+        # The kernel itself takes one more than the backlog; of the others it drops the packets.
+        for _ in range(3):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            with suppress(BlockingIOError):
+                filler.connect(listener.getsockname())
+        port = listener.getsockname()[1]
+        assert reason_of_attempt(f"http://127.0.0.1:{port}") == "issuer_timed_out"
 
 
 def test_an_issuer_on_this_machine_is_asked_directly(issuer, monkeypatch):

@@ -107,13 +107,11 @@ def test_make_run_leaves_the_debugger_off():
 @pytest.fixture
 def copy(tmp_path):
     """The project as somebody has just cloned it."""
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     folder = tmp_path / "project"
-    for name in filter(None, names.split("\0")):
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(PROJECT / name, target)
+    made_here = shutil.ignore_patterns(
+        ".git", ".venv", ".env", "instance", "__pycache__", ".*_cache"
+    )
+    shutil.copytree(PROJECT, folder, ignore=made_here)
     return folder
 
 

@@ -82,6 +82,7 @@ WRONG = [
     (PAIR | {"BASIC_AUTH_USER": "{user}"}, "BASIC_AUTH_USER", "placeholder"),
     (PAIR | {"BASIC_AUTH_USER": "a:b"}, "BASIC_AUTH_USER", "colon"),
     (PAIR | {"BASIC_AUTH_PASSWORD": "secret\n"}, "BASIC_AUTH_PASSWORD", "white space"),
+    (PAIR | {"BASIC_AUTH_PASSWORD": "s3cret of ours "}, "BASIC_AUTH_PASSWORD", "white space"),
     (OAUTH | {"BASIC_AUTH_PASSWORD": "secret"}, "BASIC_AUTH_USER", "is not set"),
     (OAUTH | {"BASIC_AUTH_PASSWORD_PREVIOUS": "old"}, "BASIC_AUTH_PASSWORD", "is not set"),
     (PAIR | {"BASIC_AUTH_PASSWORD_PREVIOUS": "<o>"}, "BASIC_AUTH_PASSWORD_PREVIOUS", "placeholder"),
