@@ -6,10 +6,10 @@ RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint bench screenshots upgrade clean
+.PHONY: help demo run test test-own lint bench screenshots upgrade clean
 
 help:  ## Show what can be made
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 demo: $(RUNTIME)  ## See every hook and every authentication work, on this machine, without an Okta org
 	@FLASK_SKIP_DOTENV=1 $(BIN)/flask okta demo
@@ -17,10 +17,13 @@ demo: $(RUNTIME)  ## See every hook and every authentication work, on this machi
 run: $(RUNTIME) .env  ## Serve on http://127.0.0.1:5000 for development
 	@FLASK_SKIP_DOTENV=1 $(BIN)/flask run --debug --no-debugger
 
-test: $(DEVELOPMENT)  ## Run the tests
+test: $(DEVELOPMENT)  ## Run the tests (one to two minutes)
 	@$(BIN)/python -m pytest -n 4 --dist worksteal
 
-bench: $(RUNTIME)  ## Measure the guard, the service, its memory and its start
+test-own: $(DEVELOPMENT)  ## Follow the pages on hooks of your own in a copy, and run all tests there (five minutes)
+	@OWN_HOOKS=1 $(BIN)/python -m pytest tests/test_own_hooks.py
+
+bench: $(RUNTIME)  ## Measure what the service adds to the smallest Flask view (two to three minutes)
 	@$(BIN)/python -m tools.bench
 
 screenshots: $(DEVELOPMENT)  ## Take the pictures of the local Okta's page, with an installed Chromium
@@ -31,10 +34,10 @@ lint: $(DEVELOPMENT)  ## Check style and format
 	@$(BIN)/ruff format --check .
 
 upgrade: $(DEVELOPMENT)  ## Take the newest compatible releases, and write them down in constraints.txt
-	@$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager -r requirements-dev.txt
-	@grep '^#' constraints.txt > constraints.new
-	@$(BIN)/python -m pip freeze >> constraints.new
-	@mv constraints.new constraints.txt && touch $(RUNTIME) $(DEVELOPMENT)
+	@echo 'Looking for newer releases ...'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager -r requirements-dev.txt
+	@{ grep '^#' constraints.txt; $(BIN)/python -m pip freeze -qq; } > $(VENV)/constraints.txt
+	@mv $(VENV)/constraints.txt constraints.txt && touch $(RUNTIME) $(DEVELOPMENT)
 
 clean:  ## Remove the virtual environment and caches (.env stays)
 	@rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
@@ -50,13 +53,13 @@ $(VENV)/bin/python:
 $(RUNTIME): requirements.txt constraints.txt | $(BIN)/python
 	@$(call install,requirements.txt,service and demo)
 
-$(DEVELOPMENT): requirements-dev.txt requirements-twilio.txt constraints.txt | $(RUNTIME)
+$(DEVELOPMENT): $(wildcard requirements*.txt) constraints.txt | $(RUNTIME)
 	@$(call install,requirements-dev.txt,tests and checks)
 
-# A dot for each package, since this takes a while; what went wrong, pip says itself.
+# A dot for each package, since this takes a while. pip's own words show only where it fails.
 define install
 printf 'Installing what $(2) need into $(VENV) '; \
-{ $(BIN)/python -m pip install --disable-pip-version-check -r $(1) -c constraints.txt; echo $$? > $@.status; } \
-| awk '/^Collecting/ { printf "."; fflush() } END { print " done" }'; \
-test "$$(cat $@.status)" = 0 && mv $@.status $@
+{ $(BIN)/python -m pip install --disable-pip-version-check -r $(1) -c constraints.txt 2> $@.errors; echo $$? > $@.status; } \
+| awk '/^Collecting/ { printf "."; fflush() } END { print "" }'; \
+if test "$$(cat $@.status)" = 0; then mv $@.status $@; else cat $@.errors >&2; exit 1; fi
 endef

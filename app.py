@@ -38,7 +38,6 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     app = Flask(__name__, static_folder=None)
     app.debug = app.debug and command is not None
-    app.url_map.merge_slashes = False
     app.json.sort_keys = False
     app.config.update(
         SETTINGS=settings,

@@ -83,10 +83,11 @@ def place_of(error: Exception) -> str:
     """File and line of this project where it happened; a library's own line says less."""
     frames = traceback.extract_tb(error.__traceback__)
     # The virtual environment may lie inside the project.
+    libraries = sys.prefix if sys.prefix.startswith(PROJECT) else "-"
     ours = [
         frame
         for frame in frames
-        if frame.filename.startswith(PROJECT) and not frame.filename.startswith(sys.prefix)
+        if frame.filename.startswith(PROJECT) and not frame.filename.startswith(libraries)
     ]
     frame = (ours or frames)[-1]
     return f"{os.path.relpath(frame.filename, PROJECT)}:{frame.lineno}"
@@ -158,4 +159,4 @@ def _cut(text: str) -> str:
 
 def _ascii(value: object) -> str:
     """JSON in printable ASCII: no terminal and no log reader takes any of it for a command."""
-    return json.dumps(value, ensure_ascii=True).replace("\x7f", "\\u007f")
+    return json.dumps(value, ensure_ascii=True)

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Runs deploy/nginx.conf on this machine, with gunicorn behind it and a throwaway certificate, and
-# sends hooks through it. Prints what came back; ends with status 1 if anything is WRONG.
+# sends hooks through it. Prints what came back, for about 40 seconds; ends with status 1 if
+# anything is WRONG.
 #
 #   deploy/try-nginx.sh            with the virtual environment that `make` sets up
 #   BIN=/path/to/bin deploy/try-nginx.sh
 #
-# Of the configuration only the port, the paths of certificate, socket and logs are replaced.
+# It changes only the port and the paths of certificate, socket and logs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -27,7 +28,7 @@ fi
 dir=$(mktemp -d)
 nginx_pid='' service_pid='' trickle_pid=''
 clean_up() {
-    # shellcheck disable=SC2086 # one word for each that runs, none for what does not
+    # shellcheck disable=SC2086 # a word for each process that runs
     kill $nginx_pid $service_pid $trickle_pid 2>/dev/null || true
     wait
     rm -rf "$dir"
@@ -75,28 +76,40 @@ hook() {  # hook PATH [curl's arguments]: the answer's status, its body in $dir/
 wrong=0
 check() {  # check WHAT EXPECTED SEEN
     if [[ $3 == "$2" ]]; then
-        printf 'ok     %-46s %s\n' "$1" "$3"
+        printf 'ok     %-47s %s\n' "$1" "$3"
     else
-        printf 'WRONG  %-46s %s, not %s\n' "$1" "$3" "$2"
+        printf 'WRONG  %-47s %s, not %s\n' "$1" "$3" "$2"
         wrong=1
     fi
 }
 
-statuses_of() {  # statuses_of HOW_MANY PATH [curl's arguments]: those of many calls, each status once
+statuses_of() {  # statuses_of HOW_MANY PATH [curl's arguments]: those of many requests, each status once
     local i
     for ((i = 0; i < $1; i++)); do
         printf 'url = "https://hooks.example.com:%s%s"\noutput = /dev/null\n' "$port" "$2"
-    done >"$dir/calls"
+    done >"$dir/requests"
     curl --silent --parallel --max-time 30 --cacert "$dir/certificate" --noproxy '*' \
         --resolve "hooks.example.com:$port:127.0.0.1" --header 'Content-Type: application/json' \
-        --write-out '%{http_code}\n' --config "$dir/calls" "${@:3}" 2>/dev/null | sort -u | paste -sd ' '
+        --write-out '%{http_code}\n' --config "$dir/requests" "${@:3}" 2>/dev/null | sort -u | paste -sd ' '
 }
 
 lines_with() {  # lines_with TEXT FILE...: how many
     cat "${@:2}" | grep -c -F -e "$1" || true
 }
 
-is_cut() {  # is_cut BYTES: whether nginx ends a connection on which nothing but that comes
+raw() {  # raw BYTES: the answer's status, its body in $dir/answer
+    printf '%b' "$1" | timeout 10 openssl s_client -quiet -connect "127.0.0.1:$port" \
+        >"$dir/answer" 2>/dev/null || true
+    head -n 1 "$dir/answer" | cut -d ' ' -f 2
+}
+
+refused() {  # refused WHAT STATUS SEEN: as check, and the body must be JSON that names the status
+    check "$1" "$2" "$3"
+    local body='{"error": {"errorSummary": "Refused by the proxy ('$2')", "errorCauses": []}}'
+    check '  its answer is the JSON of the proxy' 1 "$(lines_with "$body" "$dir/answer")"
+}
+
+is_cut() {  # is_cut BYTES: yes if nginx closes a connection that sends these and no more
     local status=0
     rm -f "$dir/pipe" && mkfifo "$dir/pipe"
     {
@@ -122,11 +135,10 @@ check 'inline hook, right pair' 200 "$(hook /registrationHookSSR "${pair[@]}" --
 check '  its answer' 1 "$(lines_with '"registration":"ALLOW"' "$dir/answer")"
 check 'wrong pair' 401 "$(hook /userCreated --user "$user:wrong" --data "$event")"
 check 'unknown path, no pair' 401 "$(hook /no-such-path --data "$event")"
-check 'body of 1 MiB, which is no JSON' 400 "$(hook /userCreated "${pair[@]}" --data-binary "@$dir/largest")"
-check 'body over 1 MiB' 413 "$(hook /userCreated "${pair[@]}" --data-binary "@$dir/large")"
-check '  its answer is JSON' 1 "$(lines_with '{"error": {"errorSummary": "Refused by the proxy (413)"' "$dir/answer")"
+check 'body of 1 MiB that is not JSON' 400 "$(hook /userCreated "${pair[@]}" --data-binary "@$dir/largest")"
+refused 'body over 1 MiB' 413 "$(hook /userCreated "${pair[@]}" --data-binary "@$dir/large")"
 check 'the same, chunked' 413 "$(hook /userCreated "${pair[@]}" -H 'Transfer-Encoding: chunked' --data-binary "@$dir/large")"
-check 'headers over 32 KiB' 400 "$(hook /userCreated "${pair[@]}" -H "X-Long: $(head -c 32768 /dev/zero | tr '\0' x)")"
+refused 'headers over 32 KiB' 400 "$(hook /userCreated "${pair[@]}" -H "X-Long: $(head -c 32768 /dev/zero | tr '\0' x)")"
 
 hook /userCreated "${pair[@]}" --data "$event" --interface 127.0.0.2 -H 'X-Okta-Request-Id: forged' \
     -H 'X-Forwarded-For: 192.0.2.66' -H 'X_Forwarded_For: 192.0.2.66' >"$dir/status"
@@ -136,10 +148,16 @@ check '  client address in the service'\''s log' client=127.0.0.2 \
     "$(grep -F request_id=forged "$dir/service.log" | grep -o 'client=[^ ]*')"
 
 long=$(head -c 2500 /dev/zero | tr '\0' y)
-check 'a request that is no HTTP' 400 "$(hook /userCreated --request 'NO METHOD')"
-check '  its answer is JSON' 1 "$(lines_with '(400)' "$dir/answer")"
-check 'path over 8 KiB' 414 "$(hook "/$long$long$long$long")"
-check '  its answer is JSON' 1 "$(lines_with '(414)' "$dir/answer")"
+refused 'a request line that is not HTTP' 400 "$(hook /userCreated --request 'NO METHOD')"
+refused 'a request without TLS' 400 \
+    "$(curl --silent --noproxy '*' --output "$dir/answer" --write-out '%{http_code}' "http://127.0.0.1:$port/")"
+refused 'path over 8 KiB' 414 "$(hook "/$long$long$long$long")"
+refused 'method TRACE' 405 "$(hook /userCreated --request TRACE)"
+refused 'method CONNECT' 405 "$(raw 'CONNECT /userCreated HTTP/1.1\r\nHost: x\r\n\r\n')"
+refused 'an unknown Transfer-Encoding' 501 "$(hook /userCreated -H 'Transfer-Encoding: gzip' --data '{}')"
+refused 'HTTP/3.0 in the request line' 505 "$(raw 'POST /userCreated HTTP/3.0\r\nHost: x\r\n\r\n')"
+check 'a 405 of the service, which passes unchanged' 405 "$(hook /userCreated "${pair[@]}" --request DELETE)"
+check '  its answer is the JSON of the proxy' 0 "$(lines_with 'Refused by the proxy' "$dir/answer")"
 check 'path and request ID of 2,500 characters' 401 \
     "$(hook "/${long//yyy/%01}" -H "X-Okta-Request-Id: $long")"
 check '  lines of over 2,000 characters, in any log' 0 "$(cat "$dir/"*.log | grep -c '.\{2001\}' || true)"
@@ -151,13 +169,13 @@ check 'half a request is cut' yes "$(is_cut 'POST /userC')"
 check 'half a body is cut' yes \
     "$(is_cut 'POST /userCreated HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{')"
 
-# 1,500 calls: those over 100 a second and 150 waiting are refused, whatever the machine's speed.
+# 1,500 requests: a machine of any speed refuses those above 100 a second and 150 waiting.
 check 'flood of wrong pairs from one address' '401 503' \
     "$(statuses_of 1500 /tokenHook --parallel-max 200 --user "$user:wrong" --data '{}')"
 check '  meanwhile, from another' 204 \
     "$(hook /userCreated "${pair[@]}" --interface 127.0.0.3 --data "$event")"
 
-# More bodies than nginx has connections, from one address, each a byte a second. They begin slowly
+# More bodies than nginx has connections, from one address, a byte a second each. They begin slowly
 # enough for limit_req.
 "$BIN/python" - "$port" "$dir/trickling" <<'PYTHON' &
 import contextlib, pathlib, socket, ssl, sys, threading, time
@@ -212,5 +230,5 @@ check 'lines with the Authorization header' 0 \
 kill "$service_pid"
 wait "$service_pid" || true
 service_pid=''
-check 'the service is down' 502 "$(hook /userCreated "${pair[@]}" --data "$event")"
+refused 'the service is down' 502 "$(hook /userCreated "${pair[@]}" --data "$event")"
 exit "$wrong"

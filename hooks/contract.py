@@ -1,6 +1,6 @@
-"""The contract with Okta: how a call is read, how an answer is written.
+"""The contract with Okta: how a request is read, how an answer is written.
 
-A call that cannot be read is refused with an HTTP error whose `error` object names the field. A
+A request that cannot be read is refused with an HTTP error whose `error` object names the field. A
 business "no" is a 200 with a command or an `error` object: Okta shows it at the field it names.
 
 Guide    https://developer.okta.com/docs/concepts/inline-hooks/
@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from flask import Blueprint, Response, g, jsonify, request
+from flask import Blueprint, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
 
 ANSWER_LIMIT = 256_000
@@ -29,11 +29,22 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class HookBlueprint(Blueprint):
-    """A blueprint that says what kind of hook it serves: Okta authenticates the two differently."""
+    """A blueprint that says what kind of hook it serves: Okta authenticates the two differently.
 
-    def __init__(self, name: str, import_name: str, *, kind: Literal["event", "inline"]):
+    `event_type` is the `eventType` that Okta sends with an inline hook of this kind.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        import_name: str,
+        *,
+        kind: Literal["event", "inline"],
+        event_type: str | None = None,
+    ):
         super().__init__(name, import_name)
         self.kind = kind
+        self.event_type = "com.okta.event_hook" if kind == "event" else event_type
 
 
 class UnreadableRequest(BadRequest):
@@ -45,7 +56,7 @@ class UnreadableRequest(BadRequest):
 
 
 class Payload:
-    """A call's body, read by dotted path: `payload.text("data.userProfile.email")`.
+    """A request's body, read by dotted path: `payload.text("data.userProfile.email")`.
 
     Each reader raises `UnreadableRequest` for a field that is missing or of another type. With
     `optional=True` an absent field is None, and so is a null in place of a string or number. A
@@ -57,7 +68,7 @@ class Payload:
 
     @classmethod
     def current(cls) -> "Payload":
-        """The call that is being handled. Raises a 400, 413 or 415 if its body cannot be read."""
+        """The current request's. Raises a 400, 413 or 415 if the body cannot be read."""
         if "payload" not in g:
             g.payload = cls(_body_of_request())
         return g.payload
@@ -119,7 +130,7 @@ class Payload:
 
 
 def is_text(value: Any) -> bool:
-    """Whether it is a string that can be written as UTF-8: JSON has a spelling for half a pair."""
+    """True for a string that can be written as UTF-8: JSON can spell half of a surrogate pair."""
     return isinstance(value, str) and not _SURROGATE.search(value)
 
 
@@ -145,7 +156,7 @@ def cause(
     domain: str = "hook-request",
     location_type: str = "body",
 ) -> dict:
-    """One cause of an error: `reason` is for programs, `location` the field's path in the call."""
+    """One cause of an error: `reason` is for programs, `location` is the path of the field."""
     return {
         "errorSummary": summary,
         "reason": reason,
@@ -190,7 +201,17 @@ def _body_of_request() -> dict:
         raise UnreadableRequest("The body is not a JSON object")
     event_id = body.get("eventId")
     g.event_id = event_id if is_text(event_id) else None
+    _warn_of_another_kind(body.get("eventType"))
     return body
+
+
+def _warn_of_another_kind(event_type: Any) -> None:
+    """A URL pasted into the wrong hook is often answered with a 204, and nothing happens."""
+    blueprint = current_app.blueprints.get(request.blueprint or "")
+    expected = getattr(blueprint, "event_type", None)
+    if expected and is_text(event_type) and event_type != expected:
+        fields = {"path": request.path, "event_type": event_type, "expected": expected}
+        log.warning("request of another kind of hook", extra={"fields": fields})
 
 
 def _all_data() -> bytes:
@@ -204,7 +225,7 @@ def _all_data() -> bytes:
     except HTTPException:
         raise
     except Exception:
-        # Servers have exceptions of their own for chunks that are none.
+        # Each server has its own exception for a chunk that it cannot read.
         raise UnreadableRequest("The body breaks off") from None
     return data
 
@@ -214,7 +235,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-# json.loads makes a decoder anew for each call that asks for anything of its own.
+# Made once: json.loads would make a decoder for every request.
 _STRICT_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 

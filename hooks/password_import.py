@@ -10,7 +10,12 @@ from werkzeug.security import check_password_hash
 from .contract import HookBlueprint, Payload, answer, command
 from .sample_data import DECOY_HASH, password_hash_of
 
-bp = HookBlueprint("password_import", __name__, kind="inline")
+bp = HookBlueprint(
+    "password_import",
+    __name__,
+    kind="inline",
+    event_type="com.okta.user.credential.password.import",
+)
 
 
 @bp.post("/passwordImport")

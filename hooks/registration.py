@@ -26,7 +26,9 @@ from .contract import (
 SELF_SERVICE = "self.service.registration"
 PROGRESSIVE = "progressive.profile"
 
-bp = HookBlueprint("registration", __name__, kind="inline")
+bp = HookBlueprint(
+    "registration", __name__, kind="inline", event_type="com.okta.user.pre-registration"
+)
 
 
 @bp.post("/registrationHookSSR")

@@ -1,14 +1,14 @@
 """SAML assertion inline hook: adds a patient ID to an assertion while Okta is making it.
 
 Reads    data.context.user.profile.login
-Answers  com.okta.assertion.patch, add /claims/extPatientId; 204 for a user who is no patient
+Answers  com.okta.assertion.patch, add /claims/extPatientId; 204 for a user who is not a patient
 Guide    https://developer.okta.com/docs/guides/saml-inline-hook/
 """
 
 from .contract import NO_CHANGE, HookBlueprint, Payload, add_claim, answer, command
 from .sample_data import patient_id_of
 
-bp = HookBlueprint("saml", __name__, kind="inline")
+bp = HookBlueprint("saml", __name__, kind="inline", event_type="com.okta.saml.tokens.transform")
 
 
 @bp.post("/SAMLHook")

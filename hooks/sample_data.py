@@ -31,7 +31,7 @@ DECOY_HASH = (
 
 
 def patient_id_of(login: str) -> str | None:
-    """The patient ID of the user who signs in as `login`, None if the user is no patient."""
+    """The patient ID of the user who signs in as `login`, None if the user is not a patient."""
     return _PATIENT_IDS.get(_same_case(login))
 
 

@@ -17,7 +17,7 @@ from .telephony_providers import SMS, VOICE, ProviderFailure
 PROFILE = "data.messageProfile"
 CHANNELS = {"sms": SMS, "voice": VOICE, "call": VOICE}
 
-bp = HookBlueprint("telephony", __name__, kind="inline")
+bp = HookBlueprint("telephony", __name__, kind="inline", event_type="com.okta.telephony.provider")
 log = logging.getLogger("okta_hooks.telephony")
 
 

@@ -8,7 +8,7 @@ channel       `SMS` or `VOICE`
 locale        the user's, as Okta writes it: "en", "EN-US", "pt_BR"
 template      the message that Okta would send; without one, the provider uses a text of ours
 
-Where no message goes out it raises `ProviderFailure`. Okta waits 3 seconds for the whole call.
+Where no message goes out it raises `ProviderFailure`. Okta waits 3 seconds for the answer.
 """
 
 # Twilio's library is optional, so it is imported only where it is asked for.
@@ -151,8 +151,8 @@ def spoken(text: str, code: str, locale: str) -> str:
 def within(seconds: float, function: Callable[[], str]) -> str:
     """What the function returns or raises; `FutureTimeout` after so many seconds.
 
-    A socket's timeout starts anew with each byte, so a slow answer could hold up a call for long.
-    The thread that waits for it is left behind, and is a daemon so as not to hold up a shutdown.
+    A socket's timeout starts again at each byte, so a slow answer could hold up a request for long.
+    The thread that waits for it is left behind. As a daemon it does not hold up a shutdown.
     """
     future = Future()
 

@@ -11,7 +11,7 @@ from .sample_data import patient_id_of
 # identity is the ID token. ("identity", "access") adds the claim to the access token as well.
 ENRICHED_TOKENS = ("identity",)
 
-bp = HookBlueprint("token", __name__, kind="inline")
+bp = HookBlueprint("token", __name__, kind="inline", event_type="com.okta.oauth2.tokens.transform")
 
 
 @bp.post("/tokenHook")

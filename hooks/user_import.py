@@ -9,7 +9,7 @@ Guide    https://developer.okta.com/docs/reference/import-hook/
 
 from .contract import NO_CHANGE, HookBlueprint, Payload, answer, command
 
-bp = HookBlueprint("user_import", __name__, kind="inline")
+bp = HookBlueprint("user_import", __name__, kind="inline", event_type="com.okta.import.transform")
 
 
 @bp.post("/userImport")
@@ -24,7 +24,7 @@ def import_user():
         email=payload.text("data.appUser.profile.email", optional=True) or "",
         external_id=payload.text_or_number("data.appUser.profile.externalId", optional=True) or "",
     )
-    # Of no use to the rule below, but a call that has them wrong is not one of Okta's.
+    # The rule below does not use them, but Okta never sends them in another type.
     payload.list("data.context.matches", optional=True)
     payload.text("data.action.result", optional=True)
 

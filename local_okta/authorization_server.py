@@ -28,13 +28,13 @@ HOST = "127.0.0.1"
 
 
 class LocalOkta:
-    """An authorization server on a loopback port, with one client that may call the hooks.
+    """An authorization server on a loopback port, with one client, whose tokens open the hooks.
 
     Use it as a context manager, or call `start()` and `stop()`. `issuer` is known once it has
     started; a second `start()` takes the same port again, so a test can show an outage and its end.
-    To make it misbehave, wrap its WSGI application: `okta.app.wsgi_app = Slow(okta.app.wsgi_app)`.
+    To simulate faults, wrap its WSGI application: `okta.app.wsgi_app = Slow(okta.app.wsgi_app)`.
 
-    `requests` counts what it was asked, by path: `okta.requests["/oauth2/default/v1/keys"]`.
+    `requests` counts the requests to it by path: `okta.requests["/oauth2/default/v1/keys"]`.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class LocalOkta:
         scopes: tuple[str, ...] = ("hooks",),
         port: int = 0,
     ):
-        """Whatever of the client is not given is made up. Port 0 means any free one."""
+        """Makes up what is not given of the client. Port 0 means any free one."""
         self.client_id = client_id or made_up_client_id()
         self.client_secret = client_secret or secrets.token_urlsafe(48)
         self.client_key = client_key or new_key()
@@ -188,8 +188,8 @@ def made_up_client_id() -> str:
 
 
 class _Handler(WSGIRequestHandler):
-    # One request a connection: a connection kept alive would outlive stop() and hide an outage.
+    # One request on each connection: one kept alive would outlive stop() and hide an outage.
     protocol_version = "HTTP/1.0"
 
     def log_request(self, *args):
-        """Nothing: whoever serves says what is worth showing."""
+        """Nothing: `flask okta serve` has lines of its own."""

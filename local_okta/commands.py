@@ -1,6 +1,6 @@
 """`flask okta …`: what Okta does, from a terminal.
 
-The service that is called runs elsewhere; these commands know no more of it than its settings.
+The service runs as another process; these commands know its settings, and send it requests.
 """
 
 import os

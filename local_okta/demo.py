@@ -75,7 +75,7 @@ def demo() -> None:
             say(f"  {difference}")
         sys.exit(1)
     say(f"{summary}, each accepted or refused as it should be.", fg="green")
-    say("Next: make run, and in a second terminal: . .venv/bin/activate, flask okta preview token")
+    say("Next: make run, and in another terminal: .venv/bin/flask okta preview token")
 
 
 class Run:

@@ -17,7 +17,7 @@ NO_CHANGE = {
     "registration": "goes on unchanged",
     "token": "issues the tokens unchanged",
     "saml": "sends the assertion unchanged",
-    "password-import": "takes the default action that it named in the call",
+    "password-import": "takes the default action that it named in the request",
     "telephony": "sends the code itself through its own provider",
     "user-import": "imports the user unchanged",
 }
@@ -31,14 +31,14 @@ FAILURE = NO_CHANGE | {
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether Okta can use the answer (a denial is one), and what it does then."""
+    """Okta can use the answer (a denial too), or not; and what it does then."""
 
     accepted: bool
     sentence: str
 
 
 def judge(kind: str, payload: dict, answer: Answer) -> Verdict:
-    """Judge the answer to `payload`, a call of the given kind ("event", "token", …)."""
+    """Judge the answer to `payload`, a request of the given kind ("event", "token", …)."""
     try:
         if kind == "event":
             _check_arrived(answer)

@@ -92,7 +92,7 @@ def _access_token_patch(payload: dict, operations: Any) -> str:
 
 def _token_patch(payload: dict, part: str, token: str, operations: Any) -> str:
     target = _data(payload).get(part)
-    check(isinstance(target, dict), f"com.okta.{part}.patch, but the call asks for no {token}")
+    check(isinstance(target, dict), f"com.okta.{part}.patch, but the request asks for no {token}")
     return _effects(operations, f"the {token}", target, _token_operation)
 
 

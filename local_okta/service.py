@@ -1,4 +1,4 @@
-"""What the commands know of the service: its settings, its address, and whether it answers."""
+"""What the commands know of the service: its settings, its address, and if it answers."""
 
 import socket
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""The hooks alone, without guard and server, and a good call for each of them."""
+"""The hooks alone, without guard and server."""
 
 import copy
 
@@ -8,92 +8,6 @@ from werkzeug.exceptions import HTTPException
 
 from hooks import register_hooks
 from hooks.contract import error_response
-from hooks.telephony_providers import console
-
-CALLS = {
-    "/userDeactivated": {
-        "eventId": "delivery-1",
-        "data": {
-            "events": [
-                {
-                    "uuid": "uuid-1",
-                    "eventType": "user.lifecycle.deactivate",
-                    "target": [{"type": "User", "alternateId": "ann@example.com"}],
-                }
-            ]
-        },
-    },
-    "/userCreated": {
-        "eventId": "delivery-2",
-        "data": {
-            "events": [
-                {
-                    "uuid": "uuid-2",
-                    "eventType": "user.lifecycle.create",
-                    "target": [{"type": "User", "alternateId": "bob@example.com"}],
-                }
-            ]
-        },
-    },
-    "/registrationHookSSR": {
-        "requestType": "self.service.registration",
-        "data": {"userProfile": {"login": "ann@okta.com", "email": "ann@okta.com"}},
-    },
-    "/registrationHookPP": {
-        "requestType": "progressive.profile",
-        "data": {"userProfileUpdate": {"employeeNumber": "1234"}},
-    },
-    "/registrationHookSSRandPP": {
-        "requestType": "self.service.registration",
-        "data": {"userProfile": {"email": "ann@okta.com", "employeeNumber": "1234"}},
-    },
-    "/tokenHook": {
-        "data": {
-            "context": {"user": {"profile": {"login": "michelle.test@example.com"}}},
-            "identity": {"claims": {"preferred_username": "michelle.test@example.com"}},
-            "access": {"claims": {"sub": "michelle.test@example.com"}},
-        }
-    },
-    "/SAMLHook": {
-        "data": {
-            "context": {"user": {"profile": {"login": "raj.gupta@example.com"}}},
-            "assertion": {"claims": {}},
-        }
-    },
-    "/passwordImport": {
-        "data": {
-            "context": {
-                "credential": {"username": "jessie.smith@example.com", "password": "password1"}
-            },
-            "action": {"credential": "UNVERIFIED"},
-        }
-    },
-    "/telephonyHook": {
-        "data": {
-            "messageProfile": {
-                "msgTemplate": "Your code is ${code}",
-                "phoneNumber": "+14155550123",
-                "deliveryChannel": "SMS",
-                "otpCode": "012345",
-                "locale": "en",
-            }
-        }
-    },
-    "/userImport": {
-        "data": {
-            "context": {"matches": [], "conflicts": ["login"]},
-            "action": {"result": "CREATE_USER"},
-            "user": {"profile": {"login": "ann@example.com"}},
-            "appUser": {
-                "profile": {
-                    "userName": "ann7",
-                    "email": "ann@example.com",
-                    "externalId": "u7",
-                }
-            },
-        }
-    },
-}
 
 
 def hook_client(**config) -> FlaskClient:
@@ -103,8 +17,7 @@ def hook_client(**config) -> FlaskClient:
         TESTING=True,
         MAX_CONTENT_LENGTH=1_000_000,
         REGISTRATION_ALLOWED_DOMAINS=frozenset({"okta.com"}),
-        TELEPHONY_SEND=console,
-        TELEPHONY_PROVIDER="console",
+        TELEPHONY_SEND=None,
     )
     app.config.update(config)
     register_hooks(app)
@@ -116,18 +29,18 @@ def hook_client(**config) -> FlaskClient:
     return app.test_client()
 
 
-def changed(hook: str, fields: dict) -> dict:
-    """The good call of a hook with some fields set, by dotted path."""
-    body = copy.deepcopy(CALLS[hook])
+def changed(payload: dict, fields: dict) -> dict:
+    """The payload with some fields set, by dotted path."""
+    body = copy.deepcopy(payload)
     for path, value in fields.items():
         parent, name = _parent(body, path)
         parent[name] = value
     return body
 
 
-def without(hook: str, *paths: str) -> dict:
-    """The good call of a hook with some fields left out."""
-    body = copy.deepcopy(CALLS[hook])
+def without(payload: dict, *paths: str) -> dict:
+    """The payload with some fields left out."""
+    body = copy.deepcopy(payload)
     for path in paths:
         parent, name = _parent(body, path)
         del parent[name]

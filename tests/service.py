@@ -1,19 +1,33 @@
 """The service as it is deployed: a real gunicorn on a loopback port, with settings of its own."""
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import requests
+from werkzeug.serving import make_server
 
 from settings import PARSERS
 
 PROJECT = Path(__file__).parent.parent
 BASIC_PAIR = ("okta", "correct horse battery staple")
+PAYLOAD = {"eventId": "e1", "data": {"context": {}}}
+EVENT_PAYLOAD = {"eventId": "e2", "data": {"events": []}}
+
+# What a refusal is to whoever gets it: status, body, challenge. It never says more.
+UNAUTHORIZED = {"error": {"errorSummary": "Unauthorized", "errorCauses": []}}
+FORBIDDEN = {"error": {"errorSummary": "Forbidden", "errorCauses": []}}
+BEARER = 'Bearer realm="okta-hooks"'
+NO_PAIR = (401, UNAUTHORIZED, 'Basic realm="okta-hooks", charset="UTF-8"')
+NO_TOKEN = (401, UNAUTHORIZED, BEARER)
+INVALID_TOKEN = (401, UNAUTHORIZED, f'{BEARER}, error="invalid_token"')
+INSUFFICIENT_SCOPE = (403, FORBIDDEN, f'{BEARER}, error="insufficient_scope"')
 
 # Empty counts as not set, so a developer's own .env changes no test.
 NOT_SET = dict.fromkeys(PARSERS, "")
@@ -89,6 +103,10 @@ class Service:
     def log(self) -> str:
         return self.log_path.read_text()
 
+    def line_of(self, request_id: str) -> str:
+        """The log's line for the request that had this X-Okta-Request-Id."""
+        return next(line for line in self.log.splitlines() if f"request_id={request_id} " in line)
+
     def call(self, path: str, *, method: str = "POST", headers=None, **arguments):
         """One request on a connection of its own, which keeps no stopping service waiting."""
         headers = {"Connection": "close"} | (headers or {})
@@ -109,6 +127,24 @@ class Service:
             return self.call("/healthz", method="GET").status_code == 200
         except requests.ConnectionError:
             return False
+
+
+@contextlib.contextmanager
+def serving(app):
+    """Any WSGI application on a loopback port; gives its address."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def refusal(response) -> tuple[int, dict, str]:
+    return response.status_code, response.json(), response.headers["WWW-Authenticate"]
 
 
 def bearer(token: str) -> dict[str, str]:

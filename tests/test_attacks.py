@@ -2,8 +2,8 @@
 
 In the spirit of RFC 8725 (JSON Web Token Best Current Practices) and of the JWS cases of Project
 Wycheproof. A case is right in all but what its name says, and signed by the issuer's own key
-unless it says otherwise: were that one thing let through, the call would be. The tests at the
-start show that the same token passes untouched.
+unless it says otherwise: were that one thing let through, the request would be. The first test
+shows that the same token passes untouched.
 """
 
 import base64
@@ -11,7 +11,6 @@ import hmac
 import json
 import re
 import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPMessage
@@ -29,18 +28,18 @@ from joserfc.jws import JWSRegistry
 from joserfc.util import int_to_base64, urlsafe_b64decode, urlsafe_b64encode
 
 from local_okta.authorization_server import LocalOkta
-from tests.service import BASIC_PAIR, Service, oauth_settings
+from local_okta.client import basic_header
+from tests.service import (
+    BASIC_PAIR,
+    INSUFFICIENT_SCOPE,
+    INVALID_TOKEN,
+    NO_PAIR,
+    NO_TOKEN,
+    PAYLOAD,
+    Service,
+    oauth_settings,
+)
 
-TOKEN_CALL = {"eventId": "e1", "data": {"context": {}}}
-UNAUTHORIZED = {"error": {"errorSummary": "Unauthorized", "errorCauses": []}}
-FORBIDDEN = {"error": {"errorSummary": "Forbidden", "errorCauses": []}}
-NO_TOKEN = 'Bearer realm="okta-hooks"'
-INVALID_TOKEN = f'{NO_TOKEN}, error="invalid_token"'
-INSUFFICIENT_SCOPE = f'{NO_TOKEN}, error="insufficient_scope"'
-NO_PAIR = 'Basic realm="okta-hooks", charset="UTF-8"'
-
-# The guard reads the header, joserfc the rest: which of them finds a token unreadable is no matter.
-MALFORMED = ("malformed", "decode_error", "exceeded_size")
 ABSENT = object()
 NUMBERS = count(1)
 
@@ -68,11 +67,15 @@ class Target:
     def claims(self, **changes) -> dict:
         return without_absent(self.okta.claims(**changes))
 
-    def claims_text(self) -> str:
-        return json.dumps(self.claims())
+    def texts(self) -> dict[str, str]:
+        """Header and payload of the right token as JSON, to be changed as text."""
+        header = {"kid": self.key.kid, "alg": "RS256"}
+        return {"header": json.dumps(header), "payload": json.dumps(self.claims())}
 
-    def header_text(self) -> str:
-        return json.dumps({"kid": self.key.kid, "alg": "RS256"})
+    def changed(self, part: str, change) -> str:
+        """The right token with the JSON of one part changed, and signed like that."""
+        texts = self.texts()
+        return self.jws(**texts | {part: change(texts[part])})
 
     def jws(self, header, payload, sign=None) -> str:
         """From a header and a payload each given as object, text or bytes."""
@@ -83,10 +86,6 @@ class Target:
         signing_input = f"{header}.{payload}".encode("latin-1")
         signature = (sign or signed_by(self.key))(signing_input)
         return f"{header}.{payload}.{urlsafe_b64encode(signature).decode()}"
-
-    def segments(self) -> tuple[str, str, str]:
-        header, payload, signature = self.token().split(".")
-        return header, payload, signature
 
 
 def without_absent(members: dict) -> dict:
@@ -100,10 +99,6 @@ def segment(content) -> str:
 
 def signed_by(key, algorithm="RS256"):
     return lambda message: JWSRegistry.algorithms[algorithm].sign(message, key)
-
-
-def unsigned(message):
-    return b""
 
 
 @pytest.fixture(scope="module")
@@ -130,55 +125,60 @@ def bearer(token: str) -> list[tuple[str, str]]:
 def send(
     target, headers, *, method="POST", path="/tokenHook", body=None, content_type="application/json"
 ) -> tuple[int, HTTPMessage, bytes]:
-    """One call with these headers as they are, in this order, on a connection of its own."""
-    body = json.dumps(TOKEN_CALL) if body is None else body
+    """One request with these headers as they are, in this order, on a connection of its own."""
+    body = json.dumps(PAYLOAD) if body is None else body
     with closing(HTTPConnection("127.0.0.1", target.service.port, timeout=30)) as connection:
         connection.putrequest(method, path)
-        for name, value in [
-            ("Content-Type", content_type),
-            ("Content-Length", len(body)),
-            *headers,
-        ]:
+        fixed = [("Content-Type", content_type), ("Content-Length", len(body))]
+        for name, value in [*fixed, *headers]:
             connection.putheader(name, str(value).encode("latin-1"))
         connection.endheaders(body.encode())
         response = connection.getresponse()
         return response.status, response.headers, response.read()
 
 
-def refuse(target, headers, reason, *, status=401, challenge=INVALID_TOKEN, **arguments):
-    """The call is refused; the log says why, the answer does not, neither shows the token."""
+def refuse(target, headers, expected=INVALID_TOKEN, reason="[a-z0-9_:]+", **arguments) -> None:
+    """The request is refused; the log says why, the answer does not, neither shows the token."""
     request_id = f"attack-{next(NUMBERS)}"
     asked = target.attacker.requests.total()
     headers = [("X-Okta-Request-Id", request_id), *headers]
-    answered, answer_headers, body = send(target, headers, **arguments)
-    line = next(line for line in log_of(target, headers) if f"request_id={request_id} " in line)
-    assert answered == status, line
-    assert json.loads(body) == (UNAUTHORIZED if status == 401 else FORBIDDEN)
-    assert answer_headers.get_all("WWW-Authenticate") == [challenge]
-    fields = dict(re.findall(r"(\w+)=(\S+)", line))
-    assert (fields["status"], fields["result"]) == (str(status), "refused")
-    assert fields["reason"] in ((reason,) if isinstance(reason, str) else reason)
+    status, answer_headers, body = send(target, headers, **arguments)
+    line = target.service.line_of(request_id)
+    if expected is not INVALID_TOKEN or status != 503:
+        assert (status, json.loads(body), answer_headers["WWW-Authenticate"]) == expected, line
+    else:
+        # More keys were asked for than may be: this one may have been published since.
+        assert "reason=key_unknown_for_now " in line
+        assert (answer_headers["Retry-After"], answer_headers["WWW-Authenticate"]) == ("5", None)
+    # Anybody can cause a refusal, so none is an error of the service.
+    expected_line = f" WARNING request hook=.* status={status} .*result=refused reason={reason} "
+    assert re.search(expected_line, line)
     assert target.attacker.requests.total() == asked
+    assert_not_logged(target, headers)
 
 
-def log_of(target, headers) -> list[str]:
-    """The lines of the service's log, in which nothing of these headers' tokens stands."""
+def assert_not_logged(target, headers) -> None:
     log = target.service.log
     for _, value in headers:
         for part in re.split(r"[^A-Za-z0-9_+/=-]+", value):
             assert len(part) < 30 or part not in log
-    return log.splitlines()
 
 
 def test_the_token_that_all_cases_are_made_of_passes(target):
     for token in (
         target.token(),
-        target.jws(target.header_text(), target.claims_text()),
+        target.jws(**target.texts()),
         target.token(header={"typ": "JWT", "x": [1]}, claims={"x": None}),
         target.token(claims={"nbf": 1, "iat": 0.5, "exp": 2.5e9, "aud": ["x", "api://default"]}),
         target.token(header={"kid": target.okta.keys[1].kid}, sign=signed_by(target.okta.keys[1])),
     ):
         assert send(target, bearer(token))[0] == 204
+
+
+@pytest.mark.parametrize("path", ["/tokenHook/", "/tokenHook//", "/./tokenHook"])
+def test_no_redirect_leads_to_the_right_path(target, path):
+    """Okta would not follow it."""
+    assert send(target, bearer(target.token()), path=path)[0] == 404
 
 
 def test_the_attackers_server_would_notice(target):
@@ -187,191 +187,133 @@ def test_the_attackers_server_would_notice(target):
     assert target.attacker.requests.total() == asked + 1
 
 
-NO_ALGORITHM = ["none", "None", "NONE", "nOnE", "none ", "", None, ABSENT]
-NO_RS256 = [
-    "rs256",
-    "RS256 ",
-    " RS256",
-    "RS256\0",
-    "RS-256",
-    "RS2",
-    "SHA256withRSA",
-    "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256",
-    "\uff32\uff33256",
-    ["RS256"],
-    ["RS256", "none"],
-    {"RS256": True},
-    256,
-    True,
-]
+# Every forged token by its name, made when the keys are there. None of them may pass.
+FORGED = {}
 
 
-def name_of(value) -> str:
-    return "absent" if value is ABSENT else json.dumps(value)
+def add(about: str, cases, forge) -> None:
+    """`forge(target, case)` makes the token of each of the cases."""
+    cases = cases if isinstance(cases, dict) else {json.dumps(case): case for case in cases}
+    for name, case in cases.items():
+        assert f"{about}: {name}" not in FORGED
+        FORGED[f"{about}: {name}"] = lambda target, case=case: forge(target, case)
 
 
-@pytest.mark.parametrize("algorithm", NO_ALGORITHM, ids=name_of)
-@pytest.mark.parametrize("signature", ["no signature", "the right signature", "another signature"])
-def test_no_algorithm(target, algorithm, signature):
-    sign = {
-        "no signature": unsigned,
-        "the right signature": signed_by(target.key),
-        "another signature": lambda message: b"\0" * 256,
-    }[signature]
-    token = target.token(header={"alg": algorithm}, sign=sign)
-    refuse(target, bearer(token), "algorithm_not_allowed")
+def header(target, members) -> str:
+    return target.token(header=members)
 
 
-@pytest.mark.parametrize("algorithm", NO_RS256, ids=name_of)
-def test_rs256_under_another_name(target, algorithm):
-    refuse(target, bearer(target.token(header={"alg": algorithm})), "algorithm_not_allowed")
+def claims(target, members) -> str:
+    return target.token(claims=members)
+
+
+# The algorithm.
+
+NO_ALGORITHM = ["none", "None", "NONE", "nOnE", "none ", "", None]
+SIGNATURES = {
+    "no signature": lambda target, text: b"",
+    "the right signature": lambda target, text: signed_by(target.key)(text),
+    "zeros": lambda target, text: bytes(256),
+}
+for kind, sign in SIGNATURES.items():
+    add(
+        f"no algorithm, {kind}",
+        {json.dumps(alg): {"alg": alg} for alg in NO_ALGORITHM} | {"absent": {"alg": ABSENT}},
+        lambda target, members, sign=sign: target.token(members, sign=lambda m: sign(target, m)),
+    )
+
+NOT_RS256 = [
+    "rs256", "RS256 ", " RS256", "RS256\0", "RS-256", "RS2", "SHA256withRSA", "\uff32\uff33256",
+    "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256", ["RS256"], ["RS256", "none"],
+    {"RS256": True}, 256, True,
+]  # fmt: skip
+add("RS256 under another name", NOT_RS256, lambda target, alg: target.token({"alg": alg}))
 
 
 def public(encoding, form):
     return lambda key: key.raw_value.public_key().public_bytes(encoding, form)
 
 
-PUBLIC_KEY_AS_SECRET = {
-    "PEM": public(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-    "PEM without the last newline": lambda key: PUBLIC_KEY_AS_SECRET["PEM"](key).rstrip(),
+PEM = public(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+WHAT_EVERYBODY_KNOWS = {
+    "PEM": PEM,
+    "PEM without the last newline": lambda key: PEM(key).rstrip(),
     "PKCS 1 PEM": public(Encoding.PEM, PublicFormat.PKCS1),
     "DER": public(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
     "PKCS 1 DER": public(Encoding.DER, PublicFormat.PKCS1),
     "JWK": lambda key: json.dumps(key.as_dict(private=False)).encode(),
-    "JWK without spaces": lambda key: json.dumps(
-        key.as_dict(private=False), separators=(",", ":")
-    ).encode(),
     "modulus": lambda key: urlsafe_b64decode(key.as_dict(private=False)["n"].encode()),
     "modulus in Base64": lambda key: key.as_dict(private=False)["n"].encode(),
     "key ID": lambda key: key.kid.encode(),
     "nothing": lambda key: b"",
 }
+for bits in (256, 384, 512):
+    add(
+        f"HS{bits} with what everybody knows",
+        WHAT_EVERYBODY_KNOWS,
+        lambda t, secret, bits=bits: t.token(
+            {"alg": f"HS{bits}"}, sign=lambda m: hmac.digest(secret(t.key), m, f"sha{bits}")
+        ),
+    )
 
-
-@pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
-@pytest.mark.parametrize("secret", PUBLIC_KEY_AS_SECRET.values(), ids=PUBLIC_KEY_AS_SECRET)
-def test_hmac_with_what_everybody_knows_as_secret(target, algorithm, secret):
-    def sign(message):
-        return hmac.digest(secret(target.key), message, f"sha{algorithm[2:]}")
-
-    token = target.token(header={"alg": algorithm}, sign=sign)
-    refuse(target, bearer(token), "algorithm_not_allowed")
-
-
-OTHER_ALGORITHMS = {
-    **dict.fromkeys(["RS384", "RS512", "PS256", "PS384", "PS512"]),
+OWN_KEYS = {
     "ES256": lambda: ECKey.generate_key("P-256"),
     "ES384": lambda: ECKey.generate_key("P-384"),
     "ES512": lambda: ECKey.generate_key("P-521"),
     "EdDSA": lambda: OKPKey.generate_key("Ed25519"),
 }
-
-
-@pytest.mark.parametrize("algorithm", OTHER_ALGORITHMS)
-def test_another_algorithm(target, algorithm):
-    own_key = OTHER_ALGORITHMS[algorithm]
-    sign = signed_by(own_key() if own_key else target.key, algorithm)
-    refuse(target, bearer(target.token({"alg": algorithm}, sign=sign)), "algorithm_not_allowed")
-
-
-@pytest.mark.parametrize("algorithm", ["RS384", "RS512", "PS256"])
-def test_another_algorithm_that_calls_itself_rs256(target, algorithm):
-    token = target.token(sign=signed_by(target.key, algorithm))
-    refuse(target, bearer(token), "bad_signature")
-
-
-def test_ecdsa_signature_of_zeros(target):
-    token = target.token({"alg": "ES256"}, sign=lambda message: b"\0" * 64)
-    refuse(target, bearer(token), "algorithm_not_allowed")
-
-
-KIDS = {
-    "absent": (ABSENT, "kid_missing"),
-    "empty": ("", "kid_missing"),
-    "null": (None, "kid_missing"),
-    "zero": (0, "kid_missing"),
-    "number": (12345, "kid_missing"),
-    "fraction": (1.5, "kid_missing"),
-    "boolean": (True, "kid_missing"),
-    "empty list": ([], "kid_missing"),
-    "object": ({"kid": "x"}, "kid_missing"),
-    "blank": (" ", "key_unknown"),
-    "long": ("k" * 200, "key_unknown"),
-    "very long": ("k" * 4000, MALFORMED),
-    "path traversal": ("../../../../../../dev/null", "key_unknown"),
-    "absolute path": ("/proc/sys/kernel/randomize_va_space", "key_unknown"),
-    "SQL": ("x' UNION SELECT 'secret' -- ", "key_unknown"),
-    "shell": ("$(id)|id;`id`", "key_unknown"),
-    "LDAP": ("*)(kid=*", "key_unknown"),
-    "template": ("{{7*7}}${7*7}%s%n", "key_unknown"),
-    "NUL": ("\0", "key_unknown"),
-    "newline": ("x\nINFO call status=204", "key_unknown"),
-    "Unicode": ("\u202e\u00e9\U0001f511", "key_unknown"),
-    "lone surrogate": ("\ud800", "key_unknown"),
-    "attribute name": ("__class__", "key_unknown"),
-}
-
-
-@pytest.mark.parametrize(("kid", "reason"), KIDS.values(), ids=KIDS)
-def test_odd_kid(target, kid, reason):
-    refuse(target, bearer(target.token(header={"kid": kid})), reason)
-
-
-OF_A_KID = {
-    "with a NUL": lambda kid: f"{kid}\0",
-    "with a space": lambda kid: f"{kid} ",
-    "in a path": lambda kid: f"./{kid}",
-    "less a character": lambda kid: kid[:-1],
-    "in another case": str.swapcase,
-    "twice": lambda kid: f"{kid},{kid}",
-}
-
-
-@pytest.mark.parametrize("change", OF_A_KID.values(), ids=OF_A_KID)
-def test_nearly_the_right_kid(target, change):
-    refuse(target, bearer(target.token(header={"kid": change(target.key.kid)})), "key_unknown")
-
-
-@pytest.mark.parametrize(
-    "wrap", [lambda kid: [kid], lambda kid: {"kid": kid}], ids=["list", "object"]
+add(
+    "another algorithm",
+    ["RS384", "RS512", "PS256", "PS384", "PS512", *OWN_KEYS],
+    lambda target, alg: target.token(
+        {"alg": alg}, sign=signed_by(OWN_KEYS[alg]() if alg in OWN_KEYS else target.key, alg)
+    ),
 )
-def test_the_right_kid_within(target, wrap):
-    refuse(target, bearer(target.token(header={"kid": wrap(target.key.kid)})), "kid_missing")
+add(
+    "calls itself RS256",
+    ["RS384", "RS512", "PS256"],
+    lambda target, alg: target.token(sign=signed_by(target.key, alg)),
+)
+add("ES256 of zeros", [64], lambda t, size: t.token({"alg": "ES256"}, sign=lambda m: bytes(size)))
 
+# The key.
 
-WRONG_KEYS = {
-    "the attacker's under the right kid": (
-        lambda t: t.token(sign=signed_by(t.attacker.keys[0])),
-        "bad_signature",
-    ),
-    "the attacker's under its own kid": (
-        lambda t: t.token({"kid": t.attacker.keys[0].kid}, sign=signed_by(t.attacker.keys[0])),
-        "key_unknown",
-    ),
-    "the attacker's under its key set's address as kid": (
-        lambda t: t.token({"kid": t.attacker.jwks_uri}, sign=signed_by(t.attacker.keys[0])),
-        "key_unknown",
-    ),
-    "the issuer's other key": (lambda t: t.token({"kid": t.okta.keys[1].kid}), "bad_signature"),
-    "the withdrawn key": (
-        lambda t: t.token({"kid": t.withdrawn.kid}, sign=signed_by(t.withdrawn)),
-        "key_unknown",
-    ),
-    "the withdrawn key under the new kid": (
-        lambda t: t.token(sign=signed_by(t.withdrawn)),
-        "bad_signature",
-    ),
-    "the client's key under the right kid": (
-        lambda t: t.token(sign=signed_by(t.okta.client_key)),
-        "bad_signature",
-    ),
-}
-
-
-@pytest.mark.parametrize(("forge", "reason"), WRONG_KEYS.values(), ids=WRONG_KEYS)
-def test_signed_by_another_key(target, forge, reason):
-    refuse(target, bearer(forge(target)), reason)
-
+NO_KIDS = [ABSENT, "", None, 0, 12345, 1.5, True, [], {"kid": "x"}, "k" * 4000]
+# For these the issuer is asked whether it has such a key, now and then.
+UNKNOWN_KIDS = [
+    " ", "k" * 200, "../../../../../../dev/null", "/proc/sys/kernel/randomize_va_space",
+    "x' UNION SELECT 'secret' -- ", "$(id)|id;`id`", "*)(kid=*", "{{7*7}}${7*7}%s%n", "__class__",
+    "\0", "x\nINFO request status=204", "\u202e\u00e9\U0001f511", "\ud800",
+]  # fmt: skip
+ODD_KIDS = {f"{type(kid).__name__} {n}": kid for n, kid in enumerate([*NO_KIDS, *UNKNOWN_KIDS])}
+add("kid", ODD_KIDS, lambda target, kid: target.token({"kid": kid}))
+add(
+    "nearly the right kid",
+    {
+        "with a NUL": lambda kid: f"{kid}\0",
+        "with a space": lambda kid: f"{kid} ",
+        "in a path": lambda kid: f"./{kid}",
+        "less a character": lambda kid: kid[:-1],
+        "in another case": str.swapcase,
+        "twice": lambda kid: f"{kid},{kid}",
+        "in a list": lambda kid: [kid],
+        "in an object": lambda kid: {"kid": kid},
+    },
+    lambda target, change: target.token({"kid": change(target.key.kid)}),
+)
+add(
+    "signed by another key",
+    {
+        "the attacker's under the right kid": lambda t: (t.key.kid, t.attacker.keys[0]),
+        "the attacker's under its own kid": lambda t: (t.attacker.keys[0].kid, t.attacker.keys[0]),
+        "the attacker's address as kid": lambda t: (t.attacker.jwks_uri, t.attacker.keys[0]),
+        "the issuer's other key": lambda t: (t.okta.keys[1].kid, t.key),
+        "the withdrawn key": lambda t: (t.withdrawn.kid, t.withdrawn),
+        "the withdrawn key under the new kid": lambda t: (t.key.kid, t.withdrawn),
+        "the client's key under the right kid": lambda t: (t.key.kid, t.okta.client_key),
+    },
+    lambda target, which: target.token({"kid": which(target)[0]}, sign=signed_by(which(target)[1])),
+)
 
 # Small enough that its JWK fits into the header that joserfc reads.
 SMALL_KEY = rsa.generate_private_key(65537, 1024)
@@ -380,13 +322,6 @@ SMALL_JWK = {
     "e": "AQAB",
     "n": int_to_base64(SMALL_KEY.public_key().public_numbers().n),
 }
-
-
-def signed_by_small_key(message):
-    return SMALL_KEY.sign(message, padding.PKCS1v15(), SHA256())
-
-
-# Where a validator is to find the attacker's key.
 KEYS_IN_THE_HEADER = {
     "jku": lambda t: {"jku": t.attacker.jwks_uri},
     "jku, the issuer's host as user name": lambda t: {
@@ -399,117 +334,159 @@ KEYS_IN_THE_HEADER = {
     "jwk": lambda t: {"jwk": t.attacker.keys[0].as_dict(private=False)},
     "jku and x5u": lambda t: {"jku": t.attacker.jwks_uri, "x5u": t.attacker.jwks_uri},
 }
-ATTACKERS_KID = {
-    "the right kid": lambda t: t.key.kid,
-    "the attacker's kid": lambda t: t.attacker.keys[0].kid,
-    "no kid": lambda t: ABSENT,
+KIDS = {
+    "right kid": lambda target: target.key.kid,
+    "its own kid": lambda target: target.attacker.keys[0].kid,
+    "no kid": lambda target: ABSENT,
 }
+for name, kid in KIDS.items():
+    add(
+        f"the attacker's key in the header, {name}",
+        KEYS_IN_THE_HEADER,
+        lambda target, where, kid=kid: target.token(
+            {"kid": kid(target)} | where(target), sign=signed_by(target.attacker.keys[0])
+        ),
+    )
+    add(
+        f"a small key in the header, {name}",
+        {"jwk": SMALL_JWK},
+        lambda target, jwk, kid=kid: target.token(
+            {"kid": kid(target), "jwk": jwk},
+            sign=lambda text: SMALL_KEY.sign(text, padding.PKCS1v15(), SHA256()),
+        ),
+    )
+
+# Headers, in a token that the issuer's key has signed.
+
+REFUSED_HEADERS = [
+    {"jku": "https://example.com/keys"}, {"jku": None}, {"jwk": {}}, {"x5u": "file:///etc/passwd"},
+    {"x5c": ["MIIB"]}, {"x5c": 1}, {"crit": ["exp"], "exp": 2500000000}, {"crit": ["kid"]},
+    {"crit": ["http://example.com/UNDEFINED"]}, {"crit": ["crit"]}, {"crit": ["kid", "kid"]},
+    *({"crit": crit} for crit in ([], None, False, 1, "kid", {"kid": 1}, [["kid"]], [1])),
+    {"b64": True}, {"b64": True, "crit": ["b64"]}, {"b64": False}, {"b64": False, "crit": ["b64"]},
+    {"b64": "false", "crit": ["b64"]},
+]  # fmt: skip
+add("header refused", REFUSED_HEADERS, header)
 
 
-@pytest.mark.parametrize("kid", ATTACKERS_KID.values(), ids=ATTACKERS_KID)
-@pytest.mark.parametrize("where", KEYS_IN_THE_HEADER.values(), ids=KEYS_IN_THE_HEADER)
-def test_the_attackers_key_in_the_header(target, where, kid):
-    sign = signed_by(target.attacker.keys[0])
-    token = target.token({"kid": kid(target)} | where(target), sign=sign)
-    # A JWK of 2048 bits makes the header longer than any that is read.
-    refuse(target, bearer(token), ("header_not_allowed", *MALFORMED))
+def payload_without_base64(target, escape) -> str:
+    """RFC 7797: such a payload must hold no period, so they are escaped."""
+    head = {"kid": target.key.kid, "alg": "RS256", "b64": False, "crit": ["b64"]}
+    return target.seal(segment(head), target.texts()["payload"].replace(".", escape))
 
 
-@pytest.mark.parametrize("kid", ATTACKERS_KID.values(), ids=ATTACKERS_KID)
-def test_the_attackers_small_key_in_the_header(target, kid):
-    token = target.token({"kid": kid(target), "jwk": SMALL_JWK}, sign=signed_by_small_key)
-    refuse(target, bearer(token), "header_not_allowed")
+add("payload without Base64", ["\\u002e"], payload_without_base64)
 
-
-# Each of them in a token that the issuer's key has signed.
-HEADERS_NOT_ALLOWED = {
-    "jku": {"jku": "https://example.com/keys"},
-    "jku null": {"jku": None},
-    "jwk an object without key": {"jwk": {}},
-    "x5u a file": {"x5u": "file:///etc/passwd"},
-    "x5c": {"x5c": ["MIIB"]},
-    "x5c a number": {"x5c": 1},
-    "crit names an unknown header": {"crit": ["exp"], "exp": 2500000000},
-    "crit names an absent header": {"crit": ["http://example.com/UNDEFINED"]},
-    "crit names kid": {"crit": ["kid"]},
-    "crit names itself": {"crit": ["crit"]},
-    "crit names something twice": {"crit": ["kid", "kid"]},
-    "crit empty": {"crit": []},
-    "crit null": {"crit": None},
-    "crit false": {"crit": False},
-    "crit a number": {"crit": 1},
-    "crit a text": {"crit": "kid"},
-    "crit an object": {"crit": {"kid": 1}},
-    "crit a list of lists": {"crit": [["kid"]]},
-    "crit a list of numbers": {"crit": [1]},
-    "b64 true": {"b64": True},
-    "b64 true and critical": {"b64": True, "crit": ["b64"]},
-    "b64 false, though the payload is encoded": {"b64": False},
-    "b64 false and critical, though the payload is encoded": {"b64": False, "crit": ["b64"]},
-    "b64 a text": {"b64": "false", "crit": ["b64"]},
-}
-
-
-@pytest.mark.parametrize("header", HEADERS_NOT_ALLOWED.values(), ids=HEADERS_NOT_ALLOWED)
-def test_header_not_allowed(target, header):
-    refuse(target, bearer(target.token(header)), "header_not_allowed")
-
-
-def test_payload_without_base64(target):
-    # RFC 7797: such a payload must hold no period, so they are escaped.
-    header = {"kid": target.key.kid, "alg": "RS256", "b64": False, "crit": ["b64"]}
-    payload = target.claims_text().replace(".", "\\u002e")
-    refuse(target, bearer(target.seal(segment(header), payload)), "header_not_allowed")
+# Segments.
 
 
 def encrypted(target) -> str:
     """A JWE that only the issuer's key opens (RFC 7516)."""
     key = RSAKey.import_key(target.key.as_dict(private=False) | {"use": "enc", "alg": "RSA-OAEP"})
-    header = {"alg": "RSA-OAEP", "enc": "A128CBC-HS256", "kid": key.kid}
-    return jwe.encrypt_compact(header, target.claims_text(), key)
+    head = {"alg": "RSA-OAEP", "enc": "A128CBC-HS256", "kid": key.kid}
+    return jwe.encrypt_compact(head, target.texts()["payload"], key)
 
 
 def json_serialization(target, *, flattened: bool) -> str:
-    header, payload, signature = target.segments()
-    signed = {"protected": header, "signature": signature}
+    protected, payload, signature = target.token().split(".")
+    signed = {"protected": protected, "signature": signature}
     return json.dumps({"payload": payload} | (signed if flattened else {"signatures": [signed]}))
 
 
-SEGMENTS = {
-    "one": lambda t: t.segments()[0],
-    "two": lambda t: ".".join(t.segments()[:2]),
-    "four": lambda t: ".".join([*t.segments(), t.segments()[2]]),
-    "a period at the end": lambda t: t.token() + ".",
-    "a period at the start": lambda t: "." + t.token(),
-    "a period too many": lambda t: t.token().replace(".", "..", 1),
-    "a period too few": lambda t: t.token().replace(".", "", 1),
-    "periods alone": lambda t: "..",
-    "another separator": lambda t: t.token().replace(".", ":"),
-    "empty header": lambda t: t.seal("", t.segments()[1]),
-    "empty payload": lambda t: t.seal(t.segments()[0], ""),
-    "JWE": encrypted,
-    "JWE that calls itself RS256": lambda t: ".".join(
-        [t.segments()[0], *encrypted(t).split(".")[1:]]
-    ),
-    "JWS JSON, flattened": lambda t: json_serialization(t, flattened=True),
-    "JWS JSON, general": lambda t: json_serialization(t, flattened=False),
-    "the claims, not encoded": lambda t: t.claims_text(),
-    "no JWT at all": lambda t: "kT4mV-9f2c61d0a7_8b",
-    "the client's secret": lambda t: t.okta.client_secret,
-}
+def forge(target, function) -> str:
+    return function(target)
 
 
-@pytest.mark.parametrize("forge", SEGMENTS.values(), ids=SEGMENTS)
-def test_malformed_segments(target, forge):
-    refuse(target, bearer(forge(target)), (*MALFORMED, "algorithm_not_allowed"))
+add(
+    "segments",
+    {
+        "one": lambda t: t.token().split(".")[0],
+        "two": lambda t: t.token().rpartition(".")[0],
+        "four": lambda t: t.token() + ".x",
+        "a period at the end": lambda t: t.token() + ".",
+        "a period at the start": lambda t: "." + t.token(),
+        "a period too many": lambda t: t.token().replace(".", "..", 1),
+        "a period too few": lambda t: t.token().replace(".", "", 1),
+        "periods alone": lambda t: "..",
+        "another separator": lambda t: t.token().replace(".", ":"),
+        "empty header": lambda t: t.seal("", t.token().split(".")[1]),
+        "empty payload": lambda t: t.seal(t.token().split(".")[0], ""),
+        "JWE": encrypted,
+        "JWE that calls itself RS256": lambda t: ".".join(
+            [t.token().split(".")[0], *encrypted(t).split(".")[1:]]
+        ),
+        "JWS JSON, flattened": lambda t: json_serialization(t, flattened=True),
+        "JWS JSON, general": lambda t: json_serialization(t, flattened=False),
+        "the claims, not encoded": lambda t: t.texts()["payload"],
+        "no JWT at all": lambda t: "kT4mV-9f2c61d0a7_8b",
+        "the client's secret": lambda t: t.okta.client_secret,
+    },
+    forge,
+)
+
+
+def mixed(first: str, second: str, take: str) -> str:
+    """Segments of two tokens: "122" is the first's header, the second's payload and signature."""
+    parts = zip(first.split("."), second.split("."), take, strict=True)
+    return ".".join(mine if which == "1" else other for mine, other, which in parts)
+
+
+add(
+    "of two tokens",
+    {
+        "the signature of another": lambda t: mixed(t.token(), t.token(), "112"),
+        "the payload of another": lambda t: mixed(t.token(), t.token(), "121"),
+        "another header": lambda t: mixed(t.token(), t.token({"typ": "JWT"}), "211"),
+        "the scope added": lambda t: mixed(t.token(claims={"scp": ["x"]}), t.token(), "121"),
+        "the attacker's payload": lambda t: mixed(t.token(), t.attacker.issue(), "121"),
+    },
+    forge,
+)
+
+
+def number(signature: bytes) -> int:
+    return int.from_bytes(signature, "big")
+
+
+def changed_signature(target, change) -> str:
+    modulus = target.key.raw_value.public_key().public_numbers().n
+    return target.token(sign=lambda text: change(signed_by(target.key)(text), modulus))
+
+
+add(
+    "signature",
+    {
+        "empty": lambda signature, n: b"",
+        "one byte": lambda signature, n: signature[:1],
+        "without its first byte": lambda signature, n: signature[1:],
+        "without its last byte": lambda signature, n: signature[:-1],
+        "a zero before it": lambda signature, n: b"\0" + signature,
+        "a zero after it": lambda signature, n: signature + b"\0",
+        "twice": lambda signature, n: signature * 2,
+        "reversed": lambda signature, n: signature[::-1],
+        "its first bit flipped": lambda signature, n: bytes([signature[0] ^ 128]) + signature[1:],
+        "its last bit flipped": lambda signature, n: signature[:-1] + bytes([signature[-1] ^ 1]),
+        "zero": lambda signature, n: bytes(256),
+        "one": lambda signature, n: bytes(255) + b"\1",
+        "all ones": lambda signature, n: b"\xff" * 256,
+        "the modulus": lambda signature, n: n.to_bytes(256, "big"),
+        # Of the same residue, so that arithmetic alone does not tell them apart (RFC 8017, 8.2.2).
+        "and the modulus": lambda signature, n: (number(signature) + n).to_bytes(257, "big"),
+        "less the modulus": lambda signature, n: (n - number(signature)).to_bytes(256, "big"),
+        "as text": lambda signature, n: urlsafe_b64encode(signature),
+    },
+    changed_signature,
+)
+
+
+# Encoding.
 
 
 def noncanonical(text: str) -> str:
     """Another text that a lenient decoder reads as the same bytes (RFC 4648, 3.5)."""
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     changed = text[:-1] + alphabet[alphabet.index(text[-1]) + 1]
-    decoded = {base64.urlsafe_b64decode(each + "==") for each in (text, changed)}
-    assert len(decoded) == 1
+    assert len({base64.urlsafe_b64decode(each + "==") for each in (text, changed)}) == 1
     return changed
 
 
@@ -529,6 +506,10 @@ CHANGED_BASE64 = {
 }
 
 
+def is_awkward(text: str) -> bool:
+    return len(text) % 4 != 0 and {"-", "_"} <= set(text)
+
+
 def awkward(text: str) -> str:
     """A segment of this JSON object that every one of the changes above has an effect on."""
     texts = (
@@ -539,97 +520,38 @@ def awkward(text: str) -> str:
     return next(each for each in map(segment, texts) if is_awkward(each))
 
 
-def is_awkward(segment: str) -> bool:
-    return len(segment) % 4 != 0 and {"-", "_"} <= set(segment)
-
-
-@pytest.mark.parametrize("change", CHANGED_BASE64.values(), ids=CHANGED_BASE64)
-@pytest.mark.parametrize("part", ["header", "payload"])
-def test_signed_but_not_base64url(target, part, change):
-    parts = {"header": awkward(target.header_text()), "payload": awkward(target.claims_text())}
+def badly_encoded(target, part, change) -> str:
+    parts = {name: awkward(text) for name, text in target.texts().items()}
     assert send(target, bearer(target.seal(**parts)))[0] == 204
-    refuse(target, bearer(target.seal(**parts | {part: change(parts[part])})), MALFORMED)
+    return target.seal(**parts | {part: change(parts[part])})
 
 
-@pytest.mark.parametrize("change", CHANGED_BASE64.values(), ids=CHANGED_BASE64)
-def test_signature_not_base64url(target, change):
-    tokens = (target.segments() for _ in count())
-    header, payload, signature = next(token for token in tokens if is_awkward(token[2]))
-    assert send(target, bearer(f"{header}.{payload}.{signature}"))[0] == 204
-    refuse(target, bearer(f"{header}.{payload}.{change(signature)}"), "bad_signature")
+def badly_encoded_signature(target, change) -> str:
+    tokens = (target.token() for _ in count())
+    token = next(token for token in tokens if is_awkward(token.split(".")[2]))
+    signed, _, signature = token.rpartition(".")
+    return f"{signed}.{change(signature)}"
 
 
-def as_number(signature: bytes) -> int:
-    return int.from_bytes(signature, "big")
+add("header not Base64url", CHANGED_BASE64, lambda t, change: badly_encoded(t, "header", change))
+add("payload not Base64url", CHANGED_BASE64, lambda t, change: badly_encoded(t, "payload", change))
+add("signature not Base64url", CHANGED_BASE64, badly_encoded_signature)
 
 
-CHANGED_SIGNATURES = {
-    "empty": lambda signature, n: b"",
-    "one byte": lambda signature, n: signature[:1],
-    "without its first byte": lambda signature, n: signature[1:],
-    "without its last byte": lambda signature, n: signature[:-1],
-    "a zero before it": lambda signature, n: b"\0" + signature,
-    "a zero after it": lambda signature, n: signature + b"\0",
-    "twice": lambda signature, n: signature * 2,
-    "reversed": lambda signature, n: signature[::-1],
-    "its first bit flipped": lambda signature, n: bytes([signature[0] ^ 128]) + signature[1:],
-    "its last bit flipped": lambda signature, n: signature[:-1] + bytes([signature[-1] ^ 1]),
-    "zero": lambda signature, n: bytes(256),
-    "one": lambda signature, n: bytes(255) + b"\1",
-    "all ones": lambda signature, n: b"\xff" * 256,
-    "the modulus": lambda signature, n: n.to_bytes(256, "big"),
-    # Of the same residue, so that arithmetic alone does not tell them apart (RFC 8017, 8.2.2).
-    "and the modulus": lambda signature, n: (as_number(signature) + n).to_bytes(257, "big"),
-    "less the modulus": lambda signature, n: (n - as_number(signature)).to_bytes(256, "big"),
-    "as text": lambda signature, n: urlsafe_b64encode(signature),
-}
-
-
-@pytest.mark.parametrize("change", CHANGED_SIGNATURES.values(), ids=CHANGED_SIGNATURES)
-def test_changed_signature(target, change):
-    modulus = target.key.raw_value.public_key().public_numbers().n
-    token = target.token(sign=lambda text: change(signed_by(target.key)(text), modulus))
-    refuse(target, bearer(token), ("bad_signature", *MALFORMED))
-
-
-def mixed(first: str, second: str, take: str) -> str:
-    """Segments of two tokens: "122" is the first's header, the second's payload and signature."""
-    parts = zip(first.split("."), second.split("."), take, strict=True)
-    return ".".join(mine if which == "1" else other for mine, other, which in parts)
-
-
-MIXED = {
-    "the signature of another token": lambda t: mixed(t.token(), t.token(), "112"),
-    "the payload of another token": lambda t: mixed(t.token(), t.token(), "121"),
-    "a header that says the same in other words": lambda t: mixed(
-        t.token(), t.token({"typ": "JWT"}), "211"
-    ),
-    "the scope added": lambda t: mixed(t.token(claims={"scp": ["x"]}), t.token(), "121"),
-    "the attacker's payload": lambda t: mixed(t.token(), t.attacker.issue(), "121"),
-}
-
-
-@pytest.mark.parametrize("forge", MIXED.values(), ids=MIXED)
-def test_segments_of_two_tokens(target, forge):
-    refuse(target, bearer(forge(target)), "bad_signature")
-
-
-def with_members(text: str) -> Callable[[str], str]:
+def with_members(text: str):
     """Adds members, written as they are, at the end of a JSON object."""
     return lambda json_text: f"{json_text[:-1]}, {text}}}"
 
 
-# Of a header and of claims alike, the signature being right.
-NOT_ONE_OBJECT = {
-    "a text": lambda text: '"alg"',
+DEPTH = 4000
+NOT_ONE_OBJECT = [
+    '"alg"', '["alg", "kid", "exp"]', "5", "null", "true", "NaN", "alg=RS256", "[" * DEPTH,
+    "[" * 380, '{"a":' * (DEPTH // 4), '{"exp": ' + "[" * DEPTH,
+    "[" * (DEPTH // 2) + "]" * (DEPTH // 2),
+]  # fmt: skip
+CHANGED_OBJECT = {
     "a text that holds the object": json.dumps,
-    "a list": lambda text: '["alg", "kid", "exp"]',
     "a list that holds the object": lambda text: f"[{text}]",
-    "a number": lambda text: "5",
-    "null": lambda text: "null",
-    "true": lambda text: "true",
-    "NaN": lambda text: "NaN",
-    "no JSON": lambda text: "alg=RS256",
     "its last character missing": lambda text: text[:-1],
     "a character too many": lambda text: text + "}",
     "two objects": lambda text: text * 2,
@@ -642,476 +564,281 @@ NOT_ONE_OBJECT = {
     "a member twice in a member": with_members('"x": {"y": 1, "y": 1}'),
     "a member NaN": with_members('"x": NaN'),
     "a member Infinity": with_members('"x": [-Infinity]'),
-    "bytes that are no UTF-8": lambda text: with_members('"x": "\u00ff"')(text).encode("latin-1"),
+    "not UTF-8": lambda text: with_members('"x": "\u00ff"')(text).encode("latin-1"),
     "UTF-16": lambda text: text.encode("utf-16"),
     "UTF-32": lambda text: text.encode("utf-32-le"),
     "a byte order mark": lambda text: text.encode("utf-8-sig"),
+    **{text[:20]: lambda _, text=text: text for text in NOT_ONE_OBJECT},
 }
+for part in ("header", "payload"):
+    add(
+        f"{part} is not one JSON object",
+        CHANGED_OBJECT,
+        lambda target, change, part=part: target.changed(part, change),
+    )
+
+WRONG_MEMBERS = {
+    "header": ('"kid": "x"', '"alg": "none"'),
+    "payload": (
+        '"iss": "https://example.com"', '"aud": "x"', '"cid": "x"', '"scp": []', '"exp": 1',
+        '"iat": 2500000000',
+    ),
+}  # fmt: skip
+for part, wrong in WRONG_MEMBERS.items():
+    add(
+        f"{part} has a right and then a wrong",
+        wrong,
+        lambda target, wrong, part=part: target.changed(part, with_members(wrong)),
+    )
+    add(
+        f"{part} has a wrong and then a right",
+        wrong,
+        lambda target, wrong, part=part: target.changed(part, lambda t: f"{{{wrong}, {t[1:]}"),
+    )
+
+# Claims.
 
 
-@pytest.mark.parametrize("change", NOT_ONE_OBJECT.values(), ids=NOT_ONE_OBJECT)
-@pytest.mark.parametrize("part", ["header", "payload"])
-def test_signed_but_not_one_json_object(target, part, change):
-    parts = {"header": target.header_text(), "payload": target.claims_text()}
-    token = target.jws(**parts | {part: change(parts[part])})
-    refuse(target, bearer(token), MALFORMED)
+def instead_of(claim: str):
+    """A claim whose value is written as it is."""
+
+    def forge(target, value) -> str:
+        text = json.dumps(target.claims(**{claim: ABSENT}))
+        return target.jws(target.texts()["header"], with_members(f'"{claim}": {value}')(text))
+
+    return forge
 
 
-REPEATED = {
-    "kid": ("header", '"kid": "x"'),
-    "alg": ("header", '"alg": "none"'),
-    "iss": ("payload", '"iss": "https://example.com"'),
-    "aud": ("payload", '"aud": "x"'),
-    "cid": ("payload", '"cid": "x"'),
-    "scp": ("payload", '"scp": []'),
-    "exp": ("payload", '"exp": 1'),
-    "iat": ("payload", '"iat": 2500000000'),
-}
-
-
-@pytest.mark.parametrize("order", ["wrong first", "wrong last"])
-@pytest.mark.parametrize(("part", "wrong"), REPEATED.values(), ids=REPEATED)
-def test_a_right_and_a_wrong_member_of_one_name(target, part, wrong, order):
-    parts = {"header": target.header_text(), "payload": target.claims_text()}
-    last = order == "wrong last"
-    parts[part] = with_members(wrong)(parts[part]) if last else f"{{{wrong}, {parts[part][1:]}"
-    refuse(target, bearer(target.jws(**parts)), "malformed")
-
-
-DEPTH = 4000
-NESTED = {
-    "lists": "[" * DEPTH,
-    "objects": '{"a":' * (DEPTH // 4),
-    "lists in a claim": '{"exp": ' + "[" * DEPTH,
-    "lists that end": "[" * (DEPTH // 2) + "]" * (DEPTH // 2),
-}
-
-
-@pytest.mark.parametrize("payload", NESTED.values(), ids=NESTED)
-def test_signed_and_deeply_nested(target, payload):
-    refuse(target, bearer(target.jws(target.header_text(), payload)), "malformed")
-
-
-def test_header_deeply_nested(target):
-    refuse(target, bearer(target.jws("[" * DEPTH, target.claims_text())), "malformed")
-    refuse(target, bearer(target.jws("[" * 380, target.claims_text())), "malformed")
-
-
-# Instead of a time: JSON as it stands in the token.
-NO_TIMES = {
-    "NaN": "NaN",
-    "Infinity": "Infinity",
-    "-Infinity": "-Infinity",
-    "1e999": "1e999",
-    "-1e999": "-1e999",
-    "null": "null",
-    "true": "true",
-    "false": "false",
-    "text": '"2500000000"',
-    "empty text": '""',
-    "date": '"2049-01-01T00:00:00Z"',
-    "list": "[2500000000]",
-    "empty list": "[]",
-    "object": '{"value": 2500000000}',
-    "empty object": "{}",
-    "hexadecimal": "0x95000000",
-    "leading zero": "02500000000",
-    "plus sign": "+2500000000",
-    "without the zero": ".5",
-}
-
-
-@pytest.mark.parametrize("value", NO_TIMES.values(), ids=NO_TIMES)
-@pytest.mark.parametrize("claim", ["exp", "iat", "nbf"])
-def test_no_time(target, claim, value):
-    text = with_members(f'"{claim}": {value}')(json.dumps(target.claims(**{claim: ABSENT})))
-    reasons = ("malformed", f"invalid_claim:{claim}", f"missing_claim:{claim}")
-    refuse(target, bearer(target.jws(target.header_text(), text)), reasons)
-
+NO_TIMES = [
+    "NaN", "Infinity", "-Infinity", "1e999", "-1e999", "null", "true", "false", '""', "{}", "[]",
+    '"2500000000"', '"2049-01-01T00:00:00Z"', "[2500000000]", '{"value": 2500000000}',
+    "0x95000000", "02500000000", "+2500000000", ".5",
+]  # fmt: skip
+for claim in ("exp", "iat", "nbf"):
+    add(f"{claim} is not a time", NO_TIMES, instead_of(claim))
+    digits = ("-" if claim == "exp" else "") + "9" * 5000
+    add(f"{claim} of 5,000 digits", {"": digits}, instead_of(claim))
 
 MINUTE = 60
 # In seconds from now; in each case well beyond the minute by which clocks may differ.
-WRONG_TIMES = {
-    "expired": ({"exp": -2 * MINUTE}, "expired_token:exp"),
-    "expired, a fraction": ({"exp": -MINUTE - 1.5}, "expired_token:exp"),
-    "expired long ago": ({"iat": -9000 * MINUTE, "exp": -8000 * MINUTE}, "expired_token:exp"),
-    "issued in the future": ({"iat": 5 * MINUTE}, "invalid_claim:iat"),
-    "issued in the future, a fraction": ({"iat": 5 * MINUTE + 0.5}, "invalid_claim:iat"),
-    "issued in far future": ({"iat": 10.0**300}, "invalid_claim:iat"),
-    "not yet valid": ({"nbf": 5 * MINUTE}, "invalid_claim:nbf"),
-    "not valid for long": ({"nbf": 10**400}, "invalid_claim:nbf"),
-    "in milliseconds": ({"iat": 10**12}, "invalid_claim:iat"),
-}
+WRONG_TIMES = [
+    {"exp": -2 * MINUTE}, {"exp": -MINUTE - 1.5}, {"iat": -9000 * MINUTE, "exp": -8000 * MINUTE},
+    {"iat": 5 * MINUTE}, {"iat": 5 * MINUTE + 0.5}, {"iat": 10.0**300}, {"iat": 10**12},
+    {"nbf": 5 * MINUTE}, {"nbf": 10**400},
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("times", "reason"), WRONG_TIMES.values(), ids=WRONG_TIMES)
-def test_wrong_time(target, times, reason):
-    now = int(time.time())
-    claims = {claim: now + seconds for claim, seconds in times.items()}
-    refuse(target, bearer(target.token(claims=claims)), reason)
+def at_another_time(target, times) -> str:
+    return claims(target, {name: int(time.time()) + seconds for name, seconds in times.items()})
 
 
-@pytest.mark.parametrize("expiry", [0, -1, -(2**63), -1e300, -(10**400)])
-def test_expired_before_1970(target, expiry):
-    refuse(target, bearer(target.token(claims={"exp": expiry})), "expired_token:exp")
+add("wrong time", WRONG_TIMES, at_another_time)
+add("expired before 1970", [{"exp": e} for e in (0, -1, -(2**63), -1e300, -(10**400))], claims)
+
+NEARLY_RIGHT = [
+    *("{}x", "{}/", "{} ", " {}", "{}\0", "{}\n", "{}\u200b", "https://example.com,{}"),
+    *("https://example.com/?{}", "*", "other"),
+    lambda text: text[:-1],
+    lambda text: text[1:],
+    str.swapcase,
+    # The last letter in its full-width form.
+    lambda text: text[:-1] + chr(ord(text[-1]) + 0xFEE0),
+]
+ANOTHER_TYPE = [
+    *(lambda text, value=value: value for value in (ABSENT, None, True, 0, 1.5, "", [], {})),
+    *(lambda text, other=other: [text, other] for other in (1, None)),
+    lambda text: [[text]],
+    lambda text: {"value": text},
+    lambda text: {text: True},
+]
 
 
-@pytest.mark.parametrize("claim", ["exp", "iat", "nbf"])
-def test_a_time_of_5000_digits(target, claim):
-    digits = ("-" if claim == "exp" else "") + "9" * 5000
-    text = with_members(f'"{claim}": {digits}')(json.dumps(target.claims(**{claim: ABSENT})))
-    refuse(target, bearer(target.jws(target.header_text(), text)), "malformed")
+def changed_claim(claim: str, wrap=lambda value: value):
+    def forge(target, change) -> str:
+        text = target.claims()[claim]
+        changed = change.format(text) if isinstance(change, str) else change(text)
+        return claims(target, {claim: wrap(changed)})
+
+    return forge
 
 
-# What the log says where a claim is absent, and where it is another text.
-REASONS = {
-    "iss": ("missing_claim:iss", "invalid_claim:iss"),
-    "aud": ("missing_claim:aud", "invalid_claim:aud"),
-    "exp": ("missing_claim:exp", "invalid_claim:exp"),
-    "iat": ("missing_claim:iat", "invalid_claim:iat"),
-    "cid": ("cid_missing", "client_not_admitted"),
-}
+def in_a_list(value) -> list:
+    return [value]
 
 
-@pytest.mark.parametrize("claim", REASONS)
-def test_claim_absent(target, claim):
-    missing, _ = REASONS[claim]
-    refuse(target, bearer(target.token(claims={claim: ABSENT})), missing)
-    capital = {claim: ABSENT, claim.upper(): target.claims()[claim]}
-    refuse(target, bearer(target.token(claims=capital)), missing)
+for claim in ("iss", "aud", "cid"):
+    add(f"nearly the right {claim}", dict(enumerate(NEARLY_RIGHT)), changed_claim(claim))
+    add(f"{claim} of another type", dict(enumerate(ANOTHER_TYPE)), changed_claim(claim))
+    # A list with the right one is right for aud alone.
+    in_lists = dict(enumerate(NEARLY_RIGHT)) if claim == "aud" else {"the right one": "{}"}
+    add(f"{claim} in a list", in_lists, changed_claim(claim, in_a_list))
+add(
+    "its name in capitals alone",
+    ["iss", "aud", "exp", "iat", "cid"],
+    lambda target, claim: claims(target, {claim: ABSENT, claim.upper(): target.claims()[claim]}),
+)
+NO_SCOPES = [
+    "hooks", "other hooks", "hooks,other", None, True, 1, {"hooks": True}, [["hooks"]],
+    ["hooks", 1], [None, "hooks"],
+]  # fmt: skip
+add("scp is not a list of texts", NO_SCOPES, lambda target, scp: claims(target, {"scp": scp}))
+add(
+    "the client in another claim",
+    ["client_id", "azp", "appid"],
+    lambda target, name: target.token(claims={"cid": ABSENT, name: target.okta.client_id}),
+)
 
 
-NEARLY_RIGHT = {
-    "its beginning": lambda text: text[:-1],
-    "its end": lambda text: text[1:],
-    "a letter after it": lambda text: text + "x",
-    "a slash after it": lambda text: text + "/",
-    "a space after it": lambda text: text + " ",
-    "a space before it": lambda text: " " + text,
-    "a NUL after it": lambda text: text + "\0",
-    "a newline after it": lambda text: text + "\n",
-    "a zero-width space after it": lambda text: text + "\u200b",
-    "in another case": str.swapcase,
-    "in full-width letters": lambda text: text[:-1] + chr(ord(text[-1]) + 0xFEE0),
-    "beside another": lambda text: f"https://example.com,{text}",
-    "as a query": lambda text: f"https://example.com/?{text}",
-    "a wildcard": lambda text: "*",
-    "another text": lambda text: "other",
-}
-
-
-@pytest.mark.parametrize("change", NEARLY_RIGHT.values(), ids=NEARLY_RIGHT)
-@pytest.mark.parametrize("claim", ["iss", "aud", "cid"])
-def test_nearly_the_right_text(target, claim, change):
-    _, wrong = REASONS[claim]
-    value = change(target.claims()[claim])
-    refuse(target, bearer(target.token(claims={claim: value})), wrong)
-    if claim == "aud":
-        refuse(target, bearer(target.token(claims={claim: [value]})), wrong)
-
-
-ANOTHER_TYPE = {
-    "null": lambda value: None,
-    "true": lambda value: True,
-    "zero": lambda value: 0,
-    "number": lambda value: 1.5,
-    "empty text": lambda value: "",
-    "empty list": lambda value: [],
-    "empty object": lambda value: {},
-    "list with a number": lambda value: [value, 1],
-    "list with a null": lambda value: [value, None],
-    "list with a list": lambda value: [[value]],
-    "object with it as value": lambda value: {"value": value},
-    "object with it as name": lambda value: {value: True},
-}
-
-
-@pytest.mark.parametrize("change", ANOTHER_TYPE.values(), ids=ANOTHER_TYPE)
-@pytest.mark.parametrize("claim", ["iss", "aud", "cid"])
-def test_claim_of_another_type(target, claim, change):
-    value = change(target.claims()[claim])
-    refuse(target, bearer(target.token(claims={claim: value})), REASONS[claim])
-
-
-@pytest.mark.parametrize("claim", ["iss", "cid"])
-def test_claim_in_a_list(target, claim):
-    claims = {claim: [target.claims()[claim]]}
-    refuse(target, bearer(target.token(claims=claims)), REASONS[claim])
-
-
-NO_SCOPES = {
-    "text": "hooks",
-    "scopes with a space between": "other hooks",
-    "scopes with a comma between": "hooks,other",
-    "null": None,
-    "true": True,
-    "number": 1,
-    "object": {"hooks": True},
-    "list in a list": [["hooks"]],
-    "list with a number": ["hooks", 1],
-    "list with a null": [None, "hooks"],
-}
-
-
-@pytest.mark.parametrize("scopes", NO_SCOPES.values(), ids=NO_SCOPES)
-def test_scopes_that_are_no_list_of_texts(target, scopes):
-    token = target.token(claims={"scp": scopes})
-    refuse(target, bearer(token), "scp_is_no_list_of_strings")
-
-
-SCOPE_MISSING = {
-    "absent": ABSENT,
-    "none": [],
-    "another": ["other"],
-    "its beginning": ["hook"],
-    "its end": ["ooks"],
-    "letter by letter": list("hooks"),
-    "more than it": ["hooks.read"],
-    "a part of another": ["webhooks", "hooks2"],
-    "with a space": ["hooks ", " hooks"],
-    "two in one": ["hooks other"],
-    "in another case": ["Hooks", "HOOKS"],
-    "with a NUL": ["hooks\0"],
-    "with a slash": ["hooks/", "/hooks"],
-    "with the audience": ["api://default/hooks"],
-    "wildcards": ["*", ".*", "hook?", "%"],
-    "empty": [""],
-}
-
-
-@pytest.mark.parametrize("scopes", SCOPE_MISSING.values(), ids=SCOPE_MISSING)
-def test_valid_but_without_the_scope(target, scopes):
-    token = target.token(claims={"scp": scopes})
-    refuse(target, bearer(token), "scope_missing", status=403, challenge=INSUFFICIENT_SCOPE)
-
-
-def test_the_scope_in_another_claim(target):
-    for claim in ("scope", "scopes", "SCP", "groups"):
-        for value in (["hooks"], "hooks"):
-            token = target.token(claims={"scp": ABSENT, claim: value})
-            refuse(target, bearer(token), "scope_missing", status=403, challenge=INSUFFICIENT_SCOPE)
-
-
-def test_the_client_in_another_claim(target):
-    for claim in ("client_id", "azp", "appid"):
-        token = target.token(claims={"cid": ABSENT, claim: target.okta.client_id})
-        refuse(target, bearer(token), "cid_missing")
-
-
-def id_token(target, **claims) -> str:
+def id_token(target, **changes) -> str:
     """As the same server issues it when the same client signs a user in."""
     person = {"sub": "00u1", "name": "Ann", "amr": ["pwd"], "idp": "00o1", "nonce": "n"}
-    claims = {"aud": target.okta.client_id, "cid": ABSENT, "scp": ABSENT} | person | claims
-    return target.token(claims=claims)
+    right = {"aud": target.okta.client_id, "cid": ABSENT, "scp": ABSENT}
+    return target.token(claims=right | person | changes)
 
 
-TOKENS_FOR_ANOTHER_USE = {
-    "an ID token": (id_token, "invalid_claim:aud"),
-    "an ID token for both audiences": (
-        lambda t: id_token(t, aud=[t.okta.client_id, "api://default"]),
-        "cid_missing",
-    ),
-    "another client's access token": (
-        lambda t: t.token(claims={"cid": "0oaOther", "sub": "0oaOther"}),
-        "client_not_admitted",
-    ),
-    "another client's, the right one as subject": (
-        lambda t: t.token(claims={"cid": "0oaOther"}),
-        "client_not_admitted",
-    ),
-    "an access token for another audience": (
-        lambda t: t.token(claims={"aud": "https://api.example.com"}),
-        "invalid_claim:aud",
-    ),
-    "another server's access token": (lambda t: t.attacker.issue(), "key_unknown"),
-    "another server's, in the issuer's name": (
-        lambda t: t.attacker.issue(iss=t.okta.issuer),
-        "key_unknown",
-    ),
-    "another issuer's, signed by the right key": (
-        lambda t: t.token(claims={"iss": t.attacker.issuer}),
-        "invalid_claim:iss",
-    ),
-    "the organization's own server's": (
-        lambda t: t.token(claims={"iss": t.okta.issuer.removesuffix("/oauth2/default")}),
-        "invalid_claim:iss",
-    ),
-    "the client's own assertion": (
-        lambda t: private_key_jwt_sign(
+add(
+    "for another use",
+    {
+        "an ID token": id_token,
+        "an ID token for both": lambda t: id_token(t, aud=[t.okta.client_id, "api://default"]),
+        "another client's, the right one as subject": lambda t: claims(t, {"cid": "0oaOther"}),
+        "another server's": lambda t: t.attacker.issue(),
+        "another server's in the issuer's name": lambda t: t.attacker.issue(iss=t.okta.issuer),
+        "another issuer's, the right key": lambda t: claims(t, {"iss": t.attacker.issuer}),
+        "the org server's": lambda t: claims(
+            t, {"iss": t.okta.issuer.removesuffix("/oauth2/default")}
+        ),
+        "the client's own assertion": lambda t: private_key_jwt_sign(
             t.okta.client_key, t.okta.client_id, t.okta.token_endpoint, header={"kid": t.key.kid}
         ),
-        "bad_signature",
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    ("forge", "reason"), TOKENS_FOR_ANOTHER_USE.values(), ids=TOKENS_FOR_ANOTHER_USE
-)
-def test_token_for_another_use(target, forge, reason):
-    refuse(target, bearer(forge(target)), reason)
-
-
-def basic(text: str) -> str:
-    return f"Basic {base64.b64encode(text.encode()).decode()}"
-
-
-BASIC = basic(":".join(BASIC_PAIR))
-
-
-# Values of Authorization, of which {} is a good token, and what the log says.
-NO_TOKEN_AT_ALL = "not_a_bearer_token"
-AUTHORIZATION = {
-    "two headers, both good": (["Bearer {}", "Bearer {}"], (*MALFORMED, "bad_signature")),
-    "two headers, good and bad": (["Bearer {}", "Bearer x"], "bad_signature"),
-    "two headers, bad and good": (["Bearer x", "Bearer {}"], MALFORMED),
-    "two headers, good and empty": (["Bearer {}", ""], "bad_signature"),
-    "two headers, empty and good": (["", "Bearer {}"], NO_TOKEN_AT_ALL),
-    "two headers, Basic and good": ([BASIC, "Bearer {}"], NO_TOKEN_AT_ALL),
-    "two headers, good and Basic": (["Bearer {}", BASIC], "bad_signature"),
-    "joined by a comma": (["Bearer {}, Bearer {}"], MALFORMED),
-    "tokens joined by a comma": (["Bearer {},{}"], MALFORMED),
-    "tokens joined by a space": (["Bearer {} {}"], MALFORMED),
-    "text after the token": (["Bearer {} x"], "bad_signature"),
-    "parameter after the token": (["Bearer {}, realm=x"], "bad_signature"),
-    "the scheme twice": (["Bearer Bearer {}"], MALFORMED),
-    "in quotes": (['Bearer "{}"'], MALFORMED),
-    "in angle brackets": (["Bearer <{}>"], MALFORMED),
-    "as a parameter": (['Bearer token="{}"'], MALFORMED),
-    "a no-break space after the token": (["Bearer {}\u00a0"], "bad_signature"),
-    "without a scheme": (["{}"], NO_TOKEN_AT_ALL),
-    "the scheme alone": (["Bearer"], NO_TOKEN_AT_ALL),
-    "nothing between": (["Bearer{}"], NO_TOKEN_AT_ALL),
-    "a colon between": (["Bearer:{}"], NO_TOKEN_AT_ALL),
-    "an equals sign between": (["Bearer={}"], NO_TOKEN_AT_ALL),
-    "a comma before": ([",Bearer {}"], NO_TOKEN_AT_ALL),
-    # RFC 6750, 2.1, and RFC 9110, 11.4: one or more spaces, and nothing else that looks like one.
-    "a tab between": (["Bearer\t{}"], NO_TOKEN_AT_ALL),
-    "a no-break space between": (["Bearer\u00a0{}"], NO_TOKEN_AT_ALL),
-    "a next-line character between": (["Bearer\u0085{}"], NO_TOKEN_AT_ALL),
-    "a no-break space before": (["\u00a0Bearer {}"], NO_TOKEN_AT_ALL),
-    "another scheme": (["Token {}"], NO_TOKEN_AT_ALL),
-    "JWT as scheme": (["JWT {}"], NO_TOKEN_AT_ALL),
-    "DPoP as scheme": (["DPoP {}"], NO_TOKEN_AT_ALL),
-    "Basic as scheme": (["Basic {}"], NO_TOKEN_AT_ALL),
-    "the Basic pair under Bearer": (
-        [BASIC.replace("Basic", "Bearer")],
-        MALFORMED,
-    ),
-}
-
-
-@pytest.mark.parametrize(("values", "reason"), AUTHORIZATION.values(), ids=AUTHORIZATION)
-def test_odd_authorization_header(target, values, reason):
-    token = target.token()
-    headers = [("Authorization", value.replace("{}", token)) for value in values]
-    challenge = NO_TOKEN if reason == NO_TOKEN_AT_ALL else INVALID_TOKEN
-    refuse(target, headers, reason, challenge=challenge)
-
-
-def test_the_token_as_password(target):
-    for pair in (f"{target.token()}:", f":{target.token()}", f"Bearer:{target.token()}"):
-        headers = [("Authorization", basic(pair))]
-        refuse(target, headers, NO_TOKEN_AT_ALL, challenge=NO_TOKEN)
-
-
-EVENT_AUTHORIZATION = {
-    "Basic and Bearer": [BASIC, "Bearer {}"],
-    "Bearer and Basic": ["Bearer {}", BASIC],
-    "Basic twice": [BASIC] * 2,
-    "Basic, joined by a comma": [", ".join([BASIC] * 2)],
-    "Basic and an empty one": [BASIC, ""],
-    "the Basic pair under Bearer": [BASIC.replace("Basic", "Bearer")],
-    "a token": ["Bearer {}"],
-    "a token under Basic": ["Basic {}"],
-}
-
-
-@pytest.mark.parametrize("values", EVENT_AUTHORIZATION.values(), ids=EVENT_AUTHORIZATION)
-def test_odd_authorization_header_on_an_event_hook(target, values):
-    token = target.token()
-    headers = [("Authorization", value.replace("{}", token)) for value in values]
-    refuse(target, headers, "not_basic", challenge=NO_PAIR, path="/userCreated")
-
-
-FORM = "application/x-www-form-urlencoded"
-# Where a token may stand in some OAuth servers (RFC 6750, 2.2 and 2.3), or in what a proxy sends.
-NOT_THE_HEADER = {
-    "query": {"path": "/tokenHook?access_token={}"},
-    "form body": {"body": "access_token={}", "content_type": FORM},
-    "JSON body": {"body": '{"access_token": "{}", "data": {"context": {}}}'},
-    "path": {"path": "/tokenHook;access_token={}"},
-    **{
-        name: {"headers": [(name, "Bearer {}")]}
-        for name in (
-            "Proxy-Authorization",
-            "X-Authorization",
-            "X-Forwarded-Authorization",
-            "Authorization_",
-            "HTTP_AUTHORIZATION",
-        )
     },
-    **{name: {"headers": [(name, "{}")]} for name in ("X-Access-Token", "X-Amzn-Oidc-Accesstoken")},
-    "Cookie": {"headers": [("Cookie", "access_token={}; Authorization=Bearer {}")]},
+    forge,
+)
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_forged_token_is_refused(target, name):
+    refuse(target, bearer(FORGED[name](target)))
+
+
+# The reasons that docs/troubleshooting.md names.
+REASONS = {
+    "key_unknown(_for_now)?": lambda t: t.attacker.issue(),
+    "client_not_admitted": lambda t: claims(t, {"cid": "0oaOther"}),
+    "cid_missing": lambda t: claims(t, {"cid": ABSENT}),
+    "bad_signature": lambda t: t.token(sign=signed_by(t.attacker.keys[0])),
+    "unsupported_algorithm": lambda t: header(t, {"alg": "none"}),
+    "invalid_header_value": lambda t: header(t, {"jku": "https://example.com/keys"}),
+    "missing_header": lambda t: header(t, {"kid": ABSENT}),
+    "malformed": lambda t: t.changed("payload", with_members('"x": NaN')),
+    "expired_token:exp": lambda t: claims(t, {"exp": 1}),
+    "invalid_claim:iss": lambda t: claims(t, {"iss": t.attacker.issuer}),
+    "invalid_claim:aud": lambda t: claims(t, {"aud": "https://api.example.com"}),
+    "invalid_claim:iat": lambda t: claims(t, {"iat": 2500000000}),
+    "missing_claim:exp": lambda t: claims(t, {"exp": ABSENT}),
 }
 
 
-@pytest.mark.parametrize("call", NOT_THE_HEADER.values(), ids=NOT_THE_HEADER)
-def test_the_token_in_another_place(target, call):
+@pytest.mark.parametrize("reason", REASONS)
+def test_the_log_says_why_a_token_was_refused(target, reason):
+    refuse(target, bearer(REASONS[reason](target)), reason=reason)
+
+
+SCOPE_MISSING = [
+    [], ["other"], ["hook"], ["ooks"], list("hooks"), ["hooks.read"], ["webhooks", "hooks2"],
+    ["hooks ", " hooks"], ["hooks other"], ["Hooks", "HOOKS"], ["hooks\0"], ["hooks/", "/hooks"],
+    ["api://default/hooks"], ["*", ".*", "hook?", "%"], [""],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("scopes", SCOPE_MISSING, ids=str)
+def test_valid_but_without_the_scope(target, scopes):
+    refuse(target, bearer(claims(target, {"scp": scopes})), INSUFFICIENT_SCOPE, "scope_missing")
+
+
+@pytest.mark.parametrize("claim", ["scope", "scopes", "SCP", "groups"])
+def test_the_scope_in_another_claim(target, claim):
+    for value in (["hooks"], "hooks"):
+        token = claims(target, {"scp": ABSENT, claim: value})
+        refuse(target, bearer(token), INSUFFICIENT_SCOPE, "scope_missing")
+
+
+# Where the token stands.
+
+PAIR = basic_header(*BASIC_PAIR)
+PAIR_UNDER_BEARER = PAIR.replace("Basic", "Bearer")
+# Values of Authorization, of which {} is a good token: one header each.
+WITH_A_BAD_TOKEN = [
+    ["Bearer {}", "Bearer {}"], ["Bearer {}", "Bearer x"], ["Bearer x", "Bearer {}"],
+    ["Bearer {}", ""], ["Bearer {}", PAIR], ["Bearer {}, Bearer {}"], ["Bearer {},{}"],
+    ["Bearer {} {}"], ["Bearer {} x"], ["Bearer {}, realm=x"], ["Bearer Bearer {}"],
+    ['Bearer "{}"'], ["Bearer <{}>"], ['Bearer token="{}"'], ["Bearer {}\u00a0"],
+    [PAIR_UNDER_BEARER],
+]  # fmt: skip
+# RFC 6750, 2.1, and RFC 9110, 11.4: one or more spaces, and nothing else that looks like one.
+WITHOUT_A_TOKEN = [
+    ["", "Bearer {}"], [PAIR, "Bearer {}"], ["{}"], ["Bearer"], ["Bearer{}"], ["Bearer:{}"],
+    ["Bearer={}"], [",Bearer {}"], ["Bearer\t{}"], ["Bearer\u00a0{}"], ["Bearer\u0085{}"],
+    ["\u00a0Bearer {}"], ["Token {}"], ["JWT {}"], ["DPoP {}"], ["Basic {}"], ["Basic {user}"],
+    ["Basic {password}"],
+]  # fmt: skip
+EVENT_AUTHORIZATION = [
+    [PAIR, "Bearer {}"], ["Bearer {}", PAIR], [PAIR, PAIR], [f"{PAIR}, {PAIR}"], [PAIR, ""],
+    [PAIR_UNDER_BEARER], ["Bearer {}"], ["Basic {}"],
+]  # fmt: skip
+AUTHORIZATION = [
+    *(("/tokenHook", INVALID_TOKEN, values) for values in WITH_A_BAD_TOKEN),
+    *(("/tokenHook", NO_TOKEN, values) for values in WITHOUT_A_TOKEN),
+    *(("/userCreated", NO_PAIR, values) for values in EVENT_AUTHORIZATION),
+]
+
+
+@pytest.mark.parametrize(("path", "expected", "values"), AUTHORIZATION, ids=repr)
+def test_odd_authorization_header(target, path, expected, values):
     token = target.token()
-    headers = [(name, value.replace("{}", token)) for name, value in call.get("headers", [])]
-    others = {
-        name: value.replace("{}", token) if name in ("path", "body") else value
-        for name, value in call.items()
-        if name != "headers"
-    }
-    refuse(target, headers, "no_credentials", challenge=NO_TOKEN, **others)
+    as_user, as_password = (basic_header(*pair)[6:] for pair in ((token, ""), ("", token)))
+    for place, text in (("{}", token), ("{user}", as_user), ("{password}", as_password)):
+        values = [value.replace(place, text) for value in values]
+    refuse(target, [("Authorization", value) for value in values], expected, path=path)
 
 
-WAYS_AROUND = {
-    "two slashes": {"path": "//tokenHook"},
-    "a dot": {"path": "/./tokenHook"},
-    "out of an open path": {"path": "/healthz/../tokenHook"},
-    "out of an open path, encoded": {"path": "/healthz%2f..%2ftokenHook"},
-    "a slash after an open path": {"path": "/healthz/"},
-    "a parameter of an open path": {"path": "/healthz;/tokenHook"},
-    "a NUL after an open path": {"path": "/healthz%00/tokenHook"},
-    "in another case": {"path": "/TOKENHOOK"},
-    "the whole address": {"path": "http://127.0.0.1/tokenHook"},
-    "a port in the whole address": {"path": "http://healthz:80/tokenHook?/healthz"},
-    "an open path by another method": {"path": "/healthz"},
-    "the method in a header": {"path": "/healthz", "headers": [("X-HTTP-Method-Override", "GET")]},
-    "another method": {"method": "PUT"},
-    "an unknown method": {"method": "PURGE"},
-    "the path in a header": {"headers": [("X-Original-URL", "/healthz")]},
-    "the path in another header": {"headers": [("X-Rewrite-URL", "/healthz")]},
-    "the path in a WSGI variable": {"headers": [("PATH_INFO", "/healthz")]},
-    "a trusted address": {"headers": [("X-Forwarded-For", "127.0.0.1"), ("X-Real-IP", "::1")]},
-    "a user from a proxy": {"headers": [("X-Remote-User", "okta"), ("REMOTE_USER", "okta")]},
-}
+# Where a token may stand in some OAuth servers (RFC 6750, 2.2 and 2.3), or in what a proxy sends.
+NOT_THE_HEADER = [
+    {"path": "/tokenHook?access_token={}"},
+    {"path": "/tokenHook;access_token={}"},
+    {"body": "access_token={}", "content_type": "application/x-www-form-urlencoded"},
+    {"body": '{"access_token": "{}", "data": {"context": {}}}'},
+    {"headers": [("Cookie", "access_token={}; Authorization=Bearer {}")]},
+    {"headers": [("X-Access-Token", "{}")]},
+    {"headers": [("X-Amzn-Oidc-Accesstoken", "{}")]},
+    {"headers": [("Proxy-Authorization", "Bearer {}")]},
+    {"headers": [("X-Authorization", "Bearer {}")]},
+    {"headers": [("X-Forwarded-Authorization", "Bearer {}")]},
+    {"headers": [("Authorization_", "Bearer {}")]},
+    {"headers": [("HTTP_AUTHORIZATION", "Bearer {}")]},
+]
+# Ways around the guard altogether, without a token.
+WAYS_AROUND = [
+    *({"path": path} for path in ("//tokenHook", "/./tokenHook", "/healthz/../tokenHook")),
+    *({"path": path} for path in ("/healthz%2f..%2ftokenHook", "/healthz/", "/healthz;/tokenHook")),
+    *({"path": path} for path in ("/healthz%00/tokenHook", "/TOKENHOOK", "/healthz")),
+    {"path": "http://127.0.0.1/tokenHook"},
+    {"path": "http://healthz:80/tokenHook?/healthz"},
+    {"path": "/healthz", "headers": [("X-HTTP-Method-Override", "GET")]},
+    {"method": "PUT"},
+    {"method": "OPTIONS"},
+    {"method": "PURGE"},
+    {"headers": [("X-Original-URL", "/healthz")]},
+    {"headers": [("X-Rewrite-URL", "/healthz")]},
+    {"headers": [("PATH_INFO", "/healthz")]},
+    {"headers": [("X-Forwarded-For", "127.0.0.1"), ("X-Real-IP", "::1")]},
+    {"headers": [("X-Remote-User", "okta"), ("REMOTE_USER", "okta")]},
+]
 
 
-@pytest.mark.parametrize("call", WAYS_AROUND.values(), ids=WAYS_AROUND)
-def test_no_way_around_the_guard(target, call):
-    call = {"headers": []} | call
-    refuse(target, reason="no_credentials", challenge=NO_TOKEN, **call)
-
-
-# gunicorn refuses these bytes before there is a call: status, and its name for what was wrong.
-NO_HTTP = {
-    "8 KB of token": ("Authorization", "Bearer {}" + "x" * 8192, 431, "LimitRequestHeaders"),
-    "a NUL": ("Authorization", "Bearer {}\0", 400, "InvalidHeader"),
-    "a folded line": ("Authorization", "Bearer\r\n {}", 400, "ObsoleteFolding"),
-    "a form feed between": ("Authorization", "Bearer\f{}", 400, "InvalidHeader"),
-    "a space before the colon": ("Authorization ", "Bearer {}", 400, "InvalidHeaderName"),
-}
-
-
-@pytest.mark.parametrize(("name", "value", "status", "error"), NO_HTTP.values(), ids=NO_HTTP)
-def test_what_is_no_http(target, name, value, status, error):
-    lines = len(target.service.log.splitlines())
-    headers = [(name, value.replace("{}", target.token()))]
-    answered, _, body = send(target, headers)
-    assert answered == status
-    assert json.loads(body)["error"]["errorSummary"] in ("Bad Request", "Header Too Large")
-    assert f"no readable HTTP error={error} " in "".join(log_of(target, headers)[lines:])
+@pytest.mark.parametrize("request_", [*NOT_THE_HEADER, *WAYS_AROUND], ids=str)
+def test_without_the_header_there_is_no_way_around_the_guard(target, request_):
+    token = target.token()
+    headers = [(name, value.replace("{}", token)) for name, value in request_.get("headers", [])]
+    others = {n: v.replace("{}", token) for n, v in request_.items() if n != "headers"}
+    refuse(target, headers, NO_TOKEN, "no_credentials", **others)

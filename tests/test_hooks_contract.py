@@ -5,6 +5,8 @@ from flask import Flask, g
 
 from hooks.contract import (
     ANSWER_LIMIT,
+    NO_CHANGE,
+    HookBlueprint,
     Payload,
     UnreadableRequest,
     add_claim,
@@ -12,10 +14,26 @@ from hooks.contract import (
     command,
     error,
 )
-from tests.hook_app import CALLS, changed, hook_client, refused_field
+from local_okta.samples import SAMPLES
+from tests.hook_app import hook_client, refused_field
 
-client = hook_client()
-HOOK = "/registrationHookSSR"
+PATH = "/contract"
+PAYLOAD = {"eventType": "com.example.own", "data": {"text": "x"}}
+
+
+@pytest.fixture
+def client():
+    """A client of an app with one small hook, whose view reads one field."""
+    bp = HookBlueprint("own", __name__, kind="inline", event_type="com.example.own")
+
+    @bp.post(PATH)
+    def view():
+        Payload.current().text("data.text")
+        return NO_CHANGE
+
+    client = hook_client()
+    client.application.register_blueprint(bp)
+    return client
 
 
 @pytest.fixture
@@ -25,17 +43,21 @@ def app():
         yield app
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8"])
-def test_json_is_read(content_type):
-    response = client.post(HOOK, data=json.dumps(CALLS[HOOK]), content_type=content_type)
-    assert response.status_code == 200
-
-
-@pytest.mark.parametrize("content_type", [None, "text/json", "application/x-www-form-urlencoded"])
-def test_other_content_types_are_refused(content_type):
-    response = client.post(HOOK, data=json.dumps(CALLS[HOOK]), content_type=content_type)
-    assert response.status_code == 415
-    assert "application/json" in response.json["error"]["errorSummary"]
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json", 204),
+        ("application/json; charset=utf-8", 204),
+        (None, 415),
+        ("text/json", 415),
+        ("application/x-www-form-urlencoded", 415),
+    ],
+)
+def test_only_json_is_read(client, content_type, status):
+    response = client.post(PATH, data=json.dumps(PAYLOAD), content_type=content_type)
+    assert response.status_code == status
+    if status == 415:
+        assert "application/json" in response.json["error"]["errorSummary"]
 
 
 @pytest.mark.parametrize(
@@ -55,41 +77,58 @@ def test_other_content_types_are_refused(content_type):
     ],
     ids=lambda body: body[:12].decode("latin-1"),
 )
-def test_what_is_no_json_object_is_refused(body):
-    response = client.post(HOOK, data=body, content_type="application/json")
+def test_what_is_not_a_json_object_is_refused(client, body):
+    response = client.post(PATH, data=body, content_type="application/json")
     assert response.status_code == 400
     assert response.json["error"]["errorSummary"].startswith("The body ")
     assert response.json["error"]["errorCauses"] == []
 
 
-def test_a_body_too_large_is_refused():
-    small = hook_client(MAX_CONTENT_LENGTH=20)
-    response = small.post(HOOK, json=CALLS[HOOK])
+def test_a_body_too_large_is_refused(client):
+    client.application.config["MAX_CONTENT_LENGTH"] = 20
+    response = client.post(PATH, json=PAYLOAD)
     assert response.status_code == 413
     assert response.json["error"]["errorCauses"] == []
 
 
-def test_fields_nobody_reads_never_hurt():
-    body = changed(HOOK, {"data.more": {"half": "\ud800"}, "large": 1e300, "eventTypeVersion": 1})
-    assert client.post(HOOK, json=body).status_code == 200
+def test_fields_nobody_reads_never_hurt(client):
+    others = {"more": {"half": "\ud800"}, "large": 1e300, "eventTypeVersion": 1, "eventType": []}
+    assert client.post(PATH, json=PAYLOAD | others).status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("event_type", "warnings"),
+    [("com.example.own", 0), (None, 0), (7, 0), ("com.okta.saml.tokens.transform", 1)],
+)
+def test_a_request_of_another_kind_of_hook_is_answered_and_noted(
+    client, caplog, event_type, warnings
+):
+    assert client.post(PATH, json=PAYLOAD | {"eventType": event_type}).status_code == 204
+    noted = [record for record in caplog.records if record.name == "okta_hooks.contract"]
+    assert [record.message for record in noted] == ["request of another kind of hook"] * warnings
+    for record in noted:
+        assert record.fields["event_type"] == event_type
+        assert record.fields["expected"] == "com.example.own"
+
+
+def test_every_sample_is_of_the_kind_that_its_path_expects(caplog):
+    client = hook_client()
+    for sample in SAMPLES.values():
+        client.post(sample.path, json=sample.payload)
+    assert "another kind" not in caplog.text
 
 
 @pytest.mark.parametrize(
     ("event_id", "noted"), [("delivery-7", "delivery-7"), (7, None), (None, None), ("\udfff", None)]
 )
-def test_the_event_id_is_noted_for_the_log(event_id, noted):
+def test_the_event_id_is_noted_for_the_log(client, event_id, noted):
     with client.application.test_request_context(method="POST", json={"eventId": event_id}):
-        Payload.current()
+        assert Payload.current() is Payload.current()
         assert g.event_id == noted
 
 
-def test_a_call_is_parsed_once():
-    with client.application.test_request_context(method="POST", json={}):
-        assert Payload.current() is Payload.current()
-
-
 class TestReading:
-    call = Payload(
+    payload = Payload(
         {
             "text": "x",
             "half": "\ud800",
@@ -99,19 +138,27 @@ class TestReading:
             "object": {"text": "y", "null": None},
         }
     )
+    readers = (payload.text, payload.text_or_number, payload.object, payload.list)
 
-    def test_text(self):
-        assert self.call.text("text") == "x"
-        assert self.call.text("object.text") == "y"
+    def test_each_type_is_read(self):
+        assert self.payload.text("text") == "x"
+        assert self.payload.text("object.text") == "y"
+        assert self.payload.object("object") == {"text": "y", "null": None}
+        assert self.payload.list("list") == [1]
 
-    @pytest.mark.parametrize("path", ["half", "null", "true", "list", "object"])
-    def test_what_is_no_text_is_refused(self, path):
-        with pytest.raises(UnreadableRequest, match=f"^400 Bad Request: {path} must be a string$"):
-            self.call.text(path)
+    @pytest.mark.parametrize(
+        ("reader", "path"),
+        [("text", path) for path in ("half", "null", "true", "list", "object")]
+        + [("object", path) for path in ("null", "list", "text")]
+        + [("list", path) for path in ("null", "object", "text")],
+    )
+    def test_another_type_is_refused(self, reader, path):
+        with pytest.raises(UnreadableRequest, match=f"^400 Bad Request: {path} must be a"):
+            getattr(self.payload, reader)(path)
 
     @pytest.mark.parametrize("path", ["none", "object.none", "none.none.none"])
     def test_a_missing_field_is_named_whole(self, path):
-        for read in (self.call.text, self.call.text_or_number, self.call.object, self.call.list):
+        for read in self.readers:
             with pytest.raises(UnreadableRequest) as refusal:
                 read(path)
             assert refusal.value.causes[0]["reason"] == "MISSING_FIELD"
@@ -127,28 +174,19 @@ class TestReading:
             ("object.null.x", "object.null"),
         ],
     )
-    def test_a_parent_that_is_no_object_is_refused_even_if_the_field_is_optional(
-        self, path, parent
-    ):
-        for read in (self.call.text, self.call.text_or_number, self.call.object, self.call.list):
+    def test_a_parent_of_another_type_is_refused_even_if_the_field_is_optional(self, path, parent):
+        for read in self.readers:
             with pytest.raises(UnreadableRequest) as refusal:
                 read(path, optional=True)
             assert refusal.value.causes[0]["reason"] == "WRONG_TYPE"
             assert refusal.value.causes[0]["location"] == parent
 
     def test_null_stands_for_an_absent_text_only(self):
-        assert self.call.text("null", optional=True) is None
-        assert self.call.text_or_number("null", optional=True) is None
-        for read in (self.call.object, self.call.list):
+        assert self.payload.text("null", optional=True) is None
+        assert self.payload.text_or_number("null", optional=True) is None
+        for read in (self.payload.object, self.payload.list):
             with pytest.raises(UnreadableRequest):
                 read("null", optional=True)
-
-    def test_objects_and_lists(self):
-        assert self.call.object("object") == {"text": "y", "null": None}
-        assert self.call.list("list") == [1]
-        for read, path in ((self.call.object, "list"), (self.call.list, "object")):
-            with pytest.raises(UnreadableRequest):
-                read(path)
 
     @pytest.mark.parametrize(
         ("value", "text"),
@@ -172,14 +210,14 @@ class TestReading:
                 Payload({"field": value}).text_or_number("field", optional=optional)
 
     def test_the_first_text_that_is_there(self):
-        assert self.call.first_text("none", "null", "text", "object.text") == ("text", "x")
+        assert self.payload.first_text("none", "null", "text", "object.text") == ("text", "x")
         with pytest.raises(UnreadableRequest, match="none is missing"):
-            self.call.first_text("none", "null")
+            self.payload.first_text("none", "null")
 
 
-def test_a_refusal_names_the_field_and_never_its_value():
-    response = client.post(HOOK, json=changed(HOOK, {"data.userProfile.email": {"secret": 4711}}))
-    assert refused_field(response) == ("WRONG_TYPE", "data.userProfile.email")
+def test_a_refusal_names_the_field_and_never_its_value(client):
+    response = client.post(PATH, json={"data": {"text": {"secret": 4711}}})
+    assert refused_field(response) == ("WRONG_TYPE", "data.text")
     assert b"secret" not in response.data
     assert b"4711" not in response.data
 

@@ -1,15 +1,21 @@
 import pytest
 
-from tests.hook_app import CALLS, changed, hook_client, refused_field, without
+from tests.hook_app import changed, hook_client, refused_field, without
 
 HOOK = "/SAMLHook"
 LOGIN = "data.context.user.profile.login"
+PAYLOAD = {
+    "data": {
+        "context": {"user": {"profile": {"login": "raj.gupta@example.com"}}},
+        "assertion": {"claims": {}},
+    }
+}
 
 client = hook_client()
 
 
 def test_a_patient_gets_the_attribute():
-    response = client.post(HOOK, json=CALLS[HOOK])
+    response = client.post(HOOK, json=PAYLOAD)
     assert response.status_code == 200
     attribute = {
         "attributes": {"NameFormat": "urn:oasis:names:tc:SAML:2.0:attrname-format:basic"},
@@ -22,7 +28,7 @@ def test_a_patient_gets_the_attribute():
 
 
 def test_nobody_else_does():
-    response = client.post(HOOK, json=changed(HOOK, {LOGIN: "ann@example.com"}))
+    response = client.post(HOOK, json=changed(PAYLOAD, {LOGIN: "ann@example.com"}))
     assert (response.status_code, response.data) == (204, b"")
 
 
@@ -30,10 +36,10 @@ def test_nobody_else_does():
     ("body", "refusal"),
     [
         ({}, ("MISSING_FIELD", LOGIN)),
-        (without(HOOK, LOGIN), ("MISSING_FIELD", LOGIN)),
-        (changed(HOOK, {LOGIN: None}), ("WRONG_TYPE", LOGIN)),
-        (changed(HOOK, {"data.context.user": None}), ("WRONG_TYPE", "data.context.user")),
+        (without(PAYLOAD, LOGIN), ("MISSING_FIELD", LOGIN)),
+        (changed(PAYLOAD, {LOGIN: None}), ("WRONG_TYPE", LOGIN)),
+        (changed(PAYLOAD, {"data.context.user": None}), ("WRONG_TYPE", "data.context.user")),
     ],
 )
-def test_a_call_without_login_is_refused(body, refusal):
+def test_a_request_without_login_is_refused(body, refusal):
     assert refused_field(client.post(HOOK, json=body)) == refusal

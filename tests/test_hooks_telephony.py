@@ -2,12 +2,14 @@ import base64
 import itertools
 import json
 import threading
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 from xml.etree import ElementTree
 
 import pytest
 
+import settings
 from hooks import telephony_providers
 from hooks.telephony_providers import (
     MESSAGES,
@@ -20,7 +22,7 @@ from hooks.telephony_providers import (
     spoken,
     twilio_sender,
 )
-from tests.hook_app import CALLS, changed, hook_client, refused_field, without
+from tests.hook_app import changed, hook_client, refused_field, without
 
 HOOK = "/telephonyHook"
 PROFILE = "data.messageProfile"
@@ -33,6 +35,17 @@ TEMPLATE = f"{PROFILE}.msgTemplate"
 ACCOUNT_SID = "AC" + "0" * 32
 AUTH_TOKEN = "the auth token of the tests"
 FROM_NUMBER = "+15005550006"
+PAYLOAD = {
+    "data": {
+        "messageProfile": {
+            "msgTemplate": "Your code is ${code}",
+            "phoneNumber": "+14155550123",
+            "deliveryChannel": "SMS",
+            "otpCode": "012345",
+            "locale": "en",
+        }
+    }
+}
 
 
 @pytest.fixture
@@ -61,21 +74,11 @@ def undelivered(response):
 
 
 def test_a_code_is_delivered(client, sent):
-    response = client.post(HOOK, json=CALLS[HOOK])
+    response = client.post(HOOK, json=PAYLOAD)
     assert response.status_code == 200
+    delivery = {"status": "SUCCESSFUL", "provider": "test", "transactionId": "transaction-1"}
     assert response.json == {
-        "commands": [
-            {
-                "type": "com.okta.telephony.action",
-                "value": [
-                    {
-                        "status": "SUCCESSFUL",
-                        "provider": "test",
-                        "transactionId": "transaction-1",
-                    }
-                ],
-            }
-        ]
+        "commands": [{"type": "com.okta.telephony.action", "value": [delivery]}]
     }
     assert sent == [("+14155550123", "012345", SMS, "en", "Your code is ${code}")]
 
@@ -100,12 +103,12 @@ def test_a_code_is_delivered(client, sent):
     ],
 )
 def test_what_the_provider_gets(client, sent, fields, index, value):
-    assert client.post(HOOK, json=changed(HOOK, fields)).status_code == 200
+    assert client.post(HOOK, json=changed(PAYLOAD, fields)).status_code == 200
     assert sent[0][index] == value
 
 
 def test_only_number_and_code_are_needed(client, sent):
-    response = client.post(HOOK, json=without(HOOK, CHANNEL, LOCALE, TEMPLATE))
+    response = client.post(HOOK, json=without(PAYLOAD, CHANNEL, LOCALE, TEMPLATE))
     assert response.json["commands"][0]["value"][0]["status"] == "SUCCESSFUL"
     assert sent == [("+14155550123", "012345", SMS, "en", None)]
 
@@ -115,13 +118,13 @@ def test_only_number_and_code_are_needed(client, sent):
     [({CHANNEL: "fax"}, CHANNEL), ({PHONE_NUMBER: ""}, PHONE_NUMBER), ({CODE: ""}, CODE)],
 )
 def test_what_cannot_be_delivered_is_not_tried(client, sent, fields, location):
-    assert undelivered(client.post(HOOK, json=changed(HOOK, fields)))[1] == location
+    assert undelivered(client.post(HOOK, json=changed(PAYLOAD, fields)))[1] == location
     assert sent == []
 
 
 @pytest.mark.parametrize("path", [PHONE_NUMBER, CODE])
-def test_a_call_without_number_or_code_is_refused(client, path):
-    assert refused_field(client.post(HOOK, json=without(HOOK, path))) == ("MISSING_FIELD", path)
+def test_a_request_without_number_or_code_is_refused(client, path):
+    assert refused_field(client.post(HOOK, json=without(PAYLOAD, path))) == ("MISSING_FIELD", path)
 
 
 @pytest.mark.parametrize(
@@ -133,13 +136,13 @@ def test_a_call_without_number_or_code_is_refused(client, path):
     ],
 )
 def test_a_field_of_the_wrong_type_is_refused(client, path, value):
-    response = client.post(HOOK, json=changed(HOOK, {path: value}))
+    response = client.post(HOOK, json=changed(PAYLOAD, {path: value}))
     assert refused_field(response) == ("WRONG_TYPE", path)
 
 
 def test_without_a_provider_the_answer_says_so():
     client = hook_client(TELEPHONY_SEND=None, TELEPHONY_PROVIDER=None)
-    summary, _ = undelivered(client.post(HOOK, json=CALLS[HOOK]))
+    summary, _ = undelivered(client.post(HOOK, json=PAYLOAD))
     assert "TELEPHONY_PROVIDER" in summary
 
 
@@ -148,7 +151,7 @@ def test_a_failure_is_an_error_with_its_reason(caplog):
         raise ProviderFailure("the exchange is closed")
 
     client = hook_client(TELEPHONY_SEND=send)
-    assert undelivered(client.post(HOOK, json=CALLS[HOOK])) == ("the exchange is closed", PROFILE)
+    assert undelivered(client.post(HOOK, json=PAYLOAD)) == ("the exchange is closed", PROFILE)
     [record] = caplog.records
     assert record.fields == {"reason": "the exchange is closed"}
 
@@ -165,34 +168,34 @@ def test_the_console_shows_neither_number_nor_code(caplog):
     }
 
 
-class TestMessage:
-    def test_okta_s_own_is_sent_if_it_has_the_code(self):
-        assert message_text("01234", "de", "Code 01234!") == "Code 01234!"
+@pytest.mark.parametrize(
+    ("template", "text"),
+    [
+        ("Code 01234!", "Code 01234!"),
+        ("Code ${code}!", "Code 01234!"),
+        *((other, "Your verification code is 01234.") for other in (None, "", "Hi!", "${otp}")),
+    ],
+)
+def test_okta_s_message_is_sent_if_it_has_the_code(template, text):
+    assert message_text("01234", "en", template) == text
 
-    def test_a_placeholder_is_filled(self):
-        assert message_text("01234", "en", "Code ${code}!") == "Code 01234!"
 
-    @pytest.mark.parametrize("template", [None, "", "Welcome!", "Your ${otp}"])
-    def test_ours_is_sent_otherwise(self, template):
-        assert message_text("01234", "en", template) == "Your verification code is 01234."
+@pytest.mark.parametrize(
+    ("locale", "language"),
+    [("de", "de"), ("pt_BR", "pt"), ("ES-mx", "es"), ("ja-JP", "ja"), ("fr", "fr")]
+    + [(other, "en") for other in ("EN-US", "sw", "", "-", "english")],
+)
+def test_our_message_is_in_the_user_s_language(locale, language):
+    assert message_text("7", locale) == MESSAGES[language].format(code="7")
+    assert MESSAGES.keys() == VOICES.keys()
 
-    @pytest.mark.parametrize(
-        ("locale", "language"),
-        [("de", "de"), ("pt_BR", "pt"), ("ES-mx", "es"), ("ja-JP", "ja"), ("fr", "fr")]
-        + [(other, "en") for other in ("EN-US", "sw", "", "-", "english")],
-    )
-    def test_ours_is_in_the_user_s_language(self, locale, language):
-        assert message_text("7", locale) == MESSAGES[language].format(code="7")
 
-    def test_every_language_has_a_voice(self):
-        assert MESSAGES.keys() == VOICES.keys()
-
-    def test_a_call_reads_digits_one_by_one_and_twice(self):
-        response = ElementTree.fromstring(spoken("Der <Code>: 0123", "0123", "de_AT"))
-        assert [element.tag for element in response] == ["Say", "Pause", "Say"]
-        for say in response.findall("Say"):
-            assert say.text == "Der <Code>: 0, 1, 2, 3"
-            assert say.get("language") == "de-DE"
+def test_a_voice_reads_digits_one_by_one_and_twice():
+    response = ElementTree.fromstring(spoken("Der <Code>: 0123", "0123", "de_AT"))
+    assert [element.tag for element in response] == ["Say", "Pause", "Say"]
+    for say in response.findall("Say"):
+        assert say.text == "Der <Code>: 0, 1, 2, 3"
+        assert say.get("language") == "de-DE"
 
 
 class Twilio(ThreadingHTTPServer):
@@ -275,7 +278,7 @@ def twilio_client(server, auth_token=AUTH_TOKEN):
 
 class TestTwilio:
     def test_sms(self, twilio):
-        response = twilio_client(twilio).post(HOOK, json=CALLS[HOOK])
+        response = twilio_client(twilio).post(HOOK, json=PAYLOAD)
         [delivery] = response.json["commands"][0]["value"]
         assert delivery == {
             "status": "SUCCESSFUL",
@@ -290,7 +293,7 @@ class TestTwilio:
         ]
 
     def test_voice(self, twilio):
-        body = changed(HOOK, {CHANNEL: "voice", TEMPLATE: None, LOCALE: "fr"})
+        body = changed(PAYLOAD, {CHANNEL: "voice", TEMPLATE: None, LOCALE: "fr"})
         response = twilio_client(twilio).post(HOOK, json=body)
         [delivery] = response.json["commands"][0]["value"]
         assert delivery["transactionId"] == "CA" + "1" * 32
@@ -304,14 +307,14 @@ class TestTwilio:
     def test_a_refusal_gives_twilio_s_number_and_not_its_words(self, twilio, caplog):
         twilio.behaviour = "refuse"
         caplog.set_level("DEBUG")
-        response = twilio_client(twilio).post(HOOK, json=CALLS[HOOK])
+        response = twilio_client(twilio).post(HOOK, json=PAYLOAD)
         assert undelivered(response) == ("Twilio refused the message, error 21211", PROFILE)
         for secret in ("4155550123", "012345", AUTH_TOKEN):
             assert secret not in response.text
             assert secret not in caplog.text
 
     def test_wrong_credentials(self, twilio):
-        response = twilio_client(twilio, auth_token="another").post(HOOK, json=CALLS[HOOK])
+        response = twilio_client(twilio, auth_token="another").post(HOOK, json=PAYLOAD)
         assert undelivered(response)[0] == "Twilio refused the message, error 20003"
 
     @pytest.mark.parametrize("behaviour", ["stall", "trickle"])
@@ -321,48 +324,81 @@ class TestTwilio:
         monkeypatch.setattr(telephony_providers, "TWILIO_SECONDS", 0.3)
         twilio.behaviour = behaviour
         client = twilio_client(twilio)
-        summary, _ = undelivered(client.post(HOOK, json=CALLS[HOOK]))
+        summary, _ = undelivered(client.post(HOOK, json=PAYLOAD))
         assert summary == "Twilio did not answer in time"
         assert len(twilio.calls) == 1
 
         monkeypatch.undo()
         twilio.behaviour = "accept"
-        assert "commands" in client.post(HOOK, json=CALLS[HOOK]).json
+        assert "commands" in client.post(HOOK, json=PAYLOAD).json
 
     def test_nobody_there(self, twilio):
         client = twilio_client(twilio)
         twilio.shutdown()
         twilio.server_close()
-        summary, _ = undelivered(client.post(HOOK, json=CALLS[HOOK]))
+        summary, _ = undelivered(client.post(HOOK, json=PAYLOAD))
         assert summary == "Twilio could not be reached"
 
     @pytest.mark.parametrize(
-        "behaviour",
+        ("behaviour", "summary"),
         [
-            (201, b"<html>"),
-            (201, b""),
-            (201, b"\xff\xfe"),
-            (201, []),
-            (201, {}),
-            (201, {"sid": None}),
-            (201, {"sid": 7}),
+            *(
+                ((201, body), "Twilio's answer could not be read")
+                for body in (b"<html>", b"", b"\xff\xfe", [], {}, {"sid": None}, {"sid": 7})
+            ),
+            ((500, b"oops"), "Twilio refused the message, error 500"),
+            ((307, b""), "Twilio refused the message, error 307"),
+            (
+                (400, {"code": "+14155550123", "message": "x"}),
+                "Twilio refused the message, error unknown",
+            ),
+            (
+                (400, {"type": "t", "title": "+1415", "status": 400, "code": 21610}),
+                "Twilio refused the message, error 21610",
+            ),
         ],
     )
-    def test_nonsense(self, twilio, behaviour):
+    def test_nonsense_and_refusals_in_another_shape(self, twilio, behaviour, summary):
         twilio.behaviour = behaviour
-        response = twilio_client(twilio).post(HOOK, json=CALLS[HOOK])
-        assert undelivered(response)[0] == "Twilio's answer could not be read"
+        response = twilio_client(twilio).post(HOOK, json=PAYLOAD)
+        assert undelivered(response)[0] == summary
+
+
+SETTINGS = {
+    "BASIC_AUTH_USER": "okta",
+    "BASIC_AUTH_PASSWORD": "correct horse battery staple",
+    "TELEPHONY_PROVIDER": "twilio",
+    "TWILIO_ACCOUNT_SID": ACCOUNT_SID,
+    "TWILIO_AUTH_TOKEN": AUTH_TOKEN,
+    "TWILIO_FROM_NUMBER": FROM_NUMBER,
+}
+
+
+class TestSettings:
+    @pytest.fixture
+    def load(self, tmp_path):
+        return partial(settings.load, dotenv_path=tmp_path / ".env")
 
     @pytest.mark.parametrize(
-        ("behaviour", "error"),
+        ("name", "value", "what"),
         [
-            ((500, b"oops"), 500),
-            ((307, b""), 307),
-            ((400, {"code": "+14155550123", "message": "x"}), "unknown"),
-            ((400, {"type": "t", "title": "+1415", "status": 400, "code": 21610}), 21610),
+            ("TELEPHONY_PROVIDER", "sns", "console or twilio"),
+            ("TWILIO_AUTH_TOKEN", "", "is not set"),
+            ("TWILIO_AUTH_TOKEN", "{sho rt}", "placeholder"),
         ],
     )
-    def test_a_refusal_in_another_shape(self, twilio, behaviour, error):
-        twilio.behaviour = behaviour
-        response = twilio_client(twilio).post(HOOK, json=CALLS[HOOK])
-        assert undelivered(response)[0] == f"Twilio refused the message, error {error}"
+    def test_a_wrong_one_is_named_and_its_value_not_shown(self, load, name, value, what):
+        with pytest.raises(settings.SettingsError) as raised:
+            load(SETTINGS | {name: value})
+        assert what in raised.value.problems[name]
+        assert "sho rt" not in str(raised.value)
+
+    @pytest.mark.parametrize(("development", "provider"), [(False, None), (True, "console")])
+    def test_only_development_has_a_provider_by_itself(self, load, development, provider):
+        environ = SETTINGS | {"TELEPHONY_PROVIDER": "", "FLASK_SKIP_DOTENV": "1"}
+        loaded = load(environ, development=development)
+        assert loaded.telephony_provider == provider
+        assert ("TELEPHONY_PROVIDER" in " ".join(loaded.notes)) is (provider is None)
+
+    def test_twilio_s_token_is_not_in_the_repr(self, load):
+        assert AUTH_TOKEN not in repr(load(SETTINGS))

@@ -1,17 +1,27 @@
 import pytest
 
 from hooks.user_import import free_login
-from tests.hook_app import CALLS, changed, hook_client, refused_field, without
+from tests.hook_app import changed, hook_client, refused_field, without
 
 HOOK = "/userImport"
 LOGIN = "data.user.profile.login"
 APP_PROFILE = "data.appUser.profile"
+PAYLOAD = {
+    "data": {
+        "context": {"matches": [], "conflicts": ["login"]},
+        "action": {"result": "CREATE_USER"},
+        "user": {"profile": {"login": "ann@example.com"}},
+        "appUser": {
+            "profile": {"userName": "ann7", "email": "ann@example.com", "externalId": "u7"}
+        },
+    }
+}
 
 client = hook_client()
 
 
 def test_a_matched_user_is_linked():
-    response = client.post(HOOK, json=changed(HOOK, {"data.user.id": "00u1"}))
+    response = client.post(HOOK, json=changed(PAYLOAD, {"data.user.id": "00u1"}))
     assert response.status_code == 200
     assert response.json == {
         "commands": [
@@ -22,7 +32,7 @@ def test_a_matched_user_is_linked():
 
 
 def test_a_login_in_conflict_is_replaced():
-    response = client.post(HOOK, json=CALLS[HOOK])
+    response = client.post(HOOK, json=PAYLOAD)
     assert response.status_code == 200
     assert response.json == {
         "commands": [
@@ -34,11 +44,11 @@ def test_a_login_in_conflict_is_replaced():
 @pytest.mark.parametrize(
     "body",
     [
-        changed(HOOK, {"data.context.conflicts": []}),
-        changed(HOOK, {"data.context.conflicts": ["email", {"login": 1}, None]}),
-        without(HOOK, "data.context.conflicts"),
-        without(HOOK, "data.appUser"),
-        changed(HOOK, {f"{APP_PROFILE}.userName": None}),
+        changed(PAYLOAD, {"data.context.conflicts": []}),
+        changed(PAYLOAD, {"data.context.conflicts": ["email", {"login": 1}, None]}),
+        without(PAYLOAD, "data.context.conflicts"),
+        without(PAYLOAD, "data.appUser"),
+        changed(PAYLOAD, {f"{APP_PROFILE}.userName": None}),
         {"data": {}},
     ],
 )
@@ -67,7 +77,7 @@ def test_a_free_login(taken, user_name, email, external_id, login):
 
 
 def test_numbers_serve_as_names():
-    body = changed(HOOK, {f"{APP_PROFILE}.userName": 77})
+    body = changed(PAYLOAD, {f"{APP_PROFILE}.userName": 77})
     [command] = client.post(HOOK, json=body).json["commands"]
     assert command["value"] == {"login": "77@example.com"}
 
@@ -79,7 +89,7 @@ def test_numbers_serve_as_names():
         ({"data": None}, ("WRONG_TYPE", "data")),
         ({"data": []}, ("WRONG_TYPE", "data")),
         *(
-            (changed(HOOK, {path: value}), ("WRONG_TYPE", path))
+            (changed(PAYLOAD, {path: value}), ("WRONG_TYPE", path))
             for path, value in [
                 ("data.context", None),
                 ("data.context.matches", None),
@@ -99,5 +109,5 @@ def test_numbers_serve_as_names():
         ),
     ],
 )
-def test_a_call_that_cannot_be_read_is_refused(body, refusal):
+def test_a_request_that_cannot_be_read_is_refused(body, refusal):
     assert refused_field(client.post(HOOK, json=body)) == refusal

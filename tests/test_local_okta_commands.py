@@ -6,13 +6,10 @@ import os
 import re
 import socket
 import stat
-import threading
-from pathlib import Path
 
 import pytest
 import requests
 from flask import Flask, request
-from werkzeug.serving import make_server
 
 from app import create_app
 from local_okta import serve as serve_module
@@ -21,6 +18,7 @@ from local_okta.authorization_server import LocalOkta, new_key
 from local_okta.client import Answer, basic_header
 from local_okta.samples import SAMPLES
 from settings import Settings, SettingsError
+from tests.service import PROJECT, serving
 
 PAIR = {"basic_auth_user": "okta", "basic_auth_password": "pässword:with a colon"}
 CLIENT_KEY = new_key()
@@ -34,12 +32,8 @@ class Stub:
     def __init__(self):
         self.answer = ("", 204)
         self.authorizations, self.paths = [], []
-        app = Flask("stub")
-        app.add_url_rule("/<path:path>", view_func=self._view, methods=["GET", "POST"])
-        self._server = make_server("127.0.0.1", 0, app, threaded=True)
-        self.url = f"http://127.0.0.1:{self._server.port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
+        self.app = Flask("stub")
+        self.app.add_url_rule("/<path:path>", view_func=self._view, methods=["GET", "POST"])
 
     def _view(self, path):
         self.authorizations.append(request.headers.get("Authorization"))
@@ -47,17 +41,12 @@ class Stub:
         challenge = request.headers.get("X-Okta-Verification-Challenge")
         return {"verification": challenge} if challenge and self.answer[1] < 300 else self.answer
 
-    def stop(self):
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
 
 @pytest.fixture
 def stub():
-    server = Stub()
-    yield server
-    server.stop()
+    stub = Stub()
+    with serving(stub.app) as stub.url:
+        yield stub
 
 
 @pytest.fixture
@@ -222,8 +211,28 @@ def test_auth_secret_is_the_header_and_nothing_else(run):
     assert "set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD" in result.output
 
 
+def test_the_doctor_says_what_to_type_into_okta_only_when_nothing_is_wrong(run, okta):
+    good = okta.settings | PAIR | {"okta_scope": "hooks"}
+    result = run("doctor", **good)
+    assert result.exit_code == 0, result.output
+    title, fields = "What to type into Okta", f"Token URL              {okta.token_endpoint}\n"
+    assert title in result.output
+    assert fields in result.output
+    assert PAIR["basic_auth_password"] not in result.output
+    for wrong, named in (
+        ({"okta_scope": "other"}, "other is not published"),
+        ({"okta_issuer": f"{okta.issuer}x"}, "issuer_answered_404"),
+        ({"okta_issuer": okta.issuer.replace("127.0.0.1", "localhost")}, "letter by letter"),
+        ({"basic_auth_password": "supersecret"}, "choose another"),
+    ):
+        result = run("doctor", **good | wrong)
+        assert (result.exit_code, result.output.count("WRONG")) == (1, 1)
+        assert named in result.output
+        assert title not in result.output
+
+
 def test_new_env_is_for_your_eyes_only_and_overwrites_nothing(run, monkeypatch):
-    example = (Path(__file__).parent.parent / ".env.example").read_text()
+    example = (PROJECT / ".env.example").read_text()
     (run.folder / ".env.example").write_text(example)
     made = run.folder / ".env"
     previous = os.umask(0)

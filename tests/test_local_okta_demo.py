@@ -1,11 +1,10 @@
 """The demo must notice a service that is not as it should be."""
 
-import threading
+import contextlib
 
 import click
 import pytest
 from flask import Flask, request
-from werkzeug.serving import make_server
 
 from app import create_app
 from local_okta import demo
@@ -13,33 +12,23 @@ from local_okta.authorization_server import LocalOkta
 from local_okta.client import basic_header
 from local_okta.credentials import WRONG_TOKENS
 from settings import Settings
+from tests.service import serving
 
 USER, PASSWORD = "okta", "a password"
 
 
-@pytest.fixture
-def serve():
-    servers = []
-
-    def serve(guard):
-        app = Flask("stub")
-        app.before_request(guard)
-        app.add_url_rule("/<path:path>", view_func=lambda path: ("", 204), methods=["POST"])
-        server = make_server("127.0.0.1", 0, app, threaded=True)
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        servers.append((server, thread))
-        return f"http://127.0.0.1:{server.port}"
-
-    yield serve
-    for server, thread in servers:
-        server.shutdown()
-        thread.join()
+@contextlib.contextmanager
+def guarded_by(guard):
+    """A service that answers every hook with 204, if `guard` lets it; gives its address."""
+    app = Flask("stub")
+    app.before_request(guard)
+    app.add_url_rule("/<path:path>", view_func=lambda path: ("", 204), methods=["POST"])
+    with serving(app) as url:
+        yield url
 
 
-def test_a_service_that_lets_everything_through_is_noticed(serve):
-    url = serve(lambda: None)
-    with LocalOkta() as okta:
+def test_a_service_that_lets_everything_through_is_noticed():
+    with guarded_by(lambda: None) as url, LocalOkta() as okta:
         run = demo.oauth_mode(url, [], USER, PASSWORD, okta)
     missed = {line.split(": 204", 1)[0] for line in run.differences if "not refused" in line}
     authentications = {
@@ -53,7 +42,7 @@ def test_a_service_that_lets_everything_through_is_noticed(serve):
     }
 
 
-def test_one_unguarded_path_is_noticed(serve):
+def test_one_unguarded_path_is_noticed():
     unguarded = demo.INLINE_SAMPLES[0].path
 
     def guard():
@@ -62,24 +51,27 @@ def test_one_unguarded_path_is_noticed(serve):
             return "", 401, {"WWW-Authenticate": 'Basic realm="x"'}
         return None
 
-    run = demo.basic_mode(serve(guard), [], USER, PASSWORD)
+    with guarded_by(guard) as url:
+        run = demo.basic_mode(url, [], USER, PASSWORD)
     assert [line for line in run.differences if "each of" in line] == [
         "each of the inline hooks, no credentials: 204, not refused",
         "each of the inline hooks, wrong password: 204, not refused",
     ]
 
 
-def test_an_answer_that_does_too_little_and_an_event_hook_that_is_not_verified_are_noticed(serve):
-    run = demo.basic_mode(serve(lambda: None), ["/onPathOfItsOwn"], USER, PASSWORD)
+def test_an_answer_that_does_too_little_and_an_event_hook_that_is_not_verified_are_noticed():
+    with guarded_by(lambda: None) as url:
+        run = demo.basic_mode(url, ["/onPathOfItsOwn"], USER, PASSWORD)
     assert "token, basic: 204, Okta issues the tokens unchanged" in run.differences
     assert any(line.startswith("verify /onPathOfItsOwn, basic: 405") for line in run.differences)
 
 
-def test_a_sample_without_an_expected_outcome_is_right_when_okta_can_use_the_answer(serve):
+def test_a_sample_without_an_expected_outcome_is_right_when_okta_can_use_the_answer():
     sample = demo.INLINE_SAMPLES[0]
     unexpected = type(sample)(sample.name, sample.kind, sample.path, sample.about)
-    run = demo.Run(serve(lambda: None))
-    run.accept([unexpected], "basic", lambda deadline: None)
+    with guarded_by(lambda: None) as url:
+        run = demo.Run(url)
+        run.accept([unexpected], "basic", lambda deadline: None)
     assert run.differences == []
 
 

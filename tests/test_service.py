@@ -4,8 +4,10 @@ import base64
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -13,17 +15,27 @@ import time
 import pytest
 import requests
 
-from tests.service import BASIC_PAIR, PROJECT, Service, basic_settings, environment, free_port
+from tests.service import (
+    BASIC_PAIR,
+    PAYLOAD,
+    PROJECT,
+    Service,
+    basic_settings,
+    environment,
+    free_port,
+)
 
-PAYLOAD = {"data": {"context": {}}}
 PUBLISHED = {"BASIC_AUTH_USER": "admin", "BASIC_AUTH_PASSWORD": "supersecret"}
 
 
-def run(*command: str, settings: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+def run(*command: str, settings=None, cwd=PROJECT) -> subprocess.CompletedProcess:
+    """Elsewhere than in this project, .env alone says what the settings are."""
+    elsewhere = {name: os.environ[name] for name in ("PATH", "HOME")}
+    here = environment(basic_settings() if settings is None else settings)
     return subprocess.run(
         [sys.executable, *command],
-        cwd=PROJECT,
-        env=environment(basic_settings() if settings is None else settings),
+        cwd=cwd,
+        env=here if cwd == PROJECT else elsewhere,
         capture_output=True,
         text=True,
         timeout=60,
@@ -76,11 +88,54 @@ def test_python_app_says_what_to_type():
     assert "gunicorn" in done.stderr
 
 
-def test_make_run_leaves_the_debugger_off():
-    printed = subprocess.run(
-        ["make", "-n", "run"], cwd=PROJECT, capture_output=True, text=True, check=True
+def make(*arguments: str, cwd=PROJECT) -> str:
+    """What make says, in a folder where the virtual environment is there already."""
+    return subprocess.run(
+        ["make", f"VENV={sys.prefix}", *arguments],
+        cwd=cwd,
+        env=environment({}),
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
-    assert "--no-debugger" in printed
+
+
+def test_make_run_leaves_the_debugger_off():
+    assert "--no-debugger" in make("-n", "run")
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The project as somebody has just cloned it."""
+    folder = tmp_path / "project"
+    made_here = shutil.ignore_patterns(
+        ".git", ".venv", ".env", "instance", "__pycache__", ".*_cache"
+    )
+    shutil.copytree(PROJECT, folder, ignore=made_here)
+    return folder
+
+
+def test_make_run_makes_a_dotenv_for_your_eyes_only(copy):
+    """The password is on no command line, and no other file is left."""
+    before = set(copy.iterdir())
+    [recipe] = [line for line in make("-n", ".env", cwd=copy).splitlines() if "flask" in line]
+    assert recipe.endswith("flask okta new-env")
+    said = make(".env", cwd=copy)
+    made = copy / ".env"
+    assert {path.name for path in set(copy.iterdir()) - before} <= {".env", "__pycache__"}
+    assert stat.S_IMODE(made.stat().st_mode) == 0o600
+    [password] = re.findall(r"(?m)^BASIC_AUTH_PASSWORD=(.{40,})$", made.read_text())
+    assert password not in said
+    # The service starts with it.
+    assert run("-m", "settings", cwd=copy).returncode == 0
+
+
+def test_flask_takes_no_dotenv_of_a_parent_folder_for_its_own(copy):
+    other = copy.parent / ".env"
+    other.write_text("AUTH_MODE=basic\nBASIC_AUTH_USER=okta\nBASIC_AUTH_PASSWORD=of another\n")
+    done = run("-m", "flask", "okta", "auth-secret", cwd=copy)
+    assert done.returncode == 1
+    assert f"{other}  was read by flask" in done.stderr
 
 
 def test_flask_run_serves_this_machine_and_says_what_it_tolerates(tmp_path):

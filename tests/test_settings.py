@@ -17,12 +17,6 @@ OAUTH = {
     "OKTA_CLIENT_ID": "0oa1",
     "OKTA_SCOPE": "hooks",
 }
-TWILIO = {
-    "TELEPHONY_PROVIDER": "twilio",
-    "TWILIO_ACCOUNT_SID": "AC1",
-    "TWILIO_AUTH_TOKEN": "the token of ours",
-    "TWILIO_FROM_NUMBER": "+15005550006",
-}
 
 
 @pytest.fixture
@@ -48,7 +42,6 @@ def test_defaults(load):
     assert (loaded.auth_mode, loaded.okta_audience) == ("basic", "api://default")
     assert loaded.registration_allowed_domains == {"okta.com"}
     assert loaded.max_content_length == 1048576
-    assert loaded.telephony_provider is None
     assert (loaded.log_level, loaded.log_format) == ("INFO", "text")
 
 
@@ -89,6 +82,7 @@ WRONG = [
     (PAIR | {"BASIC_AUTH_USER": "{user}"}, "BASIC_AUTH_USER", "placeholder"),
     (PAIR | {"BASIC_AUTH_USER": "a:b"}, "BASIC_AUTH_USER", "colon"),
     (PAIR | {"BASIC_AUTH_PASSWORD": "secret\n"}, "BASIC_AUTH_PASSWORD", "white space"),
+    (PAIR | {"BASIC_AUTH_PASSWORD": "s3cret of ours "}, "BASIC_AUTH_PASSWORD", "white space"),
     (OAUTH | {"BASIC_AUTH_PASSWORD": "secret"}, "BASIC_AUTH_USER", "is not set"),
     (OAUTH | {"BASIC_AUTH_PASSWORD_PREVIOUS": "old"}, "BASIC_AUTH_PASSWORD", "is not set"),
     (PAIR | {"BASIC_AUTH_PASSWORD_PREVIOUS": "<o>"}, "BASIC_AUTH_PASSWORD_PREVIOUS", "placeholder"),
@@ -138,8 +132,6 @@ WRONG = [
     ),
     (PAIR | {"MAX_CONTENT_LENGTH": "0"}, "MAX_CONTENT_LENGTH", "number of bytes"),
     (PAIR | {"MAX_CONTENT_LENGTH": "-1"}, "MAX_CONTENT_LENGTH", "number of bytes"),
-    (PAIR | {"TELEPHONY_PROVIDER": "sns"}, "TELEPHONY_PROVIDER", "console or twilio"),
-    (PAIR | TWILIO | {"TWILIO_AUTH_TOKEN": ""}, "TWILIO_AUTH_TOKEN", "is not set"),
 ]
 
 
@@ -183,7 +175,6 @@ NOTES = [
     (OAUTH | {"OKTA_ISSUER": "http://127.0.0.1:8010/oauth2/default"}, "without TLS"),
     (OAUTH | {"OKTA_ISSUER": "https://example.okta.com"}, "the org's own server"),
     (PAIR | {"OKTA_ISSUER": ISSUER}, "AUTH_MODE is not set, so it is basic"),
-    (PAIR, "TELEPHONY_PROVIDER is not set"),
 ]
 
 
@@ -202,12 +193,11 @@ def test_http_is_for_loopback(load, host):
     assert load(OAUTH | {"OKTA_ISSUER": issuer}).okta_issuer == issuer
 
 
-def test_development_tolerates_the_published_pair_and_has_a_console_provider(load, monkeypatch):
+def test_development_tolerates_the_published_pair(load, monkeypatch):
     monkeypatch.setenv("FLASK_SKIP_DOTENV", "1")
     environ = {"BASIC_AUTH_USER": "admin", "BASIC_AUTH_PASSWORD": "supersecret"}
     loaded = load(environ | {"FLASK_SKIP_DOTENV": "1"}, development=True)
     assert "Okta's guide" in " ".join(loaded.notes)
-    assert loaded.telephony_provider == "console"
 
 
 def test_a_dotenv_of_another_folder_that_flask_has_read_is_named(load, tmp_path, monkeypatch):
@@ -229,11 +219,10 @@ def test_a_dotenv_that_is_not_text_is_a_plain_error(tmp_path):
 
 def test_no_message_and_no_repr_shows_a_secret(load):
     with pytest.raises(SettingsError) as raised:
-        load(PAIR | {"BASIC_AUTH_PASSWORD": "pa ss\x07word", "TWILIO_AUTH_TOKEN": "{sho rt}"})
+        load(PAIR | {"BASIC_AUTH_PASSWORD": "pa ss\x07word"})
     assert "pa ss" not in str(raised.value)
-    assert "sho rt" not in str(raised.value)
-    loaded = repr(load(PAIR | TWILIO | {"BASIC_AUTH_PASSWORD_PREVIOUS": "the old one"}))
-    for secret in (PAIR["BASIC_AUTH_PASSWORD"], TWILIO["TWILIO_AUTH_TOKEN"], "the old one"):
+    loaded = repr(load(PAIR | {"BASIC_AUTH_PASSWORD_PREVIOUS": "the old one"}))
+    for secret in (PAIR["BASIC_AUTH_PASSWORD"], "the old one"):
         assert secret not in loaded
 
 

@@ -1,6 +1,6 @@
-"""`flask okta doctor`: is everything here as Okta needs it, and what is to be typed into Okta?
+"""`flask okta doctor`: what is wrong here, and what to type into Okta.
 
-Wrong settings end it before it begins, with the message that every start gives.
+Wrong settings end it at once, with the same message as a start of the service.
 """
 
 import time
@@ -12,6 +12,7 @@ from flask.cli import with_appcontext
 from auth.keys import ATTEMPT_SECONDS, IssuerAnswer, IssuerError, ask
 from auth.oauth import CLOCK_SKEW_SECONDS
 from local_okta.service import settings as service_settings
+from local_okta.terminal import say
 from settings import Settings
 
 # Beyond this the clocks are worth a look, though a token still passes.
@@ -61,12 +62,12 @@ class Report:
 
     def line(self, outcome: str, what: str, detail: str) -> None:
         mark, colour = MARKS[outcome]
-        click.echo(f"  {click.style(mark, fg=colour)}  {what:<20} {detail}")
+        say(f"  {click.style(mark, fg=colour)}  {what:<20} {detail}")
         self.wrong += outcome == "wrong"
 
 
 def check_settings(report: Report, settings: Settings) -> None:
-    click.secho("\nSettings", bold=True)
+    say("\nSettings", bold=True)
     report.line("ok", "AUTH_MODE", settings.auth_mode)
     if not settings.basic_auth_password:
         report.line("note", "Basic pair", "not set: event hooks are off")
@@ -92,7 +93,7 @@ def check_settings(report: Report, settings: Settings) -> None:
 
 
 def check_issuer(report: Report, settings: Settings) -> None:
-    click.secho(f"\nIssuer {settings.okta_issuer}", bold=True)
+    say(f"\nIssuer {settings.okta_issuer}", bold=True)
     started = time.monotonic()
     try:
         answer = ask(settings.okta_issuer)
@@ -139,7 +140,7 @@ def check_clock(report: Report, answer: IssuerAnswer) -> None:
 
 
 def tell_what_to_type(settings: Settings) -> None:
-    click.secho("\nWhat to type into Okta", bold=True)
+    say("\nWhat to type into Okta", bold=True)
     header = (
         ("Authentication field", "Authorization"),
         ("Authentication secret", "the output of: flask okta auth-secret"),
@@ -155,10 +156,10 @@ def tell_what_to_type(settings: Settings) -> None:
             ("Scope", settings.okta_scope or "a scope of your server"),
         )
         _fields("Inline hooks", "https://<this service>/<path of the hook>", fields)
-    click.echo()
+    say()
 
 
 def _fields(title: str, url: str, fields: tuple[tuple[str, str], ...]) -> None:
-    click.echo(f"  {title}")
+    say(f"  {title}")
     for name, value in (("URL", url), *fields):
-        click.echo(f"    {name:<22} {value}")
+        say(f"    {name:<22} {value}")

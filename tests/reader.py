@@ -1,0 +1,324 @@
+"""Goes through a page of README and docs as a reader does, in a copy of the project.
+
+What a fenced block is, its first line says:
+
+    sh             commands, typed as they stand; each ends with status 0, a server starts to serve
+    sh fails       commands that end with status 1
+    sh elsewhere   commands for which there is a tunnel or an Okta org to be had; not run
+    text           what the commands before it print, line by line; "…" stands for anything
+    text log       lines of the service's log
+    text quote     lines of a log that a test in test_docs makes happen
+    text example   lines as they look with an org; not checked
+    text layout    files of this project
+    dotenv         lines for .env; if they need an org, only looked at
+    python FILE    the contents of that file; so json FILE
+    diff FILE      changes in that file, with "@@" between them
+
+A table's row "| `NAME=value make run` | status | `reason=…` |" is a start with a wrong setting.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import requests
+
+import settings
+from tests.service import PROJECT, free_port
+
+# Typed in a block of "sh", and yet not run here.
+NOT_RUN = {
+    "make demo": "test_end_to_end runs the demo",
+    ". .venv/bin/activate": "it changes the reader's shell, and the commands here have the path",
+}
+PATIENCE = 30
+FENCE = re.compile(r"^```(\w+)(?: ([^\n]*))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TRY_ROW = re.compile(r"\| `([A-Z_]+=\S+ make run)` \| (\d{3}) \| `(reason=\S+)` \|")
+SERVER = re.compile(r"(?:[A-Z_]+=\S+ )?(make run|flask okta serve|gunicorn.*)$")
+
+
+class Block(NamedTuple):
+    """A fenced block: `kind` and `what` are the words of its first line."""
+
+    kind: str
+    what: str
+    text: str
+
+
+class PageOutdated(Exception):
+    """The page changes lines that are not there, or not any more."""
+
+
+def blocks_of(page: Path, *, rows: bool = False) -> list[Block]:
+    """The fenced blocks; with `rows` the rows that try a setting as well, as blocks of "try"."""
+    text = page.read_text(encoding="utf-8")
+    found = [(match.start(), Block(*match.groups(default=""))) for match in FENCE.finditer(text)]
+    if rows:
+        found += [
+            (match.start(), Block("try", f"{match[2]} {match[3]}", match[1]))
+            for match in TRY_ROW.finditer(text)
+        ]
+    return [block for _, block in sorted(found, key=lambda pair: pair[0])]
+
+
+class Reader:
+    """Somebody with terminals and an editor.
+
+    The commands are typed as they stand. Only the ports that they name are moved aside, so that
+    nothing else on this machine is in the way.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.ports = {5000: free_port(), 8010: free_port(), 8081: free_port()}
+        self.servers: dict[str, subprocess.Popen] = {}
+        self.output = ""
+        self._typed: list[str] = []
+        self._printed: dict[str, str] = {}
+        copy_of_the_project(folder)
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        for name in list(self.servers):
+            self.stop(name)
+
+    def go_through(self, page: Path) -> None:
+        for block in blocks_of(page, rows=True):
+            # What Okta and the service exchange, and pictures: there is nothing in them to be run.
+            if block.kind not in ("http", "mermaid"):
+                getattr(self, f"on_{block.kind}")(block)
+
+    def on_sh(self, block: Block) -> None:
+        assert block.what in ("", "fails", "elsewhere")
+        lines = [] if block.what == "elsewhere" else block.text.splitlines()
+        self._typed = [line for line in lines if line not in NOT_RUN]
+        outputs = []
+        for command in self._typed:
+            self.prepare(command)
+            if SERVER.match(command):
+                outputs.append(self.serve(command))
+            else:
+                outputs.append(self.finish(command, status=1 if block.what else 0))
+        self.output = "".join(outputs)
+        self._printed |= dict(re.findall(r"^([A-Z_]+)=(\S+)$", self.output, re.MULTILINE))
+
+    def on_text(self, block: Block) -> None:
+        lines = [self.here(line) for line in block.text.splitlines() if line.strip()]
+        if block.what == "log":
+            wait_until(lambda: not missing(lines, self.log), lambda: missing(lines, self.log))
+        elif block.what == "" and self._typed:
+            # A server may still be loading the code that was just written.
+            wait_until(lambda: in_order(lines, self.output), lambda: self.output, self.once_more)
+
+    def on_try(self, block: Block) -> None:
+        self.serve(block.text)
+        status, reason = block.what.split()
+        done = self.run("flask okta preview token --auth client-secret")
+        assert re.search(rf"^{status} ", done.stdout, re.MULTILINE), done.stdout
+        assert f" {reason} " in self.log
+
+    def on_dotenv(self, block: Block) -> None:
+        given = dict(line.split("=", 1) for line in self.here(block.text).splitlines())
+        for name, value in given.items():
+            given[name] = self._printed[name] if value == "{as printed}" else value
+        if "{" in block.text.replace("{as printed}", ""):
+            assert not wrong_settings(given)
+            return
+        path = self.folder / ".env"
+        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = [line for line in lines if line.partition("=")[0] not in given]
+        lines += [f"{name}={value}" for name, value in given.items()]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def on_python(self, block: Block) -> None:
+        (self.folder / block.what).write_text(block.text, encoding="utf-8")
+
+    def on_json(self, block: Block) -> None:
+        json.loads(block.text)
+        if block.what:
+            self.on_python(block)
+
+    def on_diff(self, block: Block) -> None:
+        path = self.folder / block.what
+        text = path.read_text(encoding="utf-8")
+        for change in re.split(r"(?m)^@@\n", block.text):
+            lines = change.splitlines(keepends=True)
+            old = "".join(line[1:] for line in lines if line[0] != "+")
+            new = "".join(line[1:] for line in lines if line[0] != "-")
+            if text.count(old) != 1:
+                raise PageOutdated(f"not once in {block.what}:\n{old}")
+            text = text.replace(old, new)
+        path.write_text(text, encoding="utf-8")
+
+    def once_more(self) -> None:
+        """Look again at what a server prints, or send again what it was not ready for."""
+        if match := SERVER.match(self._typed[-1]):
+            self.output = self.log_of(match[1]).read_text()
+        else:
+            self.output = "".join(self.run(command).stdout for command in self._typed)
+
+    def prepare(self, command: str) -> None:
+        """What a reader of this page has from another one: settings, and a service that runs."""
+        if command != "make run" and not (self.folder / ".env").exists():
+            subprocess.run(["make", "-s", ".env"], cwd=self.folder, check=True, capture_output=True)
+        if re.search("okta (preview|verify-event-hook)", command) and not self.servers:
+            self.serve("make run")
+
+    def finish(self, command: str, status: int) -> str:
+        """Run a command that ends with this status; what it prints."""
+        done = self.run(command)
+        end = time.monotonic() + PATIENCE
+        while done.returncode != status and self.servers and time.monotonic() < end:
+            # A server may still be loading the code that was just written.
+            time.sleep(0.2)
+            done = self.run(command)
+        assert done.returncode == status, f"{command}\n{done.stdout}{self.log}"
+        return done.stdout
+
+    def run(self, command: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            self.here(command),
+            shell=True,
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+
+    def serve(self, command: str) -> str:
+        """Start a server in the place of the one that runs already; what it prints."""
+        name = SERVER.match(command)[1]
+        self.stop(name)
+        path = self.log_of(name)
+        before = len(path.read_text()) if path.exists() else 0
+        with path.open("a") as log:
+            self.servers[name] = subprocess.Popen(
+                self.here(command),
+                shell=True,
+                cwd=self.folder,
+                env=self.environment(),
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        wait_until(lambda: answers(self.port_of(name)), path.read_text)
+        return path.read_text()[before:]
+
+    def stop(self, name: str) -> None:
+        process = self.servers.pop(name, None)
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait(PATIENCE)
+            wait_until(lambda: not answers(self.port_of(name)), self.log_of(name).read_text)
+
+    @property
+    def log(self) -> str:
+        path = self.log_of("make run")
+        return path.read_text() if path.exists() else ""
+
+    def log_of(self, name: str) -> Path:
+        return self.folder.parent / f"{re.sub('[^a-z]+', '-', name)}.log"
+
+    def port_of(self, name: str) -> int:
+        usual = {"make run": 5000, "flask okta serve": 8010}
+        return self.ports[usual.get(name, 8081)]
+
+    def here(self, text: str) -> str:
+        for usual, port in self.ports.items():
+            text = text.replace(f"127.0.0.1:{usual}", f"127.0.0.1:{port}")
+        return text
+
+    def environment(self) -> dict[str, str]:
+        service, okta = f"http://127.0.0.1:{self.ports[5000]}", str(self.ports[8010])
+        kept = {name: os.environ[name] for name in ("HOME", "LANG") if name in os.environ}
+        return kept | {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "WEB_CONCURRENCY": "1",
+            "FLASK_RUN_PORT": str(self.ports[5000]),
+            "FLASK_OKTA_PREVIEW_URL": service,
+            "FLASK_OKTA_VERIFY_EVENT_HOOK_URL": service,
+            "FLASK_OKTA_SERVE_PORT": okta,
+            "FLASK_OKTA_ROTATE_KEYS_PORT": okta,
+        }
+
+
+def copy_of_the_project(folder: Path) -> None:
+    """The project as it is cloned, with everything installed already."""
+    ours = shutil.ignore_patterns(".*", "__pycache__", "instance")
+    shutil.copytree(PROJECT, folder, ignore=ours)
+    for name in (".env.example", ".gitignore"):
+        shutil.copy(PROJECT / name, folder)
+    (folder / ".venv").mkdir()
+    (folder / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    for stamp in (".installed", ".installed-dev"):
+        (folder / ".venv" / stamp).touch()
+
+
+def answers(port: int) -> bool:
+    try:
+        requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5)
+    except requests.RequestException:
+        return False
+    return True
+
+
+def wait_until(condition, otherwise, meanwhile=lambda: None) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, otherwise()
+        time.sleep(0.05)
+        meanwhile()
+
+
+def in_order(lines: list[str], output: str) -> bool:
+    rest = iter(plain(output))
+    return all(any(pattern(line).fullmatch(given) for given in rest) for line in lines)
+
+
+def missing(lines: list[str], log: str) -> list[str]:
+    given = plain(log)
+    return [line for line in lines if not any(map(pattern(line).fullmatch, given))]
+
+
+def pattern(line: str) -> re.Pattern:
+    [line] = plain(line)
+    return re.compile(".*".join(map(re.escape, line.split("…"))))
+
+
+def plain(output: str) -> list[str]:
+    """The lines without what is different each time: times, milliseconds, spaces, colours."""
+    output = re.sub(r"\x1b\[[0-9;]*m", "", output)
+    output = re.sub(r"(?m)^\d{4}-\d\d-\d\dT[0-9:.]+Z ", "", output)
+    output = re.sub(r"(?m)^\[[^]]+ \+0000\] \[\d+\] \[[A-Z]+\] ", "", output)
+    output = re.sub(r"(?m)\b(\d{3}) +\d+ +(?=Okta|refused)", r"\1 # ", output)
+    output = re.sub(r"\b\d+ ms\b", "# ms", output)
+    return [" ".join(line.split()) for line in output.splitlines()]
+
+
+def wrong_settings(given: dict[str, str]) -> list[str]:
+    """What is wrong with these, with an example for each placeholder; others stand beside them."""
+    example = {
+        name: re.sub(r"\{[^}]*\}", "0oaExample", value.replace("{yourOktaDomain}", "example.com"))
+        for name, value in given.items()
+    }
+    try:
+        settings.load(example, Path("no .env"), development=True)
+    except settings.SettingsError as error:
+        return [name for name in error.problems if name in given]
+    return []

@@ -1,0 +1,166 @@
+"""How much time the service adds on this machine: `make bench`, about two minutes.
+
+Everything is compared with something simpler that is measured in turns with it, so that the ratios
+hold on a machine that does other work as well. The times themselves do not.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import platform
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from base64 import b64encode
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from statistics import median
+
+from app import create_app
+from local_okta.authorization_server import LocalOkta
+from local_okta.terminal import say
+from settings import load as load_settings
+from tests.service import BASIC_PAIR, Service, basic_settings, oauth_settings
+from tools.in_process import (
+    BASIC,
+    BODY,
+    HOOK,
+    OAUTH,
+    REQUESTS_A_ROUND,
+    SMALLEST,
+    report_app,
+    report_guard,
+    say_with_goal,
+)
+from tools.load import Load, load
+
+CONNECTIONS = (1, 8, 64)
+LOAD_ROUNDS = 3
+# Long enough that a connection's first request, which waits to be accepted, is not the p99.
+LOAD_SECONDS = 2.5
+WARM_UP_SECONDS = 0.5
+
+SERVED_GOAL = 0.7
+FETCHING = "view that fetches keys"
+
+
+def main() -> None:
+    say(machine())
+    with LocalOkta() as okta, tempfile.TemporaryDirectory() as folder:
+        basic = "Basic " + b64encode(":".join(BASIC_PAIR).encode()).decode()
+        bearers = ["Bearer " + okta.issue() for _ in range(REQUESTS_A_ROUND)]
+        # An app writes its log lines here as it does when it serves, but nobody sees them.
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
+            basic_app = create_app(load_settings(basic_settings()))
+            oauth_app = create_app(load_settings(oauth_settings(okta)))
+            report_guard(okta, (basic_app, basic), (oauth_app, bearers))
+            report_app((basic_app, basic), (oauth_app, bearers[0]))
+        report_served(Path(folder), okta, basic, bearers[0])
+
+
+def machine() -> str:
+    """CPU, cores and Python, in one line."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else ():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+    # A Python built without this is about a quarter slower.
+    optimized = "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or "")
+    build = "" if optimized else " (built without --enable-optimizations)"
+    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}{build}"
+
+
+def report_served(folder: Path, okta: LocalOkta, basic: str, bearer: str) -> None:
+    oauth = oauth_settings(okta)
+    served = {
+        SMALLEST: (basic_settings(), basic, ["tools.smallest_app:smallest()"]),
+        BASIC: (basic_settings(), basic, []),
+        OAUTH: (oauth, bearer, []),
+        FETCHING: (oauth, bearer, ["tools.smallest_app:fetching()"]),
+    }
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    # A process of its own: the load must not wait for what else this one does.
+    spawn = multiprocessing.get_context("spawn")
+    with contextlib.ExitStack() as stack:
+        generator = stack.enter_context(ProcessPoolExecutor(max_workers=1, mp_context=spawn))
+        targets, closing = {}, []
+        for name, (settings, authorization, arguments) in served.items():
+            progress(f"starting: {name} ...")
+            began = time.perf_counter()
+            service = Service(settings, folder / name, workers=workers, arguments=arguments)
+            stack.enter_context(service)
+            closing.append((name, service.process.pid, time.perf_counter() - began))
+            targets[name] = (service.port, request_bytes(authorization))
+        progress("")
+        title = f"Served by gunicorn, {workers} workers"
+        say(f"\n{title:<34}{'req/s':>8}{'ratio':>8}{'p99 ms':>8}{'ratio':>8}   goal", bold=True)
+        for connections in CONNECTIONS:
+            report_load(connections, loads(generator, targets, connections))
+        say(f"\n{'After that':<34}{'MB a worker':>16}{'s to the first answer':>24}", bold=True)
+        for name, pid, seconds in closing:
+            say(f"  {name:<32}{resident_megabytes(pid):>16.0f}{seconds:>24.1f}")
+
+
+def request_bytes(authorization: str) -> bytes:
+    """A request as Okta sends it, for a connection."""
+    head = (
+        f"POST {HOOK} HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Accept: application/json",
+        "Content-Type: application/json",
+        f"Content-Length: {len(BODY)}",
+        f"Authorization: {authorization}",
+        "User-Agent: Okta-Integrations",
+        "X-Okta-Request-Id: reqBench00000000000001",
+    )
+    return "\r\n".join((*head, "", "")).encode() + BODY
+
+
+def loads(generator: ProcessPoolExecutor, targets: dict, connections: int) -> dict[str, Load]:
+    """The middle of some rounds, in which the servers take turns."""
+    rounds = {name: [] for name in targets}
+    for number in range(LOAD_ROUNDS):
+        for name, target in targets.items():
+            progress(f"{connections} connections, round {number + 1}: {name} ...")
+            for seconds in (WARM_UP_SECONDS, LOAD_SECONDS):
+                done = generator.submit(load, *target, connections, seconds).result()
+            rounds[name].append(done)
+    progress("")
+    return {name: Load(*map(median, zip(*each, strict=True))) for name, each in rounds.items()}
+
+
+def report_load(connections: int, done: dict[str, Load]) -> None:
+    floor = done[SMALLEST]
+    say(f"  {connections} connection{'s' if connections > 1 else ''}")
+    for name, each in done.items():
+        rate, p99 = each.rate / floor.rate, floor.p99 / each.p99
+        goal = (f"at least {SERVED_GOAL}", min(rate, p99) >= SERVED_GOAL)
+        say_with_goal(
+            f"    {name:<30}{each.rate:>8.0f}{rate:>8.2f}{each.p99:>8.1f}{p99:>8.2f}",
+            *(goal if name == BASIC else ("", True)),
+        )
+    times = done[OAUTH].rate / done[FETCHING].rate
+    say(f"    OAuth serves {times:.1f} times as many as the view that fetches keys")
+
+
+def resident_megabytes(parent: int) -> float:
+    """What the largest child of the process has in memory."""
+    table = subprocess.run(
+        ["/bin/ps", "-axo", "ppid=,rss="], check=True, capture_output=True, text=True
+    ).stdout
+    rows = [map(int, line.split()) for line in table.splitlines()]
+    return max(kilobytes for ppid, kilobytes in rows if ppid == parent) / 1024
+
+
+def progress(text: str) -> None:
+    """What goes on, in a line of the terminal that the result replaces."""
+    if sys.stdout.isatty():
+        sys.stdout.write(f"\r\x1b[K{text}")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
