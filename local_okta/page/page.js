@@ -214,6 +214,8 @@ async function start() {
     showSecrets(asked);
   });
   new ResizeObserver(showSteps).observe(byId("steps"));
+  // Not before: whatever was typed or picked until now would be lost.
+  for (const control of document.querySelectorAll("[disabled]")) control.disabled = false;
   await readActivity();
   setInterval(readActivity, 1000);
 }
