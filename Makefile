@@ -20,8 +20,8 @@ run: $(RUNTIME) .env  ## Serve on http://127.0.0.1:5000 for development
 test: $(DEVELOPMENT)  ## Run the tests (one to two minutes)
 	@$(BIN)/python -m pytest -n 4 --dist worksteal
 
-test-own: $(DEVELOPMENT)  ## Follow the pages on hooks of your own in a copy, and run all tests there (five minutes)
-	@OWN_HOOKS=1 $(BIN)/python -m pytest tests/test_own_hooks.py
+test-own: $(DEVELOPMENT)  ## Follow the pages on hooks of your own in copies, and run all tests there (five minutes)
+	@$(BIN)/python -m pytest tests/own_hooks.py
 
 bench: $(RUNTIME)  ## Measure what the service adds to the smallest Flask view (two to three minutes)
 	@$(BIN)/python -m tools.bench

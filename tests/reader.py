@@ -53,10 +53,6 @@ class Block(NamedTuple):
     text: str
 
 
-class PageOutdated(Exception):
-    """The page changes lines that are not there, or not any more."""
-
-
 def blocks_of(page: Path, *, rows: bool = False) -> list[Block]:
     """The fenced blocks; with `rows` the rows that try a setting as well, as blocks of "try"."""
     text = page.read_text(encoding="utf-8")
@@ -155,8 +151,7 @@ class Reader:
             lines = change.splitlines(keepends=True)
             old = "".join(line[1:] for line in lines if line[0] != "+")
             new = "".join(line[1:] for line in lines if line[0] != "-")
-            if text.count(old) != 1:
-                raise PageOutdated(f"not once in {block.what}:\n{old}")
+            assert text.count(old) == 1, f"not once in {block.what}:\n{old}"
             text = text.replace(old, new)
         path.write_text(text, encoding="utf-8")
 

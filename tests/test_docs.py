@@ -22,7 +22,7 @@ from tests.service import BASIC_PAIR, PROJECT, Service, bearer, oauth_settings
 
 README = PROJECT / "README.md"
 DOCUMENTS = [README, *sorted((PROJECT / "docs").glob("*.md"))]
-# test_own_hooks goes through these.
+# own_hooks.py goes through these.
 OF_OWN_HOOKS = ("write-a-hook.md", "remove-a-hook.md")
 OWN_SAMPLES = ("loyalty", "event-user-locked")
 
