@@ -69,19 +69,19 @@ def check(response, *statuses):
 )
 class TestEveryHook:
     @given(data=st.data())
-    @settings(deadline=None)
+    @settings(deadline=None, max_examples=50)
     def test_damaged_payloads(self, sample, data):
         body = json.dumps(data.draw(damaged(sample.payload)))
         check(client.post(sample.path, data=body, content_type="application/json"), 200, 204, 400)
 
     @given(body=anything)
-    @settings(deadline=None, max_examples=50)
+    @settings(deadline=None, max_examples=20)
     def test_any_json(self, sample, body):
         data = json.dumps(body)
         check(client.post(sample.path, data=data, content_type="application/json"), 200, 204, 400)
 
     @given(data=st.binary(), content_type=st.sampled_from(["application/json", "text/plain", ""]))
-    @settings(deadline=None, max_examples=50)
+    @settings(deadline=None, max_examples=20)
     def test_any_bytes(self, sample, data, content_type):
         response = client.post(sample.path, data=data, content_type=content_type)
         check(response, 200, 204, 400, 415)
