@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
@@ -17,6 +18,7 @@ import settings as service_settings
 from auth.keys import IssuerKeys
 from hooks import register_hooks
 from hooks.contract import error_response
+from hooks.event_commands import event_commands, start_worker
 from hooks.telephony_providers import provider_named
 from local_okta.commands import okta_commands
 from settings import Settings
@@ -42,6 +44,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.update(
         SETTINGS=settings,
         SETTINGS_ERROR=settings_error,
+        CHECK_SETTINGS=partial(_check_settings, settings_error),
+        EVENTS_DATABASE_URL=settings.events_database_url,
         MAX_CONTENT_LENGTH=settings.max_content_length,
         PROVIDE_AUTOMATIC_OPTIONS=False,
         REGISTRATION_ALLOWED_DOMAINS=settings.registration_allowed_domains,
@@ -61,6 +65,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     _register_errors(app)
     okta_commands.add_command(doctor_command)
     app.cli.add_command(okta_commands)
+    app.cli.add_command(event_commands)
     if command is None or _will_serve(command):
         # gunicorn's master has said the notes once for all its workers.
         if not os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/"):
@@ -68,6 +73,8 @@ def create_app(settings: Settings | None = None) -> Flask:
                 log.warning(note)
         if keys is not None:
             keys.start()
+        if command is not None:
+            start_worker(app)
     return app
 
 
@@ -88,7 +95,20 @@ def _read_settings(command: click.Context | None) -> tuple[Settings, Exception |
     except service_settings.SettingsError as error:
         if command is None or command.info_name == "run":
             sys.exit(f"\n{error}\n")
-        return Settings(), error
+        # `flask events list` needs this one alone.
+        is_wrong = "EVENTS_DATABASE_URL" in error.problems
+        url = None if is_wrong else error.settings.events_database_url
+        return Settings(events_database_url=url), error
+
+
+def _check_settings(error: Exception | None) -> None:
+    """For a command that runs in production: what `flask run` tolerates ends it."""
+    try:
+        service_settings.load()
+    except service_settings.SettingsError as strict:
+        error = error or strict
+    if error:
+        sys.exit(f"\n{error}\n")
 
 
 def _will_serve(command: click.Context) -> bool:

@@ -82,3 +82,8 @@ def on_starting(server):
         raise SystemExit(done.stderr)
     for note in done.stdout.splitlines():
         server.log.warning(note)
+
+
+def post_worker_init(worker):
+    """A database that is away shows in the log before the first event comes."""
+    worker.wsgi.extensions["event_intake"].open()

@@ -15,17 +15,22 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import sqlalchemy as sa
 from dotenv import find_dotenv
 from dotenv.parser import parse_stream
 
-DOTENV_PATH = Path(__file__).parent / ".env"
+PROJECT = Path(__file__).parent
+DOTENV_PATH = PROJECT / ".env"
 # Printed in Okta's guide, so known to everybody.
 PUBLISHED_PASSWORD = "supersecret"  # noqa: S105
 SHORTEST_PASSWORD = 12
 # Misspelt or set twice, one of these would leave the guard open wider than was meant.
 GUARD_SETTINGS = re.compile("AUTH_MODE|BASIC_AUTH_.*|OKTA_.*|USER|PASSWORD")
 
+DATABASE_URLS = "sqlite:////full/path/of/a/file or postgresql+psycopg://user:password@host/database"
 ISSUER_IN_OKTA = "Security > API > Authorization Servers, Issuer URI"
+
+DEFAULT_DATABASE_URL = sa.URL.create("sqlite", database=f"{PROJECT}/instance/events.sqlite")
 
 Problems = dict[str, str]
 
@@ -33,8 +38,10 @@ Problems = dict[str, str]
 class SettingsError(Exception):
     """The settings cannot be used; `str()` is the message for the person who starts the service."""
 
-    def __init__(self, problems: Problems):
+    def __init__(self, problems: Problems, settings: "Settings | None" = None):
+        """`settings` holds what could be read, and the default for the rest."""
         self.problems = problems
+        self.settings = settings
         width = max(map(len, problems))
         lines = "\n".join(f"  {name:<{width}}  {problem}" for name, problem in problems.items())
         super().__init__(
@@ -148,6 +155,35 @@ def number_of_bytes(text: str) -> int:
     return int(text)
 
 
+def database_url(text: str) -> sa.URL:
+    """The value itself stands in no message: it may hold a password."""
+    try:
+        url = sa.make_url(text.strip())
+    except (sa.exc.ArgumentError, ValueError):
+        raise ValueError(f"is not a URL of SQLAlchemy, such as {DATABASE_URLS}") from None
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        path = Path(url.database or "")
+        if url.drivername != "sqlite" or url.query or not path.is_absolute():
+            raise ValueError("must name a file by its full path: sqlite:////full/path/of/a/file")
+        if not path.parent.is_dir():
+            raise ValueError(f"names a folder that does not exist: {shown(str(path.parent))}")
+        return url
+    if backend != "postgresql" or url.drivername not in ("postgresql", "postgresql+psycopg"):
+        raise ValueError(f"names a database or driver that is not known here: use {DATABASE_URLS}")
+    if "@" in (url.host or ""):
+        raise ValueError("has an @ in its password: write it as %40, and other signs likewise")
+    if not url.database:
+        raise ValueError("names no database: postgresql+psycopg://user:password@host/database")
+    url = url.set(drivername="postgresql+psycopg")
+    try:
+        url.get_dialect().import_dbapi()
+    except ImportError:
+        needed = "pip install -r requirements-postgresql.txt"
+        raise ValueError(f"is PostgreSQL, which needs: {needed}") from None
+    return url
+
+
 def shown(text: str) -> str:
     """A value as it may stand in a message: quoted, with control characters escaped, short."""
     text = text if len(text) <= 60 else text[:57] + "…"
@@ -178,6 +214,7 @@ class Settings:
     )
     okta_scope: str | None = setting(from_okta("Security > API > your server > Scopes (one name)"))
     registration_allowed_domains: frozenset[str] = setting(list_of(domain), frozenset({"okta.com"}))
+    events_database_url: sa.URL = setting(database_url, DEFAULT_DATABASE_URL)  # noqa: RUF009
     max_content_length: int = setting(number_of_bytes, 1024 * 1024)
     telephony_provider: str | None = setting(one_of("console", "twilio"))
     twilio_account_sid: str | None = setting(credential)
@@ -243,7 +280,7 @@ def load(
                 "folder, with an .env there"
             )
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError(problems, settings)
     return replace(settings, notes=tuple(notes(settings, texts)))
 
 

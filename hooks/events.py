@@ -1,32 +1,34 @@
 """Event hooks: Okta reports what has happened. Nothing in the answer changes it.
 
 Reads    every item of data.events: eventType, uuid, target[].alternateId
-Answers  204, empty; {"verification": …} to Okta's one-time check of the address
+Answers  204, empty, once all of them are stored; 503 where they cannot be;
+         {"verification": …} to Okta's one-time check of the address
 Guide    https://developer.okta.com/docs/guides/event-hook-implementation/
 
-Okta delivers an event at least once and in any order. A handler that must not act twice on the
-same event remembers its `uuid`.
+The worker (`flask events work`) gives each stored event to its handler, at least once and in any
+order. docs/events.md says what that means for who writes a handler.
 """
 
 import logging
-import traceback
-from pathlib import Path
 
-from flask import jsonify, request
+from flask import current_app, jsonify, request
+from werkzeug.exceptions import ServiceUnavailable
 
-from .contract import (
-    HookBlueprint,
-    Payload,
-    UnreadableRequest,
-    cause,
-    error_response,
-    is_text,
-)
+from .contract import HookBlueprint, Payload, UnreadableRequest, cause, is_text
+from .event_intake import Intake, NotStored
+from .inbox import key_of
 
 CHALLENGE_HEADER = "X-Okta-Verification-Challenge"
 
+RETRY_AFTER_SECONDS = 5
+
 bp = HookBlueprint("events", __name__, kind="event")
 log = logging.getLogger("okta_hooks.events")
+
+
+@bp.record_once
+def add_intake(state):
+    state.app.extensions["event_intake"] = Intake(state.app.config["EVENTS_DATABASE_URL"])
 
 
 @bp.get("/userDeactivated")
@@ -45,31 +47,26 @@ def verify():
 @bp.post("/userCreated")
 def receive():
     """Both addresses take every type of event: which types come is chosen in Okta."""
-    events = Payload.current().list("data.events")
-    handled = [handle(event) for event in events]
-    if not all(handled):
-        # After a 5xx Okta delivers the whole call again.
-        return error_response(500, "Not every event could be handled")
+    items = Payload.current().list("data.events")
+    events = {key_of(event): event for event in items if has_handler(event)}
+    try:
+        new = current_app.extensions["event_intake"].store(events) if events else ()
+    except NotStored as reason:
+        log.error("events not stored", extra={"fields": {"error": reason}})
+        raise ServiceUnavailable(retry_after=RETRY_AFTER_SECONDS) from None
+    for key, event in events.items():
+        outcome = "event stored" if key in new else "event known already"
+        log.info(outcome, extra={"fields": {"type": event["eventType"], "uuid": key}})
     return "", 204
 
 
-def handle(event: object) -> bool:
-    """Give one event to the handler of its type; False if the handler broke."""
+def has_handler(event: object) -> bool:
+    """Says so in the log if there is none: nobody would ever look at the event."""
     if not (isinstance(event, dict) and is_text(event.get("eventType"))):
-        # Not False: a second delivery would bring the same.
         log.warning("event not readable")
-        return True
-    handler = HANDLERS.get(event["eventType"])
-    if handler is None:
+        return False
+    if event["eventType"] not in HANDLERS:
         log.info("no handler", extra={"fields": fields_of(event)})
-        return True
-    try:
-        handler(event)
-    except Exception as exc:
-        # Not its message, which may quote the event.
-        frame = traceback.extract_tb(exc.__traceback__)[-1]
-        broke = f"{type(exc).__name__} at {Path(frame.filename).name}:{frame.lineno}"
-        log.error("handler broke", extra={"fields": fields_of(event) | {"error": broke}})
         return False
     return True
 

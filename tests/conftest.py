@@ -1,6 +1,8 @@
 import pytest
+import sqlalchemy as sa
 
 from local_okta.authorization_server import LocalOkta
+from tests.postgresql import PostgreSQL, initdb
 from tests.service import Service, basic_settings, oauth_settings
 
 
@@ -22,3 +24,19 @@ def oauth_service(okta, tmp_path_factory):
     log_path = tmp_path_factory.mktemp("oauth") / "log"
     with Service(oauth_settings(okta), log_path, workers=2) as service:
         yield service
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    if initdb() is None:
+        pytest.skip("PostgreSQL is not installed here (Debian: apt install postgresql)")
+    with PostgreSQL() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request, tmp_path):
+    """An empty database of either kind."""
+    if request.param == "sqlite":
+        return sa.URL.create("sqlite", database=str(tmp_path / "events.sqlite"))
+    return request.getfixturevalue("postgresql").new_database()

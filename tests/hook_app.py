@@ -1,13 +1,18 @@
 """The hooks alone, without guard and server."""
 
 import copy
+import tempfile
 
+import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.exceptions import HTTPException
 
 from hooks import register_hooks
 from hooks.contract import error_response
+
+# Removed with the process.
+FOLDER = tempfile.TemporaryDirectory(prefix="okta-hooks-")
 
 
 def hook_client(**config) -> FlaskClient:
@@ -17,6 +22,7 @@ def hook_client(**config) -> FlaskClient:
         TESTING=True,
         MAX_CONTENT_LENGTH=1_000_000,
         REGISTRATION_ALLOWED_DOMAINS=frozenset({"okta.com"}),
+        EVENTS_DATABASE_URL=sa.URL.create("sqlite", database=f"{FOLDER.name}/events.sqlite"),
         TELEPHONY_SEND=None,
     )
     app.config.update(config)
@@ -24,7 +30,9 @@ def hook_client(**config) -> FlaskClient:
 
     @app.errorhandler(HTTPException)
     def refuse(error):
-        return error_response(error.code, error.description, getattr(error, "causes", ()))
+        response = error_response(error.code, error.description, getattr(error, "causes", ()))
+        response.headers.extend({"Retry-After": error.retry_after} if error.code == 503 else {})
+        return response
 
     return app.test_client()
 

@@ -63,6 +63,8 @@ def free_port() -> int:
 class Service:
     """gunicorn with the project's own configuration, as a context manager."""
 
+    command = ("gunicorn",)
+
     def __init__(
         self, settings: dict[str, str], log_path: Path, *, workers: int | None = 1, arguments=()
     ):
@@ -70,14 +72,16 @@ class Service:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_path = log_path
         concurrency = {} if workers is None else {"WEB_CONCURRENCY": str(workers)}
-        self._environment = environment(settings) | {"PORT": str(self.port)} | concurrency
+        own = {"EVENTS_DATABASE_URL": f"sqlite:///{log_path.parent.resolve()}/events.sqlite"}
+        self._environment = environment(own | settings) | concurrency
+        self._environment |= {"PORT": str(self.port), "FLASK_RUN_PORT": str(self.port)}
         self._arguments = [*arguments]
         self.process = None
 
     def __enter__(self) -> "Service":
         with self.log_path.open("w") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", *self._arguments],
+                [sys.executable, "-m", *self.command, *self._arguments],
                 cwd=PROJECT,
                 env=self._environment,
                 stdout=log,

@@ -1,6 +1,13 @@
+import contextlib
+import json
+
 import pytest
+import sqlalchemy as sa
 
 from hooks import events
+from hooks.event_database import Database
+from hooks.inbox import Inbox
+from hooks.inbox import events as table
 from tests.hook_app import hook_client, refused_field
 
 PATHS = ["/userDeactivated", "/userCreated"]
@@ -22,6 +29,23 @@ client = hook_client()
 def log(caplog):
     caplog.set_level("INFO", "okta_hooks")
     return caplog
+
+
+@pytest.fixture
+def inbox():
+    """What the client stores, empty at first."""
+    url = client.application.config["EVENTS_DATABASE_URL"]
+    with contextlib.closing(Database(url, busy_seconds=10)) as database:
+        with database.begin() as connection:
+            connection.execute(sa.delete(table))
+        yield Inbox(database)
+
+
+def stored(inbox):
+    found = []
+    while claim := inbox.claim():
+        found.append(json.loads(claim.event))
+    return sorted(found, key=lambda event: event["uuid"])
 
 
 def deliver(*items, path="/userDeactivated"):
@@ -52,9 +76,19 @@ def test_a_check_without_challenge_is_refused(path, headers):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_both_paths_take_both_events_and_name_the_user(path, log):
+def test_both_paths_store_both_events_and_call_no_handler(path, inbox, log):
     response = deliver(DEACTIVATED, CREATED, path=path)
     assert (response.status_code, response.data) == (204, b"")
+    assert lines(log) == [
+        ("event stored", {"type": DEACTIVATED["eventType"], "uuid": "uuid-1"}),
+        ("event stored", {"type": CREATED["eventType"], "uuid": "uuid-2"}),
+    ]
+    assert stored(inbox) == [DEACTIVATED, CREATED]
+
+
+def test_the_handlers_of_the_samples_name_the_user(log):
+    for event in (DEACTIVATED, CREATED):
+        events.HANDLERS[event["eventType"]](event)
     assert lines(log) == [
         (
             "user deactivated",
@@ -67,36 +101,57 @@ def test_both_paths_take_both_events_and_name_the_user(path, log):
     ]
 
 
-def test_a_type_that_nothing_handles_is_logged(log):
+def test_a_second_delivery_and_an_event_twice_in_one_change_nothing(inbox, log):
+    assert deliver(DEACTIVATED, DEACTIVATED).status_code == 204
+    assert deliver(DEACTIVATED, CREATED).status_code == 204
+    assert [message for message, _ in lines(log)] == [
+        "event stored",
+        "event known already",
+        "event stored",
+    ]
+    assert stored(inbox) == [DEACTIVATED, CREATED]
+
+
+def test_a_type_that_nothing_handles_is_logged_and_not_stored(inbox, log):
     assert deliver({"eventType": "user.session.start", "uuid": 5}).status_code == 204
     assert lines(log) == [("no handler", {"type": "user.session.start", "uuid": None})]
+    assert stored(inbox) == []
 
 
 @pytest.mark.parametrize(
     "bad", [None, [], "text", {}, {"eventType": None}, {"eventType": []}, {"eventType": "\ud800"}]
 )
-def test_a_bad_item_does_not_lose_the_others(bad, log):
+def test_a_bad_item_does_not_lose_the_others(bad, inbox, log):
     assert deliver(DEACTIVATED, bad, CREATED).status_code == 204
     assert [message for message, _ in lines(log)] == [
-        "user deactivated",
         "event not readable",
-        "user created",
+        "event stored",
+        "event stored",
     ]
+    assert stored(inbox) == [DEACTIVATED, CREATED]
 
 
-def test_a_handler_that_breaks_makes_okta_deliver_again_but_stops_no_other_event(log, monkeypatch):
-    def breaks(event):
-        raise LookupError(event["target"][0]["alternateId"])
+@pytest.mark.parametrize("levels", [10, 100, 900])
+def test_an_event_may_be_nested_as_deep_as_a_body_that_can_be_read(levels, inbox):
+    nested = "[" * levels + "]" * levels
+    body = json.dumps({"data": {"events": [DEACTIVATED | {"x": 0}]}}).replace("0}", nested + "}")
+    response = client.post(PATHS[0], data=body, content_type="application/json")
+    assert (response.status_code, len(stored(inbox))) in ((204, 1), (400, 0))
 
-    monkeypatch.setitem(events.HANDLERS, "user.lifecycle.deactivate", breaks)
-    response = deliver(DEACTIVATED, CREATED)
-    assert response.status_code == 500
-    assert "ann@example.com" not in response.text
-    (message, fields), (other, _) = lines(log)
-    assert (message, other) == ("handler broke", "user created")
-    assert fields["uuid"] == "uuid-1"
-    assert fields["error"].startswith("LookupError at test_hooks_events.py:")
-    assert "ann@example.com" not in log.text
+
+def test_what_cannot_be_stored_okta_is_asked_to_deliver_again(tmp_path, log):
+    folder = tmp_path / "not-a-folder"
+    folder.write_text("")
+    url = sa.URL.create("sqlite", database=str(folder / "events.sqlite"))
+    response = hook_client(EVENTS_DATABASE_URL=url).post(
+        PATHS[0], json={"data": {"events": [DEACTIVATED]}}
+    )
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "5"
+    assert "ann@example.com" not in response.text + str([vars(record) for record in log.records])
+    [(message, fields)] = lines(log)
+    assert message == "events not stored"
+    assert str(fields["error"]).startswith("FileExistsError")
 
 
 @pytest.mark.parametrize(

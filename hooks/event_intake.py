@@ -1,0 +1,70 @@
+"""Storing events in the web process, within the time that Okta waits."""
+
+import logging
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+
+import sqlalchemy as sa
+
+from .event_database import Database, reason_of
+from .inbox import Inbox
+
+STORE_SECONDS = 1.5
+"""Okta gives up after 3 seconds, with the connection and the answer's way back among them."""
+
+BUSY_SECONDS = 1
+"""So long a delivery waits for another process that writes to the SQLite file."""
+
+log = logging.getLogger("okta_hooks.events")
+
+
+class NotStored(Exception):
+    """`str()` says why, in words that may stand in a log."""
+
+
+class Intake:
+    """A thread of its own, with the one connection of this process.
+
+    A database that hangs holds up this thread and no request: each of those is refused in time.
+    Thread and connection are made on first use in each process, since a fork inherits neither.
+    """
+
+    def __init__(self, url: sa.URL):
+        self._url = url
+        self._lock = Lock()
+        self._process_id = None
+
+    def open(self) -> None:
+        """Make the tables in the background, so that a database that is away shows at the start."""
+        self._submit(self._check)
+
+    def store(self, events: dict[str, dict]) -> set[str]:
+        """Events by key. Gives the keys of those that are new. Raises NotStored."""
+        storing = self._submit(lambda: self._inbox.store(events))
+        try:
+            return storing.result(STORE_SECONDS)
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            if storing.done():
+                raise NotStored(reason_of(error)) from None
+        if not storing.cancel():
+            self._hanging = storing
+        raise NotStored(f"the database does not answer within {STORE_SECONDS} s")
+
+    def _submit(self, work) -> Future:
+        with self._lock:
+            if self._process_id != os.getpid():
+                self._thread = ThreadPoolExecutor(1, "event-intake")
+                self._inbox = Inbox(Database(self._url, busy_seconds=BUSY_SECONDS))
+                self._hanging = None
+                self._process_id = os.getpid()
+            if self._hanging and not self._hanging.done():
+                # Requests that wait for it would leave no thread for the inline hooks.
+                raise NotStored("the database still does not answer")
+            return self._thread.submit(work)
+
+    def _check(self) -> None:
+        try:
+            self._inbox.backlog()
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            log.error("events cannot be stored", extra={"fields": {"error": reason_of(error)}})
