@@ -11,6 +11,8 @@ from flask.cli import with_appcontext
 
 from auth.keys import ATTEMPT_SECONDS, IssuerAnswer, IssuerError, ask
 from auth.oauth import CLOCK_SKEW_SECONDS
+from hooks.event_commands import NothingStored, duration, open_inbox
+from hooks.event_worker import SEEN_LATELY_SECONDS
 from local_okta.service import settings as service_settings
 from local_okta.terminal import say
 from settings import Settings
@@ -44,6 +46,7 @@ def doctor_command():
     settings: Settings = service_settings()
     report = Report()
     check_settings(report, settings)
+    check_events(report, settings)
     if settings.auth_mode == "oauth":
         check_issuer(report, settings)
     if report.wrong:
@@ -90,6 +93,31 @@ def check_settings(report: Report, settings: Settings) -> None:
         report.line(
             "note", "TELEPHONY_PROVIDER", "no real one: nobody gets a code from this service"
         )
+
+
+def check_events(report: Report, settings: Settings) -> None:
+    click.secho(f"\nStored events {settings.events_database_url}", bold=True)
+    try:
+        with open_inbox() as inbox:
+            backlog = inbox.backlog()
+    except click.ClickException as error:
+        outcome = "note" if isinstance(error, NothingStored) else "wrong"
+        report.line(outcome, "database", error.message)
+        return
+    waiting = str(backlog.waiting)
+    if backlog.waiting:
+        waiting += f", the oldest for {duration(backlog.oldest)}"
+    report.line("ok", "waiting", waiting)
+    failed = f"{backlog.failed}: flask events list --failed" if backlog.failed else "0"
+    report.line("note" if backlog.failed else "ok", "failed", failed)
+    seen = backlog.worker_seen
+    if seen is not None and seen < SEEN_LATELY_SECONDS:
+        report.line("ok", "worker", f"seen {duration(seen)} ago")
+        return
+    last = "none was ever seen" if seen is None else f"last seen {duration(seen)} ago"
+    # Without events that wait for it, one is perhaps not wanted.
+    outcome = "wrong" if backlog.waiting else "note"
+    report.line(outcome, "worker", f"{last}: flask events work handles what is stored")
 
 
 def check_issuer(report: Report, settings: Settings) -> None:

@@ -1,0 +1,158 @@
+"""`flask events …`, the doctor's lines on it, and the setting that says where events are stored."""
+
+import contextlib
+import re
+
+import pytest
+import sqlalchemy as sa
+
+import settings as service_settings
+from app import create_app
+from hooks.event_database import Database
+from hooks.inbox import Inbox
+from settings import Settings, SettingsError
+from tests.event_service import EVENT_TYPE, an_event, events_settings
+from tests.service import PROJECT
+
+SECRET = "s3cr3t-of-the-database"
+
+
+@pytest.fixture
+def inbox(database_url):
+    """With one event that waits and two that have failed."""
+    with contextlib.closing(Database(database_url, busy_seconds=10)) as database:
+        inbox = Inbox(database)
+        inbox.store({uuid: an_event(uuid) for uuid in ("fail-1", "fail-2")})
+        for _ in range(2):
+            inbox.failed(inbox.claim(), "KeyError at handlers.py:1")
+        inbox.store({"wait-1": an_event("wait-1")})
+        yield inbox
+
+
+@pytest.fixture
+def flask(database_url):
+    """Runs a command; gives its exit status and what it printed."""
+    app = create_app(Settings(events_database_url=database_url))
+
+    def run(*words, **options):
+        result = app.test_cli_runner().invoke(args=words, **options)
+        assert "ann@example.com" not in result.output
+        return result.exit_code, result.output
+
+    return run
+
+
+def test_list_says_what_waits_and_what_has_failed(inbox, flask):
+    status, output = flask("events", "list")
+    assert status == 0
+    assert re.fullmatch(
+        r"waiting      1      the oldest for \d+ s\n"
+        r"failed       2      which: flask events list --failed\n"
+        r"worker seen  never\n",
+        output,
+    )
+    inbox.tend("worker")
+    assert re.search(r"worker seen  \d+ s ago\n", flask("events", "list")[1])
+    assert flask("events", "list", "--failed") == (
+        0,
+        f"fail-1  {EVENT_TYPE}  1 attempts  KeyError at handlers.py:1\n"
+        f"fail-2  {EVENT_TYPE}  1 attempts  KeyError at handlers.py:1\n",
+    )
+
+
+def test_retry_takes_one_or_all(inbox, flask):
+    assert flask("events", "retry", "fail-2") == (0, "1 to be tried again.\n")
+    status, output = flask("events", "retry", "fail-2")
+    assert (status, "No event fail-2 has failed" in output) == (1, True)
+    for words in ((), ("fail-1", "--all")):
+        status, output = flask("events", "retry", *words)
+        assert (status, "Name one UUID, or say --all." in output) == (2, True)
+    assert flask("events", "retry", "--all") == (0, "1 to be tried again.\n")
+    assert (inbox.backlog().waiting, inbox.backlog().failed) == (3, 0)
+
+
+def test_remove_asks_first(inbox, flask):
+    assert flask("events", "remove", "fail-1", input="n\n")[0] == 1
+    assert inbox.backlog().failed == 2
+    status, output = flask("events", "remove", "fail-1", input="y\n")
+    assert (status, output.endswith("Removed.\n")) == (0, True)
+    assert flask("events", "remove", "fail-2", "--yes") == (0, "Removed.\n")
+    assert inbox.backlog().failed == 0
+    status, output = flask("events", "remove", "fail-2", "--yes")
+    assert (status, "No event fail-2 waits or has failed." in output) == (1, True)
+
+
+def test_who_only_looks_makes_no_file(tmp_path):
+    url = sa.URL.create("sqlite", database=str(tmp_path / "events.sqlite"))
+    run = create_app(Settings(events_database_url=url)).test_cli_runner().invoke
+    for words in (["events", "list"], ["events", "retry", "--all"], ["okta", "doctor"]):
+        assert "Nothing has been stored yet" in run(args=words).output
+    assert not (tmp_path / "events.sqlite").exists()
+
+
+def test_a_database_that_cannot_be_used_is_named_in_one_line(tmp_path):
+    (tmp_path / "events.sqlite").write_text("no database, and longer than a header" * 10)
+    file = sa.URL.create("sqlite", database=str(tmp_path / "events.sqlite"))
+    away = sa.make_url(f"postgresql+psycopg://okta:{SECRET}@127.0.0.1:1/hooks")
+    for url in (file, away):
+        run = create_app(Settings(events_database_url=url)).test_cli_runner().invoke
+        result = run(args=["events", "list"])
+        assert result.exit_code == 1
+        assert re.fullmatch(r"Error: The database cannot be used: \w+.*\n", result.output)
+        assert "WRONG  database" in run(args=["okta", "doctor"]).output
+        assert SECRET not in result.output
+
+
+def test_the_doctor_tells_backlog_and_worker(inbox, flask):
+    output = flask("okta", "doctor")[1]
+    assert re.search(r"ok     waiting +1, the oldest for \d+ s\n", output)
+    assert re.search(r"note   failed +2: flask events list --failed\n", output)
+    assert re.search(r"WRONG  worker +none was ever seen: flask events work", output)
+    inbox.tend("worker")
+    assert re.search(r"ok     worker +seen \d+ s ago\n", flask("okta", "doctor")[1])
+
+
+def test_the_file_is_its_owners_alone(tmp_path):
+    url = sa.URL.create("sqlite", database=str(tmp_path / "folder" / "events.sqlite"))
+    with contextlib.closing(Database(url, busy_seconds=1)) as database, database.begin():
+        pass
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path / "folder").rglob("*")] == [0o600]
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        (SECRET, "is not a URL of SQLAlchemy"),
+        (f"postgresql+psycopg://okta:{SECRET}@host:none/hooks", "is not a URL of SQLAlchemy"),
+        (f"mysql://okta:{SECRET}@host/hooks", "database or driver that is not known here"),
+        (f"postgres://okta:{SECRET}@host/hooks", "database or driver that is not known here"),
+        (f"postgresql+psycopg2://okta:{SECRET}@host/hooks", "or driver that is not known here"),
+        (f"postgresql+psycopg://okta:p@{SECRET}@host/hooks", "has an @ in its password"),
+        (f"postgresql+psycopg://okta:{SECRET}@host", "names no database"),
+        ("sqlite://", "must name a file by its full path"),
+        ("sqlite:///:memory:", "must name a file by its full path"),
+        ("sqlite:///events.sqlite", "must name a file by its full path"),
+        ("sqlite:////no/such/folder/events.sqlite", "names a folder that does not exist"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_a_settings_error(url, problem, tmp_path):
+    environ = events_settings(sa.URL.create("sqlite")) | {"EVENTS_DATABASE_URL": url}
+    with pytest.raises(SettingsError) as raised:
+        service_settings.load(environ, tmp_path / ".env")
+    assert raised.value.problems.keys() == {"EVENTS_DATABASE_URL"}
+    assert problem in raised.value.problems["EVENTS_DATABASE_URL"]
+    assert SECRET not in str(raised.value) + repr(raised.value.settings)
+
+
+def test_a_password_in_the_url_is_not_shown(tmp_path):
+    url = sa.make_url(f"postgresql://okta:{SECRET}@host/hooks?sslmode=require")
+    settings = service_settings.load(events_settings(url), tmp_path / ".env")
+    assert settings.events_database_url.drivername == "postgresql+psycopg"
+    assert settings.events_database_url.password == SECRET
+    app = create_app(settings)
+    assert SECRET not in repr(settings) + repr(app.config)
+
+
+def test_the_default_is_a_file_in_the_instance_folder():
+    assert Settings().events_database_url.database == str(PROJECT / "instance" / "events.sqlite")
