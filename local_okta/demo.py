@@ -23,6 +23,7 @@ from flask.cli import with_appcontext
 from local_okta import client
 from local_okta.authorization_server import HOST, LocalOkta
 from local_okta.credentials import WRONG_TOKENS
+from local_okta.demo_events import stored_events
 from local_okta.judge import judge, judge_verification
 from local_okta.samples import SAMPLES
 from local_okta.service import event_hook_paths
@@ -53,11 +54,16 @@ def demo() -> None:
         "BASIC_AUTH_PASSWORD": password,
         "TELEPHONY_PROVIDER": "console",
     }
-    with LocalOkta() as okta:
+    lost = []
+    with LocalOkta() as okta, tempfile.TemporaryDirectory() as folder:
+        common["EVENTS_DATABASE_URL"] = f"sqlite:///{folder}/events.sqlite"
         say(f"The local Okta issues tokens on {okta.issuer}", bold=True)
         with service(AUTH_MODE="basic", **common) as url:
             heading()
             runs = [basic_mode(url, paths, user, password)]
+            if EVENT_SAMPLES:
+                basic, environment = client.basic(user, password), environment_with(**common)
+                lost = stored_events(url, basic, environment, EVENT_SAMPLES[0])
         oauth = {
             "AUTH_MODE": "oauth",
             "OKTA_ISSUER": okta.issuer,
@@ -67,7 +73,7 @@ def demo() -> None:
         with service(**oauth, **common) as url:
             heading()
             runs.append(oauth_mode(url, paths, user, password, okta))
-    differences = [difference for run in runs for difference in run.differences]
+    differences = [*lost, *(difference for run in runs for difference in run.differences)]
     summary = f"\n{sum(run.requests for run in runs)} requests in {time.monotonic() - start:.1f} s"
     if differences:
         say(f"{summary}. Not as it should be:", fg="red", bold=True)
@@ -173,22 +179,25 @@ def oauth_mode(url: str, paths: list[str], user: str, password: str, okta: Local
     return run
 
 
+def environment_with(**settings: str) -> dict[str, str]:
+    # Empty means "not set", whatever a user's .env says.
+    unset = {each.name.upper(): "" for each in fields(current_app.config["SETTINGS"])}
+    system = {name: os.environ[name] for name in FROM_THE_SYSTEM if name in os.environ}
+    return system | unset | settings
+
+
 @contextlib.contextmanager
 def service(*, port: int = 0, **settings: str):
     """The service under gunicorn with these settings, on any free port or this; its address."""
     with socket.create_server((HOST, port)) as free:
         port = free.getsockname()[1]
     url = f"http://{HOST}:{port}"
-    # Empty means "not set", whatever a user's .env says.
-    unset = {each.name.upper(): "" for each in fields(current_app.config["SETTINGS"])}
-    system = {name: os.environ[name] for name in FROM_THE_SYSTEM if name in os.environ}
-    environment = system | unset | {"WEB_CONCURRENCY": "2"} | settings
     say(f"\ngunicorn with AUTH_MODE={settings['AUTH_MODE']} on {url} …", bold=True)
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(  # noqa: S603 - nothing of it comes from outside
             [sys.executable, "-m", "gunicorn", "-b", f"{HOST}:{port}"],
             cwd=current_app.root_path,
-            env=environment,
+            env=environment_with(WEB_CONCURRENCY="2", **settings),
             stdout=output,
             stderr=subprocess.STDOUT,
         )

@@ -7,6 +7,7 @@ A sample is an entry of this list and a file `<name>.json` beside it. All that i
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 _FOLDER = Path(__file__).parent
 
@@ -26,7 +27,12 @@ class Sample:
 
     @property
     def payload(self) -> dict:
-        return json.loads((_FOLDER / f"{self.name}.json").read_text(encoding="utf-8"))
+        payload = json.loads((_FOLDER / f"{self.name}.json").read_text(encoding="utf-8"))
+        if self.kind == "event":
+            # New events each time: those that the service knows already it would not handle.
+            for event in payload["data"]["events"]:
+                event["uuid"] = str(uuid4())
+        return payload
 
     @property
     def authentications(self) -> tuple[str, ...]:

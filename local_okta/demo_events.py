@@ -1,0 +1,96 @@
+"""The demo's part on stored events: answered at once, handled later, whatever happens."""
+
+import contextlib
+import json
+import secrets
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from flask import current_app
+
+from local_okta import client
+from local_okta.terminal import heading, row, say
+
+PATIENCE_SECONDS = 20
+
+
+def stored_events(url: str, credentials, environment: dict[str, str], sample) -> list[str]:
+    """Deliver three events with content of `sample`, beside a worker. Gives what went wrong."""
+    say("\nEvents are stored, then answered; a worker handles them.", bold=True)
+    say("Here it tries again after 0.3 s (as a rule 5 s), after a kill -9 in 2 s (5 minutes).\n")
+    heading()
+    differences = []
+    with tempfile.NamedTemporaryFile("w+") as log, contextlib.ExitStack() as workers:
+
+        def tell(story: str, uuid: str, answer, outcomes: list[str], told: str) -> None:
+            found = outcomes_of(uuid, log.name, len(outcomes))
+            good = answer.status == 204 and found == outcomes
+            row(story, "basic", answer, told if good else ", ".join(found), good=good)
+            if not good:
+                differences.append(f"{story}: {answer.status}, {found}")
+
+        def deliver(kind: str):
+            uuid = f"{kind}-{secrets.token_hex(4)}"
+            payload = sample.payload
+            payload["data"]["events"][0]["uuid"] = uuid
+            path = url + sample.path
+            return uuid, client.send(path, payload, kind=sample.kind, credentials=credentials)
+
+        worker = workers.enter_context(running_worker(environment, log))
+        uuid, answer = deliver("event")
+        tell("an event", uuid, answer, ["taken", "handled"], "stored, and handled a moment later")
+        uuid, answer = deliver("breaks-twice")
+        story = ["taken", "broke", "taken", "broke", "taken", "handled"]
+        tell("its handler breaks twice", uuid, answer, story, "broke, broke, handled")
+        uuid, answer = deliver("slow")
+        outcomes_of(uuid, log.name, 1)
+        worker.kill()
+        workers.enter_context(running_worker(environment, log))
+        story = ["taken", "taken", "handled"]
+        tell(
+            "its worker is killed",
+            uuid,
+            answer,
+            story,
+            "kill -9 in the middle; handled by the next",
+        )
+    return differences
+
+
+@contextlib.contextmanager
+def running_worker(environment: dict[str, str], log) -> Iterator[subprocess.Popen]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tools.demo_worker"],
+        cwd=current_app.root_path,
+        env=environment | {"LOG_FORMAT": "json"},
+        stdout=log,
+        stderr=log,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def outcomes_of(uuid: str, log_path: str, number: int) -> list[str]:
+    """What the worker's log tells of an event, once it is so many lines."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        lines = map(parsed, Path(log_path).read_text().splitlines())
+        mine = [line["message"] for line in lines if line.get("uuid") == uuid]
+        found = [text.removeprefix("event ") for text in mine if text.startswith("event ")]
+        if len(found) >= number or time.monotonic() > end:
+            return found
+        time.sleep(0.05)
+
+
+def parsed(line: str) -> dict:
+    """A line that is not JSON, such as a half of one, tells nothing."""
+    with contextlib.suppress(ValueError):
+        return json.loads(line)
+    return {}
