@@ -23,8 +23,9 @@ test: $(DEVELOPMENT)  ## Run the tests (one to two minutes)
 test-own: $(DEVELOPMENT)  ## Follow the pages on hooks of your own in copies, and run all tests there (five minutes)
 	@$(BIN)/python -m pytest tests/own_hooks.py
 
-bench: $(RUNTIME)  ## Measure what the service adds to the smallest Flask view (two to three minutes)
+bench: $(DEVELOPMENT)  ## Measure what the service adds to the smallest Flask view (two to three minutes)
 	@$(BIN)/python -m tools.bench
+	@$(BIN)/python -m tools.bench_events
 
 screenshots: $(DEVELOPMENT)  ## Take the pictures of the local Okta's page, with an installed Chromium
 	@$(BIN)/python -m tools.screenshots
