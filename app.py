@@ -19,6 +19,7 @@ from auth.keys import IssuerKeys
 from hooks import register_hooks
 from hooks.contract import error_response
 from hooks.event_commands import event_commands, start_worker
+from hooks.event_database import database_url
 from hooks.telephony_providers import provider_named
 from local_okta.commands import okta_commands
 from settings import Settings
@@ -37,6 +38,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     command = click.get_current_context(silent=True)
     settings, settings_error = (settings, None) if settings else _read_settings(command)
+    url = settings.events_database_url
 
     app = Flask(__name__, static_folder=None)
     app.debug = app.debug and command is not None
@@ -45,7 +47,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         SETTINGS=settings,
         SETTINGS_ERROR=settings_error,
         CHECK_SETTINGS=partial(_check_settings, settings_error),
-        EVENTS_DATABASE_URL=settings.events_database_url,
+        EVENTS_DATABASE_URL=url and database_url(url),
         MAX_CONTENT_LENGTH=settings.max_content_length,
         PROVIDE_AUTOMATIC_OPTIONS=False,
         REGISTRATION_ALLOWED_DOMAINS=settings.registration_allowed_domains,

@@ -15,7 +15,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import sqlalchemy as sa
 from dotenv import find_dotenv
 from dotenv.parser import parse_stream
 
@@ -30,7 +29,7 @@ GUARD_SETTINGS = re.compile("AUTH_MODE|BASIC_AUTH_.*|OKTA_.*|USER|PASSWORD")
 DATABASE_URLS = "sqlite:////full/path/of/a/file or postgresql+psycopg://user:password@host/database"
 ISSUER_IN_OKTA = "Security > API > Authorization Servers, Issuer URI"
 
-DEFAULT_DATABASE_URL = sa.URL.create("sqlite", database=f"{PROJECT}/instance/events.sqlite")
+DEFAULT_DATABASE_URL = f"sqlite:///{PROJECT}/instance/events.sqlite"
 
 Problems = dict[str, str]
 
@@ -155,33 +154,39 @@ def number_of_bytes(text: str) -> int:
     return int(text)
 
 
-def database_url(text: str) -> sa.URL:
+def database_url(text: str) -> str:
     """The value itself stands in no message: it may hold a password."""
-    try:
-        url = sa.make_url(text.strip())
-    except (sa.exc.ArgumentError, ValueError):
-        raise ValueError(f"is not a URL of SQLAlchemy, such as {DATABASE_URLS}") from None
-    backend = url.get_backend_name()
-    if backend == "sqlite":
-        path = Path(url.database or "")
-        if url.drivername != "sqlite" or url.query or not path.is_absolute():
+    text = text.strip()
+    scheme, is_url, rest = text.partition("://")
+    if not is_url:
+        raise ValueError(f"is not a URL of SQLAlchemy, such as {DATABASE_URLS}")
+    if scheme == "sqlite":
+        path = Path(rest[1:])
+        if not rest.startswith("/") or "?" in rest or not path.is_absolute():
             raise ValueError("must name a file by its full path: sqlite:////full/path/of/a/file")
         if not path.parent.is_dir():
             raise ValueError(f"names a folder that does not exist: {shown(str(path.parent))}")
-        return url
-    if backend != "postgresql" or url.drivername not in ("postgresql", "postgresql+psycopg"):
+        return text
+    if scheme not in ("postgresql", "postgresql+psycopg"):
         raise ValueError(f"names a database or driver that is not known here: use {DATABASE_URLS}")
-    if "@" in (url.host or ""):
+    if rest.count("@") > 1:
         raise ValueError("has an @ in its password: write it as %40, and other signs likewise")
-    if not url.database:
-        raise ValueError("names no database: postgresql+psycopg://user:password@host/database")
-    url = url.set(drivername="postgresql+psycopg")
     try:
-        url.get_dialect().import_dbapi()
-    except ImportError:
+        url = urlsplit(text)
+        is_odd = url.port == 0 or url.fragment or not text.isprintable()
+    except ValueError:
+        is_odd = True
+    if is_odd:
+        raise ValueError(
+            f"is not a URL of SQLAlchemy, such as {DATABASE_URLS}; in a password, write / as %2F, "
+            "and other signs likewise"
+        )
+    if not url.path.strip("/"):
+        raise ValueError("names no database: postgresql+psycopg://user:password@host/database")
+    if find_spec("psycopg") is None:
         needed = "pip install -r requirements-postgresql.txt"
-        raise ValueError(f"is PostgreSQL, which needs: {needed}") from None
-    return url
+        raise ValueError(f"is PostgreSQL, which needs: {needed}")
+    return text
 
 
 def shown(text: str) -> str:
@@ -214,7 +219,7 @@ class Settings:
     )
     okta_scope: str | None = setting(from_okta("Security > API > your server > Scopes (one name)"))
     registration_allowed_domains: frozenset[str] = setting(list_of(domain), frozenset({"okta.com"}))
-    events_database_url: sa.URL = setting(database_url, DEFAULT_DATABASE_URL)  # noqa: RUF009
+    events_database_url: str = setting(database_url, DEFAULT_DATABASE_URL, secret=True)
     max_content_length: int = setting(number_of_bytes, 1024 * 1024)
     telephony_provider: str | None = setting(one_of("console", "twilio"))
     twilio_account_sid: str | None = setting(credential)

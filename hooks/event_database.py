@@ -16,6 +16,13 @@ https://sqlite.org/wal.html#walresetbug"""
 metadata = sa.MetaData()
 
 
+def database_url(text: str) -> sa.URL:
+    """The setting as SQLAlchemy takes it. Printed, it has *** for the password."""
+    url = sa.make_url(text)
+    # Alone, the name stands for another driver.
+    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+
+
 class Database:
     """One connection, which threads use by turns and which no fork may inherit.
 

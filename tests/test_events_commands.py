@@ -129,10 +129,16 @@ def test_the_file_is_its_owners_alone(tmp_path):
         (f"postgres://okta:{SECRET}@host/hooks", "database or driver that is not known here"),
         (f"postgresql+psycopg2://okta:{SECRET}@host/hooks", "or driver that is not known here"),
         (f"postgresql+psycopg://okta:p@{SECRET}@host/hooks", "has an @ in its password"),
+        (f"postgresql+psycopg://okta:{SECRET}/@host/hooks", "write / as %2F"),
+        (f"postgresql+psycopg://okta:{SECRET}#@host/hooks", "write / as %2F"),
+        (f"postgresql+psycopg://okta:{SECRET}[@host/hooks", "write / as %2F"),
+        (f"postgresql+psycopg://okta:{SECRET}?@host/hooks", "write / as %2F"),
         (f"postgresql+psycopg://okta:{SECRET}@host", "names no database"),
         ("sqlite://", "must name a file by its full path"),
         ("sqlite:///:memory:", "must name a file by its full path"),
         ("sqlite:///events.sqlite", "must name a file by its full path"),
+        ("sqlite:////events.sqlite?timeout=1", "must name a file by its full path"),
+        ("sqlite://host/events.sqlite", "must name a file by its full path"),
         ("sqlite:////no/such/folder/events.sqlite", "names a folder that does not exist"),
     ],
 )
@@ -148,11 +154,11 @@ def test_a_url_that_cannot_be_used_is_a_settings_error(url, problem, tmp_path):
 def test_a_password_in_the_url_is_not_shown(tmp_path):
     url = sa.make_url(f"postgresql://okta:{SECRET}@host/hooks?sslmode=require")
     settings = service_settings.load(events_settings(url), tmp_path / ".env")
-    assert settings.events_database_url.drivername == "postgresql+psycopg"
-    assert settings.events_database_url.password == SECRET
     app = create_app(settings)
+    url = app.config["EVENTS_DATABASE_URL"]
+    assert (url.drivername, url.password) == ("postgresql+psycopg", SECRET)
     assert SECRET not in repr(settings) + repr(app.config)
 
 
 def test_the_default_is_a_file_in_the_instance_folder():
-    assert Settings().events_database_url.database == str(PROJECT / "instance" / "events.sqlite")
+    assert Settings().events_database_url == f"sqlite:///{PROJECT}/instance/events.sqlite"

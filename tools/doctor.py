@@ -7,6 +7,7 @@ import time
 from email.utils import parsedate_to_datetime
 
 import click
+from flask import current_app
 from flask.cli import with_appcontext
 
 from auth.keys import ATTEMPT_SECONDS, IssuerAnswer, IssuerError, ask
@@ -46,7 +47,7 @@ def doctor_command():
     settings: Settings = service_settings()
     report = Report()
     check_settings(report, settings)
-    check_events(report, settings)
+    check_events(report)
     if settings.auth_mode == "oauth":
         check_issuer(report, settings)
     if report.wrong:
@@ -95,8 +96,8 @@ def check_settings(report: Report, settings: Settings) -> None:
         )
 
 
-def check_events(report: Report, settings: Settings) -> None:
-    click.secho(f"\nStored events {settings.events_database_url}", bold=True)
+def check_events(report: Report) -> None:
+    say(f"\nStored events {current_app.config['EVENTS_DATABASE_URL']}", bold=True)
     try:
         with open_inbox() as inbox:
             backlog = inbox.backlog()
