@@ -6,7 +6,7 @@ RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-own lint bench screenshots upgrade clean
+.PHONY: help demo run test test-own test-killed lint bench screenshots upgrade clean
 
 help:  ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -22,6 +22,9 @@ test: $(DEVELOPMENT)  ## Run the tests (one to two minutes)
 
 test-own: $(DEVELOPMENT)  ## Follow the pages on hooks of your own in copies, and run all tests there (five minutes)
 	@$(BIN)/python -m pytest tests/own_hooks.py
+
+test-killed: $(DEVELOPMENT)  ## Kill what handles events again and again, and count what is lost (two minutes)
+	@$(BIN)/python -m pytest -s tests/events_killed.py
 
 bench: $(DEVELOPMENT)  ## Measure what the service adds to the smallest Flask view (two to three minutes)
 	@$(BIN)/python -m tools.bench
