@@ -197,7 +197,7 @@ def service(*, port: int = 0, **settings: str):
         process = subprocess.Popen(  # noqa: S603 - nothing of it comes from outside
             [sys.executable, "-m", "gunicorn", "-b", f"{HOST}:{port}"],
             cwd=current_app.root_path,
-            env=environment_with(WEB_CONCURRENCY="2", **settings),
+            env=environment_with(WEB_CONCURRENCY="1", **settings),
             stdout=output,
             stderr=subprocess.STDOUT,
         )

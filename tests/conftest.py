@@ -5,6 +5,26 @@ from local_okta.authorization_server import LocalOkta
 from tests.postgresql import PostgreSQL, initdb
 from tests.service import Service, basic_settings, oauth_settings
 
+# Their tests wait more than they work: each runs wherever there is room, and they begin.
+SPREAD = (
+    "test_docs",
+    "test_end_to_end",
+    "test_key_service_faults",
+    "test_events_service",
+    "test_service",
+)
+# What takes long to start, so that tests which share it run in one process.
+SHARED = ("postgresql", "browser", "oauth_service", "basic_service")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        shared = [name for name in SHARED if name in item.fixturenames or f"[{name}" in item.name]
+        if shared or item.path.stem not in SPREAD:
+            item.add_marker(pytest.mark.xdist_group([*shared, item.path.stem][0]))
+    items.sort(key=lambda item: item.path.stem not in SPREAD)
+
 
 @pytest.fixture(scope="session")
 def okta():

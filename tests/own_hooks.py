@@ -11,7 +11,11 @@ import pytest
 from tests.reader import Reader
 from tests.service import PROJECT
 
-CHECKS = (["pytest", "-n", "4"], ["ruff", "check", "."], ["ruff", "format", "--check", "."])
+CHECKS = (
+    ["pytest", "-n", "4", "--dist", "loadgroup"],
+    ["ruff", "check", "."],
+    ["ruff", "format", "--check", "."],
+)
 
 
 @pytest.mark.parametrize("page", ["write-a-hook.md", "remove-a-hook.md"])

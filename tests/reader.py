@@ -77,6 +77,7 @@ class Reader:
         self.ports = {5000: free_port(), 8010: free_port(), 8081: free_port()}
         self.servers: dict[str, subprocess.Popen] = {}
         self.output = ""
+        self._changes_code = False
         self._typed: list[str] = []
         self._printed: dict[str, str] = {}
         copy_of_the_project(folder)
@@ -89,7 +90,9 @@ class Reader:
             self.stop(name)
 
     def go_through(self, page: Path) -> None:
-        for block in blocks_of(page, rows=True):
+        blocks = blocks_of(page, rows=True)
+        self._changes_code = any(block.kind in ("python", "diff") for block in blocks)
+        for block in blocks:
             # What Okta and the service exchange, and pictures: there is nothing in them to be run.
             if block.kind not in ("http", "mermaid"):
                 getattr(self, f"on_{block.kind}")(block)
@@ -246,6 +249,8 @@ class Reader:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "WEB_CONCURRENCY": "1",
             "FLASK_RUN_PORT": str(self.ports[5000]),
+            # Each start takes two processes with it.
+            "FLASK_RUN_RELOAD": str(self._changes_code),
             "FLASK_OKTA_PREVIEW_URL": service,
             "FLASK_OKTA_VERIFY_EVENT_HOOK_URL": service,
             "FLASK_OKTA_SERVE_PORT": okta,

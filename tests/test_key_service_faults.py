@@ -69,44 +69,37 @@ def sending(service: Service, token: str, threads: int):
 
 def wait_for_more(service: Service, statuses: list[int]) -> None:
     seen = len(statuses)
-    service.wait_until(lambda: len(statuses) > seen + 100, "requests do not go on")
+    service.wait_until(lambda: len(statuses) > seen + 30, "requests do not go on")
 
 
 def test_an_issuer_that_fails_at_the_start_is_a_503_until_it_is_well(tmp_path):
-    """Several services at once, each with an issuer of its own that fails in its own way."""
+    """It fails in one way after the other; what the service says of it follows."""
     failing = {
         "issuer_unreachable": None,
         "metadata_of_another_issuer": faults.metadata(issuer="https://other.example.com"),
         "key_set_without_usable_key": faults.key_set(),
-        "issuer_answered_too_much": faults.only_keys(faults.answering(faults.zeros(50))),
         "issuer_timed_out": faults.SLOW_FAULTS["trickles the body"],
     }
-
-    def scenario(reason: str) -> None:
-        issuer = FaultyIssuer(failing[reason]).start()
-        if reason == "issuer_unreachable":
-            issuer.stop()
-        with Service(oauth_settings(issuer), tmp_path / reason) as service:
-            service.wait_until(lambda: ready(service) == (503, reason), "not that reason")
+    issuer = FaultyIssuer().start()
+    issuer.stop()
+    with Service(oauth_settings(issuer), tmp_path / "log") as service:
+        for number, (reason, issuer.fault) in enumerate(failing.items()):
+            if number == 1:
+                issuer.start()
+            service.wait_until(lambda reason=reason: ready(service) == (503, reason), reason)
             answer = ask(service, issuer.issue())
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
             assert "WWW-Authenticate" not in answer.headers
             assert reason not in answer.text
             assert f"keys not fetched issuer={issuer.issuer} reason={reason} " in service.log
-
-            issuer.fault = None
-            if reason == "issuer_unreachable":
-                issuer.start()
-            service.wait_until(lambda: ready(service) == (200, None), "not found again")
-            assert status(service, issuer.issue()) == 204
-        issuer.stop()
-
-    with ThreadPoolExecutor(len(failing)) as pool:
-        list(pool.map(scenario, failing))
+        issuer.fault = None
+        service.wait_until(lambda: ready(service) == (200, None), "not found again")
+        assert status(service, issuer.issue()) == 204
+    issuer.stop()
 
 
 def test_good_tokens_pass_while_the_issuer_is_down(issuer, service):
-    with sending(service, issuer.issue(), threads=6) as statuses:
+    with sending(service, issuer.issue(), threads=3) as statuses:
         issuer.stop()
         # The issuer was asked and did not answer, so nobody can say whether it has such a key.
         assert status(service, made_up(issuer)) == 503
@@ -120,11 +113,11 @@ def test_a_rotation_refuses_no_request(issuer, tmp_path, arguments):
     """Not even where the worker is forked from a process that has the keys already."""
     with (
         Service(oauth_settings(issuer), tmp_path / "log", arguments=arguments) as service,
-        sending(service, issuer.issue(), threads=3) as with_old_key,
+        sending(service, issuer.issue(), threads=2) as with_old_key,
     ):
         before = issuer.key_requests
         issuer.rotate_keys()
-        with sending(service, issuer.issue(), threads=3) as with_new_key:
+        with sending(service, issuer.issue(), threads=2) as with_new_key:
             wait_for_more(service, with_old_key)
             wait_for_more(service, with_new_key)
         assert set(with_old_key) == set(with_new_key) == {204}
@@ -140,7 +133,7 @@ def test_a_made_up_kid_before_a_rotation_costs_no_request_for_good(issuer, servi
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
 
 
-def test_500_made_up_kids_are_a_handful_of_requests(issuer, tmp_path):
+def test_100_made_up_kids_are_a_handful_of_requests(issuer, tmp_path):
     workers = 2
     with Service(oauth_settings(issuer), tmp_path / "log", workers=workers) as service:
         service.wait_until(lambda: issuer.key_requests == 2 * workers, "not all have started")
@@ -148,7 +141,7 @@ def test_500_made_up_kids_are_a_handful_of_requests(issuer, tmp_path):
             sending(service, issuer.issue(), threads=2) as statuses,
             ThreadPoolExecutor(16) as pool,
         ):
-            tokens = [made_up(issuer) for _ in range(500)]
+            tokens = [made_up(issuer) for _ in range(100)]
             answers = list(pool.map(lambda token: status(service, token), tokens))
     assert set(statuses) == {204}
     assert set(answers) <= {401, 503}
@@ -157,9 +150,9 @@ def test_500_made_up_kids_are_a_handful_of_requests(issuer, tmp_path):
 
 
 def test_made_up_kids_and_an_issuer_that_hangs_hold_up_no_good_token(issuer, service):
-    good, tokens = issuer.issue(), [made_up(issuer) for _ in range(500)]
+    good, tokens = issuer.issue(), [made_up(issuer) for _ in range(100)]
     issuer.fault = faults.hanging
-    with ThreadPoolExecutor(32) as pool:
+    with ThreadPoolExecutor(16) as pool:
         attacks = [pool.submit(status, service, token) for token in tokens]
         service.wait_until(lambda: issuer.open, "no refresh")
         answers = [ask(service, good) for _ in range(20)]

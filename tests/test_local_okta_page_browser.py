@@ -327,8 +327,7 @@ def test_the_keyboard_alone_is_enough(page):
     assert {"request", "secrets", "response", "token", "activity"} <= reached
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize(("scheme", "viewport"), [("light", WIDE), ("dark", NARROW)])
 def test_a_request_fits_and_can_be_read_by_everybody(open_page, scheme, viewport):
     page = open_page(viewport=viewport, scheme=scheme)
     send(page, HOOK.name, "Expired token")
