@@ -157,9 +157,7 @@ def number_of_bytes(text: str) -> int:
 def database_url(text: str) -> str:
     """The value itself stands in no message: it may hold a password."""
     text = text.strip()
-    scheme, is_url, rest = text.partition("://")
-    if not is_url:
-        raise ValueError(f"is not a URL of SQLAlchemy, such as {DATABASE_URLS}")
+    scheme, _, rest = text.partition("://")
     if scheme == "sqlite":
         path = Path(rest[1:])
         if not rest.startswith("/") or "?" in rest or not path.is_absolute():
@@ -169,18 +167,15 @@ def database_url(text: str) -> str:
         return text
     if scheme not in ("postgresql", "postgresql+psycopg"):
         raise ValueError(f"names a database or driver that is not known here: use {DATABASE_URLS}")
-    if rest.count("@") > 1:
-        raise ValueError("has an @ in its password: write it as %40, and other signs likewise")
     try:
         url = urlsplit(text)
-        is_odd = url.port == 0 or url.fragment or not text.isprintable()
+        if rest.count("@") > 1 or url.fragment or url.port == 0:
+            raise ValueError
     except ValueError:
-        is_odd = True
-    if is_odd:
         raise ValueError(
-            f"is not a URL of SQLAlchemy, such as {DATABASE_URLS}; in a password, write / as %2F, "
-            "and other signs likewise"
-        )
+            "cannot be read: write an @ in its password as %40, a / as %2F, and other signs "
+            "likewise; a port is a number"
+        ) from None
     if not url.path.strip("/"):
         raise ValueError("names no database: postgresql+psycopg://user:password@host/database")
     if find_spec("psycopg") is None:

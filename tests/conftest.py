@@ -20,8 +20,9 @@ SHARED = ("postgresql", "browser", "oauth_service", "basic_service")
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        shared = [name for name in SHARED if name in item.fixturenames or f"[{name}" in item.name]
-        if shared or item.path.stem not in SPREAD:
+        shared = [name for name in SHARED if name in item.fixturenames]
+        is_grouped = item.get_closest_marker("xdist_group")
+        if not is_grouped and (shared or item.path.stem not in SPREAD):
             item.add_marker(pytest.mark.xdist_group([*shared, item.path.stem][0]))
     items.sort(key=lambda item: item.path.stem not in SPREAD)
 
@@ -54,7 +55,9 @@ def postgresql():
         yield server
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))]
+)
 def database_url(request, tmp_path):
     """An empty database of either kind."""
     if request.param == "sqlite":

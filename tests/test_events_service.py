@@ -36,9 +36,23 @@ def sqlite_url(tmp_path):
     return sa.URL.create("sqlite", database=str(tmp_path / "events.sqlite"))
 
 
-@pytest.fixture
-def service(database_url, tmp_path):
-    with Service(events_settings(database_url), tmp_path / "log") as service:
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("sqlite", "postgresql")
+    ],
+)
+def database_url(request, tmp_path_factory):
+    """One for all the tests that leave nothing behind in it."""
+    if request.param == "sqlite":
+        return sa.URL.create("sqlite", database=f"{tmp_path_factory.mktemp('events')}/sqlite")
+    return request.getfixturevalue("postgresql").new_database()
+
+
+@pytest.fixture(scope="module")
+def service(database_url, tmp_path_factory):
+    log_path = tmp_path_factory.mktemp("service") / "log"
+    with Service(events_settings(database_url), log_path) as service:
         yield service
 
 
