@@ -144,8 +144,8 @@ hook /userCreated "${pair[@]}" --data "$event" --interface 127.0.0.2 -H 'X-Okta-
     -H 'X-Forwarded-For: 192.0.2.66' -H 'X_Forwarded_For: 192.0.2.66' >"$dir/status"
 check 'forged X-Forwarded-For' 204 "$(<"$dir/status")"
 check '  lines that believe it' 0 "$(lines_with 192.0.2.66 "$dir/"*.log)"
-check '  client address in the service'\''s log' client=127.0.0.2 \
-    "$(grep -F request_id=forged "$dir/service.log" | grep -o 'client=[^ ]*')"
+check '  client address in the service'\''s log' forwarded_for=127.0.0.2 \
+    "$(grep -F request_id=forged "$dir/service.log" | grep -o 'forwarded_for=[^ ]*')"
 
 long=$(head -c 2500 /dev/zero | tr '\0' y)
 refused 'a request line that is not HTTP' 400 "$(hook /userCreated --request 'NO METHOD')"
