@@ -5,7 +5,8 @@ from local_okta.authorization_server import LocalOkta
 from tests.postgresql import PostgreSQL, initdb
 from tests.service import Service, basic_settings, oauth_settings
 
-# Their tests wait more than they work: each runs wherever there is room, and they begin.
+# Their tests wait more than they work: each runs wherever there is room, and they begin, beside
+# the browser's.
 SPREAD = (
     "test_docs",
     "test_end_to_end",
@@ -24,7 +25,7 @@ def pytest_collection_modifyitems(items):
         is_grouped = item.get_closest_marker("xdist_group")
         if not is_grouped and (shared or item.path.stem not in SPREAD):
             item.add_marker(pytest.mark.xdist_group([*shared, item.path.stem][0]))
-    items.sort(key=lambda item: item.path.stem not in SPREAD)
+    items.sort(key=lambda item: ("browser" not in item.fixturenames, item.path.stem not in SPREAD))
 
 
 @pytest.fixture(scope="session")

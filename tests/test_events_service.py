@@ -13,8 +13,8 @@ import time
 import pytest
 import sqlalchemy as sa
 
+from hooks import inbox
 from hooks.event_database import Database
-from hooks.inbox import Inbox
 from local_okta.samples import SAMPLES
 from tests.event_service import (
     EVENT_TYPE,
@@ -42,17 +42,27 @@ def sqlite_url(tmp_path):
     ],
 )
 def database_url(request, tmp_path_factory):
-    """One for all the tests that leave nothing behind in it."""
     if request.param == "sqlite":
         return sa.URL.create("sqlite", database=f"{tmp_path_factory.mktemp('events')}/sqlite")
     return request.getfixturevalue("postgresql").new_database()
 
 
 @pytest.fixture(scope="module")
-def service(database_url, tmp_path_factory):
+def running_service(database_url, tmp_path_factory):
     log_path = tmp_path_factory.mktemp("service") / "log"
     with Service(events_settings(database_url), log_path) as service:
         yield service
+
+
+@pytest.fixture
+def service(running_service, database_url):
+    """One for several tests, each of which finds it without an event."""
+    with (
+        contextlib.closing(Database(database_url, busy_seconds=10)) as database,
+        database.begin() as connection,
+    ):
+        connection.execute(sa.delete(inbox.events))
+    return running_service
 
 
 def children_of(process: subprocess.Popen) -> list[int]:
@@ -239,7 +249,7 @@ def test_a_worker_does_not_start_with_settings_that_gunicorn_refuses(sqlite_url)
 
 def test_to_look_at_events_needs_no_other_setting(sqlite_url):
     with contextlib.closing(Database(sqlite_url, busy_seconds=1)) as database:
-        Inbox(database).store({"a": an_event("a")})
+        inbox.Inbox(database).store({"a": an_event("a")})
     done = flask_events("list", sqlite_url, BASIC_AUTH_PASSWORD="")
     assert done.returncode == 0
     assert done.stdout.startswith("waiting      1 ")
