@@ -18,7 +18,7 @@ run: $(RUNTIME) .env  ## Serve on http://127.0.0.1:5000 for development
 	@FLASK_SKIP_DOTENV=1 $(BIN)/flask run --debug --no-debugger
 
 test: $(DEVELOPMENT)  ## Run the tests (one to two minutes)
-	@$(BIN)/python -m pytest -n 4 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-own: $(DEVELOPMENT)  ## Follow the pages on hooks of your own in copies, and run all tests there (five minutes)
 	@$(BIN)/python -m pytest tests/own_hooks.py

@@ -5,27 +5,20 @@ from local_okta.authorization_server import LocalOkta
 from tests.postgresql import PostgreSQL, initdb
 from tests.service import Service, basic_settings, oauth_settings
 
-# Their tests wait more than they work: each runs wherever there is room, and they begin, beside
-# the browser's.
-SPREAD = (
+# They take the longest. Each file runs in one process, so that its tests share what they start.
+FIRST = (
+    "test_local_okta_page_browser",
     "test_docs",
-    "test_end_to_end",
-    "test_key_service_faults",
     "test_events_service",
+    "test_key_service_faults",
     "test_service",
+    "test_end_to_end",
 )
-# What takes long to start, so that tests which share it run in one process.
-SHARED = ("postgresql", "browser", "oauth_service", "basic_service")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    for item in items:
-        shared = [name for name in SHARED if name in item.fixturenames]
-        is_grouped = item.get_closest_marker("xdist_group")
-        if not is_grouped and (shared or item.path.stem not in SPREAD):
-            item.add_marker(pytest.mark.xdist_group([*shared, item.path.stem][0]))
-    items.sort(key=lambda item: ("browser" not in item.fixturenames, item.path.stem not in SPREAD))
+    places = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(FIRST)))
 
 
 @pytest.fixture(scope="session")
@@ -56,9 +49,7 @@ def postgresql():
         yield server
 
 
-@pytest.fixture(
-    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.xdist_group("postgresql"))]
-)
+@pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request, tmp_path):
     """An empty database of either kind."""
     if request.param == "sqlite":

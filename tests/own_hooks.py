@@ -12,7 +12,7 @@ from tests.reader import Reader
 from tests.service import PROJECT
 
 CHECKS = (
-    ["pytest", "-n", "4", "--dist", "loadgroup"],
+    ["pytest", "-n", "4", "--dist", "loadfile"],
     ["ruff", "check", "."],
     ["ruff", "format", "--check", "."],
 )

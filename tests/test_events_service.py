@@ -35,12 +35,7 @@ def sqlite_url(tmp_path):
     return sa.URL.create("sqlite", database=str(tmp_path / "events.sqlite"))
 
 
-@pytest.fixture(
-    scope="module",
-    params=[
-        pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("sqlite", "postgresql")
-    ],
-)
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def database_url(request, tmp_path_factory):
     if request.param == "sqlite":
         return sa.URL.create("sqlite", database=f"{tmp_path_factory.mktemp('events')}/sqlite")
