@@ -6,7 +6,7 @@ RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-own test-killed lint bench screenshots upgrade clean
+.PHONY: help demo run test test-pages test-killed lint bench screenshots upgrade clean
 
 help:  ## Show what can be made
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -20,8 +20,8 @@ run: $(RUNTIME) .env  ## Serve on http://127.0.0.1:5000 for development
 test: $(DEVELOPMENT)  ## Run the tests (one to two minutes)
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-test-own: $(DEVELOPMENT)  ## Follow the pages on hooks of your own in copies, and run all tests there (five minutes)
-	@$(BIN)/python -m pytest tests/own_hooks.py
+test-pages: $(DEVELOPMENT)  ## Go through README and docs as a reader does, hooks of your own included (ten minutes)
+	@$(BIN)/python -m pytest tests/pages.py
 
 test-killed: $(DEVELOPMENT)  ## Kill what handles events again and again, and count what is lost (two minutes)
 	@$(BIN)/python -m pytest -s tests/events_killed.py

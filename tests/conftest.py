@@ -1,3 +1,5 @@
+import logging
+
 import pytest
 import sqlalchemy as sa
 
@@ -8,7 +10,6 @@ from tests.service import Service, basic_settings, oauth_settings
 # They take the longest. Each file runs in one process, so that its tests share what they start.
 FIRST = (
     "test_local_okta_page_browser",
-    "test_docs",
     "test_events_service",
     "test_key_service_faults",
     "test_service",
@@ -19,6 +20,14 @@ FIRST = (
 def pytest_collection_modifyitems(items):
     places = {name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(FIRST)))
+
+
+@pytest.fixture(autouse=True)
+def log_of_the_test():
+    """The log of an app goes with its test: a thread that outlives it finds no closed stream."""
+    yield
+    root = logging.getLogger()
+    root.handlers = [each for each in root.handlers if each.get_name() != "okta_hooks"]
 
 
 @pytest.fixture(scope="session")

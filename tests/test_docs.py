@@ -1,7 +1,7 @@
-"""README and docs, gone through as a reader does: every command, every block of code, every link.
+"""README and docs against the project: links, settings, commands, and the log lines they quote.
 
-`tests/reader.py` says what a block may be. Who makes the project their own may delete the last line
-of README.md: nothing is checked then.
+`tests/pages.py` goes through them. Who makes the project their own may delete the last line of
+README.md: nothing is checked then.
 """
 
 import ast
@@ -17,13 +17,11 @@ from app import create_app
 from local_okta.authorization_server import LocalOkta, new_key
 from local_okta.client import basic_header
 from local_okta.samples import SAMPLES
-from tests.reader import FENCE, Reader, blocks_of, missing
+from tests.reader import FENCE, blocks_of, missing
 from tests.service import BASIC_PAIR, PROJECT, Service, bearer, oauth_settings
 
 README = PROJECT / "README.md"
 DOCUMENTS = [README, *sorted((PROJECT / "docs").glob("*.md"))]
-# own_hooks.py goes through these.
-OF_OWN_HOOKS = ("write-a-hook.md", "remove-a-hook.md")
 OWN_SAMPLES = ("loyalty", "event-user-locked")
 
 if "as long as this line stands here" not in README.read_text(encoding="utf-8"):
@@ -34,16 +32,6 @@ by_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: pa
 
 def prose_of(document: Path) -> str:
     return FENCE.sub("", document.read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize(
-    "document",
-    [path for path in DOCUMENTS if path.name not in OF_OWN_HOOKS],
-    ids=lambda path: path.name,
-)
-def test_a_page_can_be_gone_through(document, tmp_path):
-    with Reader(tmp_path / "project") as reader:
-        reader.go_through(document)
 
 
 def provoked_log(okta, basic_service, oauth_service, tmp_path) -> str:
