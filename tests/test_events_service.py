@@ -139,7 +139,7 @@ def test_a_locked_file_is_a_503_in_time_and_holds_up_no_other_hook(sqlite_url, t
         locker.execute("ROLLBACK")
         locker.close()
         wait_until(lambda: deliver(service, an_event("b")).status_code == 204, service.log)
-        assert 'events not stored error="OperationalError: database is locked"' in service.log
+        assert "events not stored error=" in service.log
     # What came late was stored all the same, and Okta's next delivery of it changes nothing.
     assert backlog(sqlite_url).waiting >= 2
 
