@@ -86,4 +86,5 @@ def on_starting(server):
 
 def post_worker_init(worker):
     """A database that is away shows in the log before the first event comes."""
-    worker.wsgi.extensions["event_intake"].open()
+    if "event_intake" in worker.wsgi.extensions:
+        worker.wsgi.extensions["event_intake"].open()
