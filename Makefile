@@ -17,7 +17,7 @@ demo: $(RUNTIME)  ## See every hook and every authentication work, on this machi
 run: $(RUNTIME) .env  ## Serve on http://127.0.0.1:5000 for development
 	@FLASK_SKIP_DOTENV=1 $(BIN)/flask run --debug --no-debugger
 
-test: $(DEVELOPMENT)  ## Run the tests (one to two minutes)
+test: $(DEVELOPMENT)  ## Run the tests (two to three minutes)
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-pages: $(DEVELOPMENT)  ## Go through README and docs as a reader does, hooks of your own included (ten minutes)
@@ -26,7 +26,7 @@ test-pages: $(DEVELOPMENT)  ## Go through README and docs as a reader does, hook
 test-killed: $(DEVELOPMENT)  ## Kill what handles events again and again, and count what is lost (two minutes)
 	@$(BIN)/python -m pytest -s tests/events_killed.py
 
-bench: $(DEVELOPMENT)  ## Measure what the service adds to the smallest Flask view (two to three minutes)
+bench: $(DEVELOPMENT)  ## Measure what the service adds to the smallest Flask view (about three minutes)
 	@$(BIN)/python -m tools.bench
 	@$(BIN)/python -m tools.bench_events
 

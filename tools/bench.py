@@ -28,7 +28,6 @@ from tools.in_process import (
     BODY,
     HOOK,
     OAUTH,
-    REQUESTS_A_ROUND,
     SMALLEST,
     report_app,
     report_guard,
@@ -50,14 +49,14 @@ def main() -> None:
     say(machine())
     with LocalOkta() as okta, tempfile.TemporaryDirectory() as folder:
         basic = "Basic " + b64encode(":".join(BASIC_PAIR).encode()).decode()
-        bearers = ["Bearer " + okta.issue() for _ in range(REQUESTS_A_ROUND)]
+        bearer = "Bearer " + okta.issue()
         # An app writes its log lines here as it does when it serves, but nobody sees them.
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
             basic_app = create_app(load_settings(basic_settings()))
             oauth_app = create_app(load_settings(oauth_settings(okta)))
-            report_guard(okta, (basic_app, basic), (oauth_app, bearers))
-            report_app((basic_app, basic), (oauth_app, bearers[0]))
-        report_served(Path(folder), okta, basic, bearers[0])
+            report_guard(okta, (basic_app, basic), (oauth_app, bearer))
+            report_app((basic_app, basic), (oauth_app, bearer))
+        report_served(Path(folder), okta, basic, bearer)
 
 
 def machine() -> str:

@@ -48,12 +48,12 @@ def say_with_goal(line: str, goal: str, met: bool) -> None:
     say(f"{line}   {words}".rstrip(), fg=None if met else "red")
 
 
-def report_guard(okta: LocalOkta, basic: tuple[Flask, str], oauth: tuple[Flask, list[str]]) -> None:
+def report_guard(okta: LocalOkta, basic: tuple[Flask, str], oauth: tuple[Flask, str]) -> None:
     floor, token, pair = "one RSA-2048 verification", "a new token", "Basic"
     best = seconds_a_request(
         {
-            floor: verification(okta, oauth[1][0].removeprefix("Bearer ")),
-            token: guard(oauth[0], oauth[1][0]),
+            floor: verification(okta, oauth[1].removeprefix("Bearer ")),
+            token: guard(*oauth),
             pair: guard(*basic),
         },
         ROUNDS * REQUESTS_A_ROUND,
