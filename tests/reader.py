@@ -78,6 +78,8 @@ class Reader:
         self.servers: dict[str, subprocess.Popen] = {}
         self.output = ""
         self._changes_code = False
+        self._edited: set[Path] = set()
+        self._saved_at = 0.0
         self._typed: list[str] = []
         self._printed: dict[str, str] = {}
         copy_of_the_project(folder)
@@ -140,7 +142,7 @@ class Reader:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def on_python(self, block: Block) -> None:
-        (self.folder / block.what).write_text(block.text, encoding="utf-8")
+        self.save(self.folder / block.what, block.text)
 
     def on_json(self, block: Block) -> None:
         json.loads(block.text)
@@ -156,10 +158,23 @@ class Reader:
             new = "".join(line[1:] for line in lines if line[0] != "-")
             assert text.count(old) == 1, f"not once in {block.what}:\n{old}"
             text = text.replace(old, new)
+        self.save(path, text)
+
+    def save(self, path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
+        self._edited.add(path)
+        self._saved_at = time.monotonic()
+
+    def save_again(self) -> None:
+        """Now and then: what is saved while a server starts, its reloader does not notice."""
+        if time.monotonic() > self._saved_at + 5:
+            for path in self._edited:
+                path.touch()
+            self._saved_at = time.monotonic()
 
     def once_more(self) -> None:
         """Look again at what a server prints, or send again what it was not ready for."""
+        self.save_again()
         if match := SERVER.match(self._typed[-1]):
             self.output = self.log_of(match[1]).read_text()
         else:
@@ -178,6 +193,7 @@ class Reader:
         end = time.monotonic() + PATIENCE
         while done.returncode != status and self.servers and time.monotonic() < end:
             # A server may still be loading the code that was just written.
+            self.save_again()
             time.sleep(0.2)
             done = self.run(command)
         assert done.returncode == status, f"{command}\n{done.stdout}{self.log}"
