@@ -1,10 +1,7 @@
 """The service: settings, log, guard, hooks, commands. The one place that knows all of them."""
 
 import logging
-import os
 import sys
-from functools import partial
-from pathlib import Path
 
 import click
 from flask import Flask, Response, g, jsonify
@@ -22,12 +19,10 @@ from hooks.event_commands import event_commands, start_worker
 from hooks.event_database import database_url
 from hooks.telephony_providers import provider_named
 from local_okta.commands import okta_commands
-from settings import Settings
+from settings import Settings, SettingsError
 from tools.doctor import doctor_command
 
 log = logging.getLogger("okta_hooks.app")
-
-PROJECT = Path(__file__).parent
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -38,16 +33,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     """
     command = click.get_current_context(silent=True)
     settings, settings_error = (settings, None) if settings else _read_settings(command)
-    url = settings.events_database_url
-
     app = Flask(__name__, static_folder=None)
     app.debug = app.debug and command is not None
     app.json.sort_keys = False
     app.config.update(
         SETTINGS=settings,
         SETTINGS_ERROR=settings_error,
-        CHECK_SETTINGS=partial(_check_settings, settings_error),
-        EVENTS_DATABASE_URL=url and database_url(url),
+        CHECK_SETTINGS=service_settings.load,
+        EVENTS_DATABASE_URL=database_url(settings.events_database_url),
         MAX_CONTENT_LENGTH=settings.max_content_length,
         PROVIDE_AUTOMATIC_OPTIONS=False,
         REGISTRATION_ALLOWED_DOMAINS=settings.registration_allowed_domains,
@@ -68,15 +61,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     okta_commands.add_command(doctor_command)
     app.cli.add_command(okta_commands)
     app.cli.add_command(event_commands)
-    if command is None or _will_serve(command):
-        # gunicorn's master has said the notes once for all its workers.
-        if not os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/"):
-            for note in settings.notes:
-                log.warning(note)
-        if keys is not None:
-            keys.start()
-        if command is not None:
-            start_worker(app)
+    serves = command is None or _will_serve(command)
+    if serves and keys is not None:
+        keys.start()
+    if serves and command is not None:
+        # Under gunicorn its master says the notes, once for all workers.
+        for note in settings.notes:
+            log.warning(note)
+        start_worker(app)
     return app
 
 
@@ -87,30 +79,17 @@ def __getattr__(name: str) -> Flask:
     raise AttributeError(name)
 
 
-def _read_settings(command: click.Context | None) -> tuple[Settings, Exception | None]:
+def _read_settings(command: click.Context | None) -> tuple[Settings, SettingsError | None]:
     """The settings, and what is wrong with them: a command that serves nothing may not need them.
 
     It gets an app that admits nobody, and says what is wrong where it needs a setting.
     """
     try:
         return service_settings.load(development=command is not None), None
-    except service_settings.SettingsError as error:
+    except SettingsError as error:
         if command is None or command.info_name == "run":
-            sys.exit(f"\n{error}\n")
-        # `flask events list` needs this one alone.
-        is_wrong = "EVENTS_DATABASE_URL" in error.problems
-        url = None if is_wrong else error.settings.events_database_url
-        return Settings(events_database_url=url), error
-
-
-def _check_settings(error: Exception | None) -> None:
-    """For a command that runs in production: what `flask run` tolerates ends it."""
-    try:
-        service_settings.load()
-    except service_settings.SettingsError as strict:
-        error = error or strict
-    if error:
-        sys.exit(f"\n{error}\n")
+            raise
+        return Settings(), error
 
 
 def _will_serve(command: click.Context) -> bool:

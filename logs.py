@@ -82,13 +82,9 @@ def init_app(app: Flask) -> None:
 def place_of(error: Exception) -> str:
     """File and line of this project where it happened; a library's own line says less."""
     frames = traceback.extract_tb(error.__traceback__)
+    files = [frame for frame in frames if frame.filename.startswith(PROJECT)]
     # The virtual environment may lie inside the project.
-    libraries = sys.prefix if sys.prefix.startswith(PROJECT) else "-"
-    ours = [
-        frame
-        for frame in frames
-        if frame.filename.startswith(PROJECT) and not frame.filename.startswith(libraries)
-    ]
+    ours = [frame for frame in files if "site-packages" not in frame.filename]
     frame = (ours or frames)[-1]
     return f"{os.path.relpath(frame.filename, PROJECT)}:{frame.lineno}"
 
@@ -104,6 +100,7 @@ def _log_request(response: Response) -> Response:
     level = logging.INFO if status < 400 else logging.WARNING
     if status >= 500 and not reason:
         level = logging.ERROR
+    forwarded_for = request.headers.get("X-Forwarded-For", "")
     fields = {
         "hook": request.blueprint or "-",
         "method": request.method,
@@ -118,16 +115,12 @@ def _log_request(response: Response) -> Response:
         "request_id": request.headers.get("X-Okta-Request-Id"),
         "event_id": noted.get("event_id"),
         "client": request.remote_addr or None,  # a Unix socket has none
-        "forwarded_for": _nearest(request.headers.get("X-Forwarded-For")),
+        # A proxy appends the address that it sees: the last is what the nearest one says.
+        "forwarded_for": forwarded_for.rpartition(",")[2].strip() or None,
         "ms": round((time.perf_counter() - noted["started"]) * 1000, 1),
     }
     log.log(level, "request", extra={"fields": fields})
     return response
-
-
-def _nearest(forwarded_for: str | None) -> str | None:
-    """What the nearest proxy says of its caller: it appends the address that it sees."""
-    return forwarded_for and forwarded_for.rpartition(",")[2].strip()
 
 
 def _time_of(record: logging.LogRecord) -> str:

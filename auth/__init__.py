@@ -110,7 +110,7 @@ def _basic_challenge(endpoint: str | None) -> str | None:
 
 def _require_token(oauth: BearerProtector, scopes: list[str]) -> Caller:
     try:
-        token = oauth.validate_request(scopes, request)
+        claims = oauth.validate_request(scopes, request)
     except (MissingAuthorizationError, UnsupportedTokenTypeError) as error:
         # RFC 6750, 3.1 gives no error code where no token came.
         missing = isinstance(error, MissingAuthorizationError)
@@ -125,4 +125,4 @@ def _require_token(oauth: BearerProtector, scopes: list[str]) -> Caller:
         raise Refusal(403, "scope_missing", WWW_Authenticate=challenge) from None
     except KeysUnavailable as error:
         raise Refusal(503, str(error), Retry_After=str(RETRY_AFTER_SECONDS)) from None
-    return Caller("oauth", client_id=token.client_id, scopes=token.scopes)
+    return Caller("oauth", client_id=claims["cid"], scopes=frozenset(claims["scp"]))

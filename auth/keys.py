@@ -19,7 +19,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import requests
@@ -27,7 +26,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from settings import is_loopback
+from setting_values import is_loopback
 
 log = logging.getLogger("okta_hooks.keys")
 
@@ -62,13 +61,8 @@ class KeysUnavailable(Exception):
     """Whether the issuer has such a key cannot be told now; `str()` is the reason's name."""
 
 
-@dataclass(frozen=True)
-class IssuerAnswer:
-    """An issuer's RS256 keys by key ID, at least one; its metadata, and the Date sent with them."""
-
-    keys: Mapping[str, RSAKey]
-    metadata: dict
-    date: str | None
+Keys = Mapping[str, RSAKey]
+"""An issuer's RS256 keys by key ID."""
 
 
 class IssuerKeys:
@@ -81,13 +75,13 @@ class IssuerKeys:
         self,
         issuer: str,
         *,
-        fetch: Callable[[str], IssuerAnswer] | None = None,
+        fetch: Callable[[str], Keys] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.issuer = issuer
-        self._fetch = fetch or ask
+        self._fetch = fetch or fetch_keys
         self._clock = clock
-        self._keys: Mapping[str, RSAKey] = {}
+        self._keys: Keys = {}
         self._good_until = float("-inf")
         self._failure: str | None = "keys_not_fetched_yet"
         self._reminded_at = float("-inf")
@@ -161,14 +155,14 @@ class IssuerKeys:
             with self._changed:
                 self._begun += 1
             try:
-                answer, failure = self._fetch(self.issuer), None
+                keys, failure = self._fetch(self.issuer), None
             except IssuerError as error:
-                answer, failure = None, str(error)
+                keys, failure = None, str(error)
             except Exception as error:
                 # Whatever an issuer sends, the thread goes on: without it no key is refreshed.
-                answer, failure = None, f"unexpected_{type(error).__name__}"
+                keys, failure = None, f"unexpected_{type(error).__name__}"
             with self._changed:
-                self._take(answer, failure)
+                self._take(keys, failure)
                 self._ended = self._begun
                 self._changed.notify_all()
                 self._changed.wait_for(
@@ -176,13 +170,13 @@ class IssuerKeys:
                     timeout=RETRY_EVERY if failure else REFRESH_EVERY,
                 )
 
-    def _take(self, answer: IssuerAnswer | None, failure: str | None) -> None:
+    def _take(self, keys: Keys | None, failure: str | None) -> None:
         now = self._clock()
-        if answer is not None:
-            if self._failure or answer.keys.keys() != self._keys.keys():
-                fields = {"issuer": self.issuer, "keys": len(answer.keys)}
+        if keys:
+            if self._failure or keys.keys() != self._keys.keys():
+                fields = {"issuer": self.issuer, "keys": len(keys)}
                 log.info("keys fetched", extra={"fields": fields})
-            self._keys, self._good_until = answer.keys, now + KEEP_FOR
+            self._keys, self._good_until = keys, now + KEEP_FOR
         elif failure != self._failure or now - self._reminded_at >= REMIND_EVERY:
             self._reminded_at = now
             fields = {"issuer": self.issuer, "reason": failure, "keys_in_hand": len(self._keys)}
@@ -190,35 +184,49 @@ class IssuerKeys:
         self._failure = failure
 
 
-def ask(issuer: str) -> IssuerAnswer:
+def fetch_keys(issuer: str) -> Keys:
     """Ask for the metadata (RFC 8414), then for the key set (RFC 7517). Raises IssuerError."""
     try:
-        with requests.Session() as session:
-            session.verify = True
-            # A company's proxy and certificate authority come from the environment, as everywhere
-            # else; an issuer on this machine is not reached through a proxy.
-            session.trust_env = not _is_on_this_machine(issuer)
-            # Without this, requests would send a password that .netrc has for the host.
-            session.auth = lambda request: request
-            session.headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-            metadata, date = _metadata(session, issuer)
-            key_set, _ = _document(session, _jwks_uri(issuer, metadata))
-    except (requests.RequestException, HTTPError) as error:
-        raise IssuerError(_reason_of(error)) from None
-    return IssuerAnswer(_keys_of(key_set), metadata, date)
+        with session_for(issuer) as session:
+            uri = _jwks_uri(issuer, read_metadata(session, issuer))
+            return _usable_keys(_document(session, uri))
+    except requests.exceptions.ProxyError:
+        reason = "proxy_refused"
+    except requests.exceptions.SSLError:
+        reason = "issuer_certificate_not_trusted"
+    except (requests.Timeout, ReadTimeoutError):
+        reason = "issuer_timed_out"
+    except requests.ConnectionError:
+        reason = "issuer_unreachable"
+    except (requests.RequestException, HTTPError):
+        reason = "request_failed"
+    raise IssuerError(reason)
 
 
-def _metadata(session: requests.Session, issuer: str) -> tuple[dict, str | None]:
+def session_for(issuer: str) -> requests.Session:
+    """For requests to the issuer, which bring it nothing but the question."""
+    session = requests.Session()
+    session.verify = True
+    # A company's proxy and certificate authority come from the environment, as everywhere else; an
+    # issuer on this machine is not reached through a proxy.
+    session.trust_env = not _is_on_this_machine(issuer)
+    # Without this, requests would send a password that .netrc has for the host.
+    session.auth = lambda request: request
+    session.headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+    return session
+
+
+def read_metadata(session: requests.Session, issuer: str) -> dict:
     first, second = (issuer + path for path in METADATA_PATHS)
     try:
-        metadata, date = _document(session, first)
+        metadata = _document(session, first)
     except IssuerError as error:
         if not str(error).startswith("issuer_answered_4"):
             raise
-        metadata, date = _document(session, second)
+        metadata = _document(session, second)
     if not isinstance(metadata, dict) or metadata.get("issuer") != issuer:
         raise IssuerError("metadata_of_another_issuer")
-    return metadata, date
+    return metadata
 
 
 def _jwks_uri(issuer: str, metadata: dict) -> str:
@@ -227,13 +235,13 @@ def _jwks_uri(issuer: str, metadata: dict) -> str:
         raise IssuerError("metadata_without_jwks_uri")
     # http is for an issuer on this machine, and must not lead away from it.
     stays_here = _is_on_this_machine(issuer) and _is_on_this_machine(uri)
-    if not (uri.startswith("https://") or (uri.startswith("http://") and stays_here)):
+    if not uri.startswith(("https://", "http://") if stays_here else "https://"):
         raise IssuerError("jwks_uri_not_https")
     return uri
 
 
-def _document(session: requests.Session, url: str) -> tuple[object, str | None]:
-    """The JSON document at `url`, and the date of the answer that brought it."""
+def _document(session: requests.Session, url: str) -> object:
+    """The JSON document at `url`."""
     deadline = time.monotonic() + ATTEMPT_SECONDS
     body = b""
     with session.get(url, stream=True, timeout=ATTEMPT_SECONDS, allow_redirects=False) as response:
@@ -247,12 +255,12 @@ def _document(session: requests.Session, url: str) -> tuple[object, str | None]:
             if time.monotonic() > deadline:
                 raise IssuerError("issuer_timed_out")
     try:
-        return json.loads(body), response.headers.get("Date")
+        return json.loads(body)
     except (ValueError, RecursionError):
         raise IssuerError("issuer_answered_no_json") from None
 
 
-def _keys_of(key_set: object) -> Mapping[str, RSAKey]:
+def _usable_keys(key_set: object) -> Keys:
     """The keys of a JWK Set (RFC 7517, 5) that may check an RS256 signature, by key ID."""
     members = key_set.get("keys") if isinstance(key_set, dict) else None
     keys: dict[str, RSAKey] = {}
@@ -275,17 +283,3 @@ def _keys_of(key_set: object) -> Mapping[str, RSAKey]:
 
 def _is_on_this_machine(url: str) -> bool:
     return is_loopback(urlsplit(url).hostname or "")
-
-
-def _reason_of(error: Exception) -> str:
-    match error:
-        case requests.exceptions.ProxyError():
-            return "proxy_refused"
-        case requests.exceptions.SSLError():
-            return "issuer_certificate_not_trusted"
-        case requests.Timeout() | ReadTimeoutError():
-            return "issuer_timed_out"
-        case requests.ConnectionError():
-            return "issuer_unreachable"
-        case _:
-            return "request_failed"

@@ -59,8 +59,7 @@ class Payload:
     """A request's body, read by dotted path: `payload.text("data.userProfile.email")`.
 
     Each reader raises `UnreadableRequest` for a field that is missing or of another type. With
-    `optional=True` an absent field is None, and so is a null in place of a string or number. A
-    null in place of an object or a list is always an error.
+    `optional=True` a field that is absent or null is None.
     """
 
     def __init__(self, body: dict):
@@ -74,13 +73,11 @@ class Payload:
         return g.payload
 
     def text(self, path: str, *, optional: bool = False) -> str | None:
-        return self._read(path, optional, is_text, "a string", null_is_absent=True)
+        return self._read(path, optional, is_text, "a string")
 
     def text_or_number(self, path: str, *, optional: bool = False) -> str | None:
         """The text of a field that is a string in one org and a number in another."""
-        value = self._read(
-            path, optional, _is_text_or_number, "a string or a number", null_is_absent=True
-        )
+        value = self._read(path, optional, _is_text_or_number, "a string or a number")
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         return None if value is None else str(value)
@@ -99,17 +96,9 @@ class Payload:
     def list(self, path: str, *, optional: bool = False) -> list | None:
         return self._read(path, optional, lambda value: isinstance(value, list), "a list")
 
-    def _read(
-        self,
-        path: str,
-        optional: bool,
-        fits: Callable[[Any], bool],
-        expected: str,
-        *,
-        null_is_absent: bool = False,
-    ) -> Any:
+    def _read(self, path: str, optional: bool, fits: Callable[[Any], bool], expected: str) -> Any:
         value = self._find(path)
-        if optional and (value is _ABSENT or (value is None and null_is_absent)):
+        if optional and (value is _ABSENT or value is None):
             return None
         if value is _ABSENT:
             raise _missing(path)
@@ -222,12 +211,12 @@ def _all_data() -> bytes:
             # Of a chunked body werkzeug takes the first MAX_CONTENT_LENGTH bytes, and looks whether
             # there are more only when it is asked for them.
             request.stream.read(1)
+        return data
     except HTTPException:
         raise
     except Exception:
         # Each server has its own exception for a chunk that it cannot read.
         raise UnreadableRequest("The body breaks off") from None
-    return data
 
 
 def _refuse_constant(name: str) -> None:

@@ -31,8 +31,10 @@ def work(threads: int) -> None:
     What was begun is ended then; a second Ctrl-C does not wait for it. As many of these as you like
     may run, with PostgreSQL on several machines.
     """
+    database = _database()
+    # What `flask run` tolerates, a worker that is deployed does not.
     current_app.config["CHECK_SETTINGS"]()
-    worker = Worker(current_app.app_context, Inbox(_database()), threads)
+    worker = Worker(current_app.app_context, Inbox(database), threads)
 
     def stop(number, frame):
         signal.signal(number, signal.SIG_DFL)
@@ -118,8 +120,8 @@ def open_inbox() -> Iterator[Inbox]:
 
 
 def _database() -> Database:
-    if current_app.config["EVENTS_DATABASE_URL"] is None:
-        raise click.ClickException(str(current_app.config["SETTINGS_ERROR"]))
+    if current_app.config["SETTINGS_ERROR"]:
+        raise current_app.config["SETTINGS_ERROR"]
     return Database(current_app.config["EVENTS_DATABASE_URL"], busy_seconds=BUSY_SECONDS)
 
 

@@ -46,7 +46,7 @@ url_option = click.option(
 def settings():
     """The service's settings. Ends the command with their own message where they are wrong."""
     if current_app.config["SETTINGS_ERROR"]:
-        raise click.ClickException(str(current_app.config["SETTINGS_ERROR"]))
+        raise current_app.config["SETTINGS_ERROR"]
     return current_app.config["SETTINGS"]
 
 

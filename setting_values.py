@@ -1,0 +1,144 @@
+"""What the text of a setting may be.
+
+Each of these functions takes the text that stands in the environment and gives the value, or raises
+ValueError with a sentence that goes on after the setting's name.
+"""
+
+import re
+from collections.abc import Callable
+from importlib.util import find_spec
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+ISSUER_IN_OKTA = "Security > API > Authorization Servers, Issuer URI"
+POSTGRESQL_URL = re.compile(
+    r"""postgresql(\+psycopg)?://
+    ([^@/?#]*@)?                                        # user and password
+    (\[[0-9a-f:]+\]|[^@/?#:]*) (:[1-9][0-9]{0,4})?      # host, or none for a socket; port
+    /[^/?#]+ (\?[^#]+)?                                 # database; options""",
+    re.VERBOSE,
+)
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        for choice in choices:
+            if choice.lower() == text.strip().lower():
+                return choice
+        raise ValueError(f"is {shown(text)}, but can only be {' or '.join(choices)}")
+
+    return parse
+
+
+def credential(text: str) -> str:
+    if re.fullmatch(r"\{.*\}|<.*>", text.strip()):
+        raise ValueError("is still a placeholder: choose a value, and use the same in Okta")
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("has a control character, or white space at an end")
+    return text
+
+
+def basic_user(text: str) -> str:
+    if ":" in text:
+        raise ValueError("has a colon, which HTTP Basic cannot send (RFC 7617, 2)")
+    return credential(text)
+
+
+def from_okta(where: str, parse: Callable[[str], str] = str) -> Callable[[str], str]:
+    """A word to be copied from the Admin Console, at the place named by `where`."""
+
+    def parse_word(text: str) -> str:
+        text = text.strip()
+        try:
+            if "{" in text or "}" in text:
+                raise ValueError(f"still has a placeholder, {shown(text)}")
+            if not text or not text.isprintable() or " " in text:
+                raise ValueError("is blank, or has a space or a control character")
+            return parse(text)
+        except ValueError as error:
+            raise ValueError(f"{error}: take it from {where}") from None
+
+    return parse_word
+
+
+def issuer(text: str) -> str:
+    """The Issuer URI of an authorization server, letter by letter as a token's `iss` has it."""
+    url = urlsplit(text)
+    host, _ = url.hostname or "", url.port
+    endpoint = re.match(r"(.*?)/(v1/|\.well-known/)", text)
+    if url.scheme not in ("https", "http") or not host:
+        raise ValueError(f"is {shown(text)}, but must begin with https://")
+    if url.username is not None or "?" in text or "#" in text:
+        raise ValueError("must be a plain URL, without a user, a query or a fragment")
+    if endpoint:
+        raise ValueError(f"is the URL of an endpoint, the issuer is {shown(endpoint[1])}")
+    if text.endswith("/"):
+        raise ValueError("ends with a slash, which the iss of a token does not")
+    if "youroktadomain" in host:
+        raise ValueError("still has the placeholder yourOktaDomain")
+    if "-admin.okta" in host:
+        raise ValueError(
+            f"has the Admin Console's domain ({host}), but tokens come from it without -admin"
+        )
+    if url.scheme == "http" and not is_loopback(host):
+        raise ValueError("uses http, which anybody on the way can change (https is needed)")
+    return text
+
+
+def list_of(parse: Callable[[str], str]) -> Callable[[str], frozenset[str]]:
+    def parse_list(text: str) -> frozenset[str]:
+        items = frozenset(parse(item) for item in text.split(",") if item.strip())
+        if not items:
+            raise ValueError("is an empty list: name one at least, or remove it")
+        return items
+
+    return parse_list
+
+
+def domain(text: str) -> str:
+    text = text.strip().lower()
+    if not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)*", text):
+        raise ValueError(
+            f"has {shown(text)}: write each domain as in example.com, without @, "
+            "an international one in its ASCII form (xn--…)"
+        )
+    return text
+
+
+def number_of_bytes(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,10}", text.strip()) or int(text) == 0:
+        raise ValueError(f"is {shown(text)}, but must be a number of bytes such as 1048576")
+    return int(text)
+
+
+def database_url(text: str) -> str:
+    """The value itself stands in no message: it may hold a password."""
+    text = text.strip()
+    file = re.fullmatch(r"sqlite:///(/[^?]+)", text)
+    server = POSTGRESQL_URL.fullmatch(text)
+    if file and not Path(file[1]).parent.is_dir():
+        raise ValueError(f"names a folder that does not exist: {shown(str(Path(file[1]).parent))}")
+    if not file and not server:
+        raise ValueError(
+            "is neither sqlite:////full/path/of/a/file nor postgresql+psycopg://user:password@host"
+            "/database, with an @ in the password written as %40, a / as %2F"
+        )
+    if server and find_spec("psycopg") is None:
+        needed = "pip install -r requirements-postgresql.txt"
+        raise ValueError(f"is PostgreSQL, which needs: {needed}")
+    return text
+
+
+def shown(text: str) -> str:
+    """A value as it may stand in a message: quoted, with control characters escaped, short."""
+    text = text if len(text) <= 60 else text[:57] + "…"
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in f"“{text}”")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a URL's host is this machine, by name or by address."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
