@@ -156,7 +156,7 @@ def read_dotenv(path: Path, problems: Problems) -> dict[str, str | None]:
     for name, content, original, is_wrong in bindings:
         text = original.string
         if is_wrong:
-            # Skipped, it could be the line that says who may call.
+            # Skipped, it could be the line that says who may send requests.
             line = original.line + text[: len(text) - len(text.lstrip())].count("\n")
             problems[f".env, line {line}"] = "is not NAME=value (quotes around the whole value)"
         elif name is not None:
@@ -233,9 +233,9 @@ def notes(settings: Settings, texts: Mapping[str, str | None]) -> Iterator[str]:
         )
     if settings.auth_mode == "oauth":
         if not settings.okta_client_id:
-            yield "OKTA_CLIENT_ID is not set: OKTA_SCOPE alone decides who may call"
+            yield "OKTA_CLIENT_ID is not set: OKTA_SCOPE alone decides whose tokens pass"
         if not settings.okta_scope:
-            yield "OKTA_SCOPE is not set: OKTA_CLIENT_ID alone decides who may call"
+            yield "OKTA_SCOPE is not set: OKTA_CLIENT_ID alone decides whose tokens pass"
         if issuer_url.scheme == "http":
             yield (
                 "OKTA_ISSUER is on this machine and without TLS, good for a trial only: whoever "
