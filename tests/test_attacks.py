@@ -490,7 +490,7 @@ def noncanonical(text: str) -> str:
     return changed
 
 
-# Of a segment that has a minus and an underscore and would need padding.
+# Of a signature, which is the one part that no signature covers.
 CHANGED_BASE64 = {
     "padding": lambda text: text + "=" * (-len(text) % 4),
     "too much padding": lambda text: text + "====",
@@ -506,35 +506,17 @@ CHANGED_BASE64 = {
 }
 
 
-def is_awkward(text: str) -> bool:
-    return len(text) % 4 != 0 and {"-", "_"} <= set(text)
-
-
-def awkward(text: str) -> str:
-    """A segment of this JSON object that every one of the changes above has an effect on."""
-    texts = (
-        f'{text[:-1]}, "x": "{"y" * shift}???>>>"}}' + " " * spaces
-        for shift in range(3)
-        for spaces in range(3)
-    )
-    return next(each for each in map(segment, texts) if is_awkward(each))
-
-
-def badly_encoded(target, part, change) -> str:
-    parts = {name: awkward(text) for name, text in target.texts().items()}
-    assert send(target, bearer(target.seal(**parts)))[0] == 204
-    return target.seal(**parts | {part: change(parts[part])})
-
-
 def badly_encoded_signature(target, change) -> str:
     tokens = (target.token() for _ in count())
-    token = next(token for token in tokens if is_awkward(token.split(".")[2]))
-    signed, _, signature = token.rpartition(".")
+    # One that each of the changes has an effect on.
+    signed, signature = next(
+        (signed, signature)
+        for signed, _, signature in (token.rpartition(".") for token in tokens)
+        if {"-", "_"} <= set(signature)
+    )
     return f"{signed}.{change(signature)}"
 
 
-add("header not Base64url", CHANGED_BASE64, lambda t, change: badly_encoded(t, "header", change))
-add("payload not Base64url", CHANGED_BASE64, lambda t, change: badly_encoded(t, "payload", change))
 add("signature not Base64url", CHANGED_BASE64, badly_encoded_signature)
 
 
@@ -562,8 +544,6 @@ CHANGED_OBJECT = {
     "a member twice": with_members('"x": 1, "x": 1'),
     "a member twice, once escaped": with_members('"x": 1, "\\u0078": 1'),
     "a member twice in a member": with_members('"x": {"y": 1, "y": 1}'),
-    "a member NaN": with_members('"x": NaN'),
-    "a member Infinity": with_members('"x": [-Infinity]'),
     "not UTF-8": lambda text: with_members('"x": "\u00ff"')(text).encode("latin-1"),
     "UTF-16": lambda text: text.encode("utf-16"),
     "UTF-32": lambda text: text.encode("utf-32-le"),
@@ -575,25 +555,6 @@ for part in ("header", "payload"):
         f"{part} is not one JSON object",
         CHANGED_OBJECT,
         lambda target, change, part=part: target.changed(part, change),
-    )
-
-WRONG_MEMBERS = {
-    "header": ('"kid": "x"', '"alg": "none"'),
-    "payload": (
-        '"iss": "https://example.com"', '"aud": "x"', '"cid": "x"', '"scp": []', '"exp": 1',
-        '"iat": 2500000000',
-    ),
-}  # fmt: skip
-for part, wrong in WRONG_MEMBERS.items():
-    add(
-        f"{part} has a right and then a wrong",
-        wrong,
-        lambda target, wrong, part=part: target.changed(part, with_members(wrong)),
-    )
-    add(
-        f"{part} has a wrong and then a right",
-        wrong,
-        lambda target, wrong, part=part: target.changed(part, lambda t: f"{{{wrong}, {t[1:]}"),
     )
 
 # Claims.
@@ -730,7 +691,7 @@ REASONS = {
     "unsupported_algorithm": lambda t: header(t, {"alg": "none"}),
     "invalid_header_value": lambda t: header(t, {"jku": "https://example.com/keys"}),
     "missing_header": lambda t: header(t, {"kid": ABSENT}),
-    "malformed": lambda t: t.changed("payload", with_members('"x": NaN')),
+    "malformed": lambda t: t.changed("payload", with_members('"x": 1, "x": 1')),
     "expired_token:exp": lambda t: claims(t, {"exp": 1}),
     "invalid_claim:iss": lambda t: claims(t, {"iss": t.attacker.issuer}),
     "invalid_claim:aud": lambda t: claims(t, {"aud": "https://api.example.com"}),
