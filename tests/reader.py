@@ -36,7 +36,7 @@ from tests.service import PROJECT, free_port
 
 # Typed in a block of "sh", and yet not run here.
 NOT_RUN = {
-    "make demo": "test_end_to_end runs the demo",
+    "make demo": "test_local_okta_demo runs the demo",
     ". .venv/bin/activate": "it changes the reader's shell, and the commands here have the path",
 }
 PATIENCE = 30

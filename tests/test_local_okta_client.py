@@ -128,7 +128,7 @@ def test_there_is_no_retry_after_any_answer_below_500(service, code):
     assert (answer.status, answer.attempts, service.paths) == (code, 1, ["/hook"])
 
 
-@pytest.mark.parametrize("behaviour", [status(500), status(503), hang])
+@pytest.mark.parametrize("behaviour", [status(500), hang])
 def test_there_is_one_retry_after_a_server_error_or_a_time_out(service, behaviour):
     service.behaviours = [behaviour, status(204)]
     answer = send(service, seconds=SOON)
