@@ -286,5 +286,5 @@ def plain(output: str) -> list[str]:
     output = re.sub(r"(?m)^\d{4}-\d\d-\d\dT[0-9:.]+Z ", "", output)
     output = re.sub(r"(?m)^\[[^]]+ \+0000\] \[\d+\] \[[A-Z]+\] ", "", output)
     output = re.sub(r"(?m)\b(\d{3}) +\d+ +(?=Okta|refused)", r"\1 # ", output)
-    output = re.sub(r"\b\d+ ms\b", "# ms", output)
+    output = re.sub(r"\b\d+ (ms|s apart)\b", r"# \1", output)
     return [" ".join(line.split()) for line in output.splitlines()]

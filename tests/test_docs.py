@@ -111,16 +111,6 @@ def test_every_link_leads_somewhere(document):
             assert str(path).endswith(f"/{text}"), (text, target)
 
 
-@by_document
-def test_every_heading_has_an_anchor_of_its_own_and_every_row_its_cells(document):
-    slugs = slugs_of(document)
-    assert len(set(slugs)) == len(slugs)
-    for table in re.findall(r"(?:^\|.*\n)+", prose_of(document), re.MULTILINE):
-        rows = [re.sub(r"\\\|", "", row).count("|") for row in table.splitlines()]
-        assert len(set(rows)) == 1, table
-        assert re.fullmatch(r"[|\- :]+", table.splitlines()[1])
-
-
 def test_every_page_is_reached_from_the_readme():
     for page in DOCUMENTS[1:]:
         assert f"(docs/{page.name})" in README.read_text(encoding="utf-8")

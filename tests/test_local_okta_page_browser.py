@@ -9,7 +9,6 @@ from playwright.sync_api import expect, sync_playwright
 from werkzeug import Response
 
 from local_okta.authorization_server import LocalOkta
-from local_okta.endpoints import KEY_ROTATION
 from local_okta.page_requests import AUTHENTICATIONS
 from local_okta.samples import SAMPLES
 from tests.page import HOOK, served_page
@@ -225,18 +224,6 @@ def test_what_is_sent_and_what_comes_back_are_shown_as_text(page):
         expect(region(page, "Sent")).to_contain_text(image)
         expect(region(page, "Response")).to_contain_text(image)
     assert page.locator("main img").count() == 0
-
-
-def test_a_page_of_another_origin_reaches_nothing(context, okta, address, service):
-    page, keys = context.new_page(), okta.keys
-    page.goto(f"{service.url}/healthz")
-    outcome = "(answer) => answer.text(), () => 'refused'"
-    for path in ("/page/rotate-keys", KEY_ROTATION):
-        form = "{method: 'POST', mode: 'no-cors', body: '{\"use\": \"sig\"}'}"
-        assert page.evaluate(f"fetch('{address}{path}', {form}).then({outcome})") == "refused"
-    assert page.evaluate(f"fetch('{address}/page/activity').then({outcome})") == "refused"
-    assert okta.keys == keys
-    page.close()
 
 
 def test_the_keyboard_alone_is_enough(page):
