@@ -27,7 +27,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +57,17 @@ def blocks_of(page: Path) -> list[Block]:
     return [block for _, block in sorted(found)]
 
 
+class Typed(NamedTuple):
+    """A command in a terminal, and what it has printed until now."""
+
+    process: subprocess.Popen
+    path: Path
+
+    @property
+    def output(self) -> str:
+        return self.path.read_text()
+
+
 class Reader:
     """Somebody with terminals and an editor.
 
@@ -67,8 +78,9 @@ class Reader:
     def __init__(self, folder: Path):
         self.folder = folder
         self.ports = {5000: free_port(), 8010: free_port(), 8081: free_port()}
-        self.servers: dict[str, subprocess.Popen] = {}
-        self._printed: list[Callable[[], str]] = []
+        self.servers: dict[str, Typed] = {}
+        self._typed: list[Typed] = []
+        self._terminals = count()
         copy_of_the_project(folder)
 
     def __enter__(self) -> "Reader":
@@ -86,33 +98,33 @@ class Reader:
 
     def on_sh(self, block: Block) -> None:
         assert block.what in ("", "fails", "elsewhere")
-        self._printed = []
+        self._typed = []
         for command in block.text.splitlines():
             # The demo has a test of its own.
             if block.what != "elsewhere" and command != "make demo":
                 self.prepare(command)
                 if SERVER.match(command):
-                    self._printed.append(self.serve(command))
+                    self._typed.append(self.serve(command))
                 else:
-                    self._printed.append(self.finish(command, status=1 if block.what else 0))
+                    self._typed.append(self.run(command, status=1 if block.what else 0))
 
     @property
     def output(self) -> str:
         """What the last commands have printed; servers may go on."""
-        return "".join(printed() for printed in self._printed)
+        return "".join(typed.output for typed in self._typed)
 
     def on_text(self, block: Block) -> None:
         lines = [self.here(line) for line in block.text.splitlines() if line.strip()]
         if block.what == "log":
             wait_until(lambda: not missing(lines, self.log), lambda: missing(lines, self.log))
-        elif block.what == "" and self._printed:
+        elif block.what == "" and self._typed:
             wait_until(lambda: in_order(lines, self.output), lambda: self.output)
 
     def on_try(self, block: Block) -> None:
         self.serve(block.text)
         status, reason = block.what.split()
-        done = self.run("flask okta preview token --auth client-secret")
-        assert re.search(rf"^{status} ", done.stdout, re.MULTILINE), done.stdout
+        output = self.run("flask okta preview token --auth client-secret", status=1).output
+        assert re.search(rf"^{status} ", output, re.MULTILINE), output
         assert f" {reason} " in self.log
 
     def on_dotenv(self, block: Block) -> None:
@@ -161,34 +173,25 @@ class Reader:
         if re.search("okta (preview|verify-event-hook)", command) and not self.servers:
             self.serve("make run")
 
-    def finish(self, command: str, status: int) -> Callable[[], str]:
-        """Run a command that ends with this status; gives what it printed."""
-        done = self.run(command)
-        assert done.returncode == status, f"{command}\n{done.stdout}{self.log}"
-        return lambda: done.stdout
+    def run(self, command: str, status: int) -> Typed:
+        """Run a command that ends with this status."""
+        typed = self.start(command)
+        typed.process.wait(PATIENCE)
+        assert typed.process.returncode == status, f"{command}\n{typed.output}{self.log}"
+        return typed
 
-    def run(self, command: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            self.here(command),
-            shell=True,
-            cwd=self.folder,
-            env=self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-
-    def serve(self, command: str) -> Callable[[], str]:
-        """Start a server in the place of the one that runs already; gives what it prints."""
+    def serve(self, command: str) -> Typed:
+        """Start a server, in the place of the one that runs already."""
         name = SERVER.match(command)[1]
         self.stop(name)
-        path = self.log_of(name)
-        before = len(path.read_text()) if path.exists() else 0
-        with path.open("a") as log:
-            self.servers[name] = subprocess.Popen(
+        typed = self.servers[name] = self.start(command)
+        wait_until(lambda: answers(self.port_of(name)), lambda: typed.output)
+        return typed
+
+    def start(self, command: str) -> Typed:
+        path = self.folder.parent / f"{next(self._terminals)}.log"
+        with path.open("w") as log:
+            process = subprocess.Popen(
                 self.here(command),
                 shell=True,
                 cwd=self.folder,
@@ -198,24 +201,19 @@ class Reader:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        wait_until(lambda: answers(self.port_of(name)), path.read_text)
-        return lambda: path.read_text()[before:]
+        return Typed(process, path)
 
     def stop(self, name: str) -> None:
-        process = self.servers.pop(name, None)
-        if process is not None:
+        if name in self.servers:
+            typed = self.servers.pop(name)
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            process.wait(PATIENCE)
-            wait_until(lambda: not answers(self.port_of(name)), self.log_of(name).read_text)
+                os.killpg(typed.process.pid, signal.SIGTERM)
+            typed.process.wait(PATIENCE)
+            wait_until(lambda: not answers(self.port_of(name)), lambda: typed.output)
 
     @property
     def log(self) -> str:
-        path = self.log_of("make run")
-        return path.read_text() if path.exists() else ""
-
-    def log_of(self, name: str) -> Path:
-        return self.folder.parent / f"{re.sub('[^a-z]+', '-', name)}.log"
+        return self.servers["make run"].output if "make run" in self.servers else ""
 
     def port_of(self, name: str) -> int:
         usual = {"make run": 5000, "flask okta serve": 8010}
