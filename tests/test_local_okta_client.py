@@ -66,19 +66,16 @@ def hang(handler):
     time.sleep(2 * SOON)
 
 
-def trickle(handler):
-    """A byte now and then: each read succeeds, the answer never ends."""
-    handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
-    for _ in range(100):
-        handler.wfile.write(b" ")
-        time.sleep(SHORT / 10)
+def trickle(start, piece):
+    """A piece now and then: each read succeeds, the answer never ends."""
 
+    def behave(handler):
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\n" + start)
+        for _ in range(100):
+            handler.wfile.write(piece)
+            time.sleep(SHORT / 10)
 
-def trickle_headers(handler):
-    handler.wfile.write(b"HTTP/1.0 200 OK\r\n")
-    for number in range(100):
-        handler.wfile.write(b"X-%d: 1\r\n" % number)
-        time.sleep(SHORT / 10)
+    return behave
 
 
 @pytest.fixture
@@ -142,7 +139,7 @@ def test_one_retry_after_a_server_error_or_a_time_out_and_no_other(
     assert service.paths == ["/hook"] * attempts
 
 
-@pytest.mark.parametrize("behaviour", [hang, trickle, trickle_headers])
+@pytest.mark.parametrize("behaviour", [hang, trickle(b"\r\n", b" "), trickle(b"", b"X: 1\r\n")])
 def test_a_time_out_has_no_status_and_is_not_retried_either(service, behaviour):
     service.behaviours = [behaviour]
     answer = send(service, "token", seconds=SHORT)
