@@ -62,27 +62,35 @@ def service(okta, address, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def context():
-    with sync_playwright() as playwright, chromium.launch(playwright, BROWSER) as browser:
-        yield browser.new_context(viewport=WIDE)
+def complaints():
+    """What stands in the page's console, and what was asked for at another host."""
+    return []
 
 
-@pytest.fixture
-def page(context, address, service):
-    """At the end nothing may stand in the page's console, and no other host was asked."""
-    page, complaints = context.new_page(), []
+@pytest.fixture(scope="module")
+def tab(address, complaints):
+    """One for all tests: to open one takes longer than to load the page."""
 
     def note_elsewhere(request):
         if not request.url.startswith(f"{address}/"):
             complaints.append(f"asked for {request.url}")
 
-    page.on("request", note_elsewhere)
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(f"{address}/")
-    page.get_by_label("Service").fill(service.url)
-    yield page
-    page.close()
+    with sync_playwright() as playwright, chromium.launch(playwright, BROWSER) as browser:
+        tab = browser.new_page()
+        tab.on("request", note_elsewhere)
+        tab.on("console", lambda message: complaints.append(message.text))
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        yield tab
+
+
+@pytest.fixture
+def page(tab, address, service, complaints):
+    complaints.clear()
+    tab.set_viewport_size(WIDE)
+    tab.emulate_media(color_scheme="light")
+    tab.goto(f"{address}/")
+    tab.get_by_label("Service").fill(service.url)
+    yield tab
     requests.post(f"{address}/page/issuer", json={"mode": "answers"}, timeout=30)
     assert complaints == []
 
