@@ -13,7 +13,7 @@ FIRST = (
     "test_events_service",
     "test_key_service_faults",
     "test_service",
-    "test_end_to_end",
+    "test_local_okta_demo",
 )
 
 

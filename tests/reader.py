@@ -10,7 +10,7 @@ What a fenced block is, its first line says:
     text quote     lines of a log that a test in test_docs makes happen
     text example   lines as they look with an org; not checked
     text layout    files of this project
-    dotenv         lines for .env; if they need an org, only looked at
+    dotenv         lines for .env; if they need an org, only their names are looked at
     python FILE    the contents of that file; so json FILE
     diff FILE      changes in that file, with "@@" between them
 
@@ -23,22 +23,17 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
-import requests
-
-import settings
+from settings import PARSERS
 from tests.service import PROJECT, free_port
 
-# Typed in a block of "sh", and yet not run here.
-NOT_RUN = {
-    "make demo": "test_end_to_end runs the demo",
-    ". .venv/bin/activate": "it changes the reader's shell, and the commands here have the path",
-}
 PATIENCE = 30
 FENCE = re.compile(r"^```(\w+)(?: ([^\n]*))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TRY_ROW = re.compile(r"\| `([A-Z_]+=\S+ make run)` \| (\d{3}) \| `(reason=\S+)` \|")
@@ -53,16 +48,24 @@ class Block(NamedTuple):
     text: str
 
 
-def blocks_of(page: Path, *, rows: bool = False) -> list[Block]:
-    """The fenced blocks; with `rows` the rows that try a setting as well, as blocks of "try"."""
+def blocks_of(page: Path) -> list[Block]:
+    """The fenced blocks, and the rows that try a setting as blocks of "try"."""
     text = page.read_text(encoding="utf-8")
     found = [(match.start(), Block(*match.groups(default=""))) for match in FENCE.finditer(text)]
-    if rows:
-        found += [
-            (match.start(), Block("try", f"{match[2]} {match[3]}", match[1]))
-            for match in TRY_ROW.finditer(text)
-        ]
-    return [block for _, block in sorted(found, key=lambda pair: pair[0])]
+    for row in TRY_ROW.finditer(text):
+        found.append((row.start(), Block("try", f"{row[2]} {row[3]}", row[1])))
+    return [block for _, block in sorted(found)]
+
+
+class Typed(NamedTuple):
+    """A command in a terminal, and what it has printed until now."""
+
+    process: subprocess.Popen
+    path: Path
+
+    @property
+    def output(self) -> str:
+        return self.path.read_text()
 
 
 class Reader:
@@ -75,13 +78,9 @@ class Reader:
     def __init__(self, folder: Path):
         self.folder = folder
         self.ports = {5000: free_port(), 8010: free_port(), 8081: free_port()}
-        self.servers: dict[str, subprocess.Popen] = {}
-        self.output = ""
-        self._changes_code = False
-        self._edited: set[Path] = set()
-        self._saved_at = 0.0
-        self._typed: list[str] = []
-        self._printed: dict[str, str] = {}
+        self.servers: dict[str, Typed] = {}
+        self._typed: list[Typed] = []
+        self._terminals = count()
         copy_of_the_project(folder)
 
     def __enter__(self) -> "Reader":
@@ -92,48 +91,49 @@ class Reader:
             self.stop(name)
 
     def go_through(self, page: Path) -> None:
-        blocks = blocks_of(page, rows=True)
-        self._changes_code = any(block.kind in ("python", "diff") for block in blocks)
-        for block in blocks:
+        for block in blocks_of(page):
             # What Okta and the service exchange, and pictures: there is nothing in them to be run.
             if block.kind not in ("http", "mermaid"):
                 getattr(self, f"on_{block.kind}")(block)
 
     def on_sh(self, block: Block) -> None:
         assert block.what in ("", "fails", "elsewhere")
-        lines = [] if block.what == "elsewhere" else block.text.splitlines()
-        self._typed = [line for line in lines if line not in NOT_RUN]
-        outputs = []
-        for command in self._typed:
-            self.prepare(command)
-            if SERVER.match(command):
-                outputs.append(self.serve(command))
-            else:
-                outputs.append(self.finish(command, status=1 if block.what else 0))
-        self.output = "".join(outputs)
-        self._printed |= dict(re.findall(r"^([A-Z_]+)=(\S+)$", self.output, re.MULTILINE))
+        self._typed = []
+        for command in block.text.splitlines():
+            # The demo has a test of its own.
+            if block.what != "elsewhere" and command != "make demo":
+                self.prepare(command)
+                if SERVER.match(command):
+                    self._typed.append(self.serve(command))
+                else:
+                    self._typed.append(self.run(command, status=1 if block.what else 0))
+
+    @property
+    def output(self) -> str:
+        """What the last commands have printed; servers may go on."""
+        return "".join(typed.output for typed in self._typed)
 
     def on_text(self, block: Block) -> None:
         lines = [self.here(line) for line in block.text.splitlines() if line.strip()]
         if block.what == "log":
             wait_until(lambda: not missing(lines, self.log), lambda: missing(lines, self.log))
         elif block.what == "" and self._typed:
-            # A server may still be loading the code that was just written.
-            wait_until(lambda: in_order(lines, self.output), lambda: self.output, self.once_more)
+            wait_until(lambda: in_order(lines, self.output), lambda: self.output)
 
     def on_try(self, block: Block) -> None:
         self.serve(block.text)
         status, reason = block.what.split()
-        done = self.run("flask okta preview token --auth client-secret")
-        assert re.search(rf"^{status} ", done.stdout, re.MULTILINE), done.stdout
+        output = self.run("flask okta preview token --auth client-secret", status=1).output
+        assert re.search(rf"^{status} ", output, re.MULTILINE), output
         assert f" {reason} " in self.log
 
     def on_dotenv(self, block: Block) -> None:
         given = dict(line.split("=", 1) for line in self.here(block.text).splitlines())
-        for name, value in given.items():
-            given[name] = self._printed[name] if value == "{as printed}" else value
-        if "{" in block.text.replace("{as printed}", ""):
-            assert not wrong_settings(given)
+        assert given.keys() <= PARSERS.keys()
+        printed = dict(re.findall(r"^([A-Z_]+)=(\S+)$", self.output, re.MULTILINE))
+        for name in [name for name, value in given.items() if value == "{as printed}"]:
+            given[name] = printed[name]
+        if any("{" in value for value in given.values()):
             return
         path = self.folder / ".env"
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -162,23 +162,9 @@ class Reader:
 
     def save(self, path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
-        self._edited.add(path)
-        self._saved_at = time.monotonic()
-
-    def save_again(self) -> None:
-        """Now and then: what is saved while a server starts, its reloader does not notice."""
-        if time.monotonic() > self._saved_at + 5:
-            for path in self._edited:
-                path.touch()
-            self._saved_at = time.monotonic()
-
-    def once_more(self) -> None:
-        """Look again at what a server prints, or send again what it was not ready for."""
-        self.save_again()
-        if match := SERVER.match(self._typed[-1]):
-            self.output = self.log_of(match[1]).read_text()
-        else:
-            self.output = "".join(self.run(command).stdout for command in self._typed)
+        # In the place of its reloader, which may miss what is saved while it starts.
+        if path.suffix == ".py" and "make run" in self.servers:
+            self.serve("make run")
 
     def prepare(self, command: str) -> None:
         """What a reader of this page has from another one: settings, and a service that runs."""
@@ -187,40 +173,25 @@ class Reader:
         if re.search("okta (preview|verify-event-hook)", command) and not self.servers:
             self.serve("make run")
 
-    def finish(self, command: str, status: int) -> str:
-        """Run a command that ends with this status; what it prints."""
-        done = self.run(command)
-        end = time.monotonic() + PATIENCE
-        while done.returncode != status and self.servers and time.monotonic() < end:
-            # A server may still be loading the code that was just written.
-            self.save_again()
-            time.sleep(0.2)
-            done = self.run(command)
-        assert done.returncode == status, f"{command}\n{done.stdout}{self.log}"
-        return done.stdout
+    def run(self, command: str, status: int) -> Typed:
+        """Run a command that ends with this status."""
+        typed = self.start(command)
+        typed.process.wait(PATIENCE)
+        assert typed.process.returncode == status, f"{command}\n{typed.output}{self.log}"
+        return typed
 
-    def run(self, command: str) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            self.here(command),
-            shell=True,
-            cwd=self.folder,
-            env=self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-
-    def serve(self, command: str) -> str:
-        """Start a server in the place of the one that runs already; what it prints."""
+    def serve(self, command: str) -> Typed:
+        """Start a server, in the place of the one that runs already."""
         name = SERVER.match(command)[1]
         self.stop(name)
-        path = self.log_of(name)
-        before = len(path.read_text()) if path.exists() else 0
-        with path.open("a") as log:
-            self.servers[name] = subprocess.Popen(
+        typed = self.servers[name] = self.start(command)
+        wait_until(lambda: answers(self.port_of(name)), lambda: typed.output)
+        return typed
+
+    def start(self, command: str) -> Typed:
+        path = self.folder.parent / f"{next(self._terminals)}.log"
+        with path.open("w") as log:
+            process = subprocess.Popen(
                 self.here(command),
                 shell=True,
                 cwd=self.folder,
@@ -230,24 +201,19 @@ class Reader:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        wait_until(lambda: answers(self.port_of(name)), path.read_text)
-        return path.read_text()[before:]
+        return Typed(process, path)
 
     def stop(self, name: str) -> None:
-        process = self.servers.pop(name, None)
-        if process is not None:
+        if name in self.servers:
+            typed = self.servers.pop(name)
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            process.wait(PATIENCE)
-            wait_until(lambda: not answers(self.port_of(name)), self.log_of(name).read_text)
+                os.killpg(typed.process.pid, signal.SIGTERM)
+            typed.process.wait(PATIENCE)
+            wait_until(lambda: not answers(self.port_of(name)), lambda: typed.output)
 
     @property
     def log(self) -> str:
-        path = self.log_of("make run")
-        return path.read_text() if path.exists() else ""
-
-    def log_of(self, name: str) -> Path:
-        return self.folder.parent / f"{re.sub('[^a-z]+', '-', name)}.log"
+        return self.servers["make run"].output if "make run" in self.servers else ""
 
     def port_of(self, name: str) -> int:
         usual = {"make run": 5000, "flask okta serve": 8010}
@@ -265,8 +231,7 @@ class Reader:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "WEB_CONCURRENCY": "1",
             "FLASK_RUN_PORT": str(self.ports[5000]),
-            # Each start takes two processes with it.
-            "FLASK_RUN_RELOAD": str(self._changes_code),
+            "FLASK_RUN_RELOAD": "False",
             "FLASK_OKTA_PREVIEW_URL": service,
             "FLASK_OKTA_VERIFY_EVENT_HOOK_URL": service,
             "FLASK_OKTA_SERVE_PORT": okta,
@@ -287,19 +252,15 @@ def copy_of_the_project(folder: Path) -> None:
 
 
 def answers(port: int) -> bool:
-    try:
-        requests.get(f"http://127.0.0.1:{port}/healthz", timeout=5)
-    except requests.RequestException:
-        return False
-    return True
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_until(condition, otherwise, meanwhile=lambda: None) -> None:
+def wait_until(condition, otherwise) -> None:
     end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, otherwise()
         time.sleep(0.05)
-        meanwhile()
 
 
 def in_order(lines: list[str], output: str) -> bool:
@@ -323,18 +284,5 @@ def plain(output: str) -> list[str]:
     output = re.sub(r"(?m)^\d{4}-\d\d-\d\dT[0-9:.]+Z ", "", output)
     output = re.sub(r"(?m)^\[[^]]+ \+0000\] \[\d+\] \[[A-Z]+\] ", "", output)
     output = re.sub(r"(?m)\b(\d{3}) +\d+ +(?=Okta|refused)", r"\1 # ", output)
-    output = re.sub(r"\b\d+ ms\b", "# ms", output)
+    output = re.sub(r"\b\d+ (ms|s apart)\b", r"# \1", output)
     return [" ".join(line.split()) for line in output.splitlines()]
-
-
-def wrong_settings(given: dict[str, str]) -> list[str]:
-    """What is wrong with these, with an example for each placeholder; others stand beside them."""
-    example = {
-        name: re.sub(r"\{[^}]*\}", "0oaExample", value.replace("{yourOktaDomain}", "example.com"))
-        for name, value in given.items()
-    }
-    try:
-        settings.load(example, Path("no .env"), development=True)
-    except settings.SettingsError as error:
-        return [name for name in error.problems if name in given]
-    return []

@@ -4,8 +4,9 @@ import base64
 import json
 import os
 import re
-import socket
+import shutil
 import stat
+from types import SimpleNamespace
 
 import pytest
 import requests
@@ -14,38 +15,31 @@ from flask import Flask, request
 from app import create_app
 from local_okta import serve as serve_module
 from local_okta import terminal
-from local_okta.authorization_server import LocalOkta, new_key
+from local_okta.authorization_server import LocalOkta
 from local_okta.client import Answer, basic_header
 from local_okta.samples import SAMPLES
 from settings import Settings, SettingsError
-from tests.service import PROJECT, serving
+from tests.service import PROJECT, free_port, serving
 
 PAIR = {"basic_auth_user": "okta", "basic_auth_password": "pässword:with a colon"}
-CLIENT_KEY = new_key()
 EVENTS = [sample for sample in SAMPLES.values() if sample.kind == "event"]
 TOKEN = next(sample for sample in SAMPLES.values() if sample.kind == "token")
 
 
-class Stub:
-    """Answers every hook with `answer`, and keeps the Authorization headers that came."""
-
-    def __init__(self):
-        self.answer = ("", 204)
-        self.authorizations, self.paths = [], []
-        self.app = Flask("stub")
-        self.app.add_url_rule("/<path:path>", view_func=self._view, methods=["GET", "POST"])
-
-    def _view(self, path):
-        self.authorizations.append(request.headers.get("Authorization"))
-        self.paths.append(f"/{path}")
-        challenge = request.headers.get("X-Okta-Verification-Challenge")
-        return {"verification": challenge} if challenge and self.answer[1] < 300 else self.answer
-
-
 @pytest.fixture
 def stub():
-    stub = Stub()
-    with serving(stub.app) as stub.url:
+    """Answers every hook with `stub.answer`, and keeps the Authorization headers that came."""
+    stub = SimpleNamespace(answer=("", 204), authorizations=[], paths=[])
+    app = Flask("stub")
+
+    @app.route("/<path:path>", methods=["GET", "POST"])
+    def answer(path):
+        stub.authorizations.append(request.headers.get("Authorization"))
+        stub.paths.append(f"/{path}")
+        challenge = request.headers.get("X-Okta-Verification-Challenge")
+        return {"verification": challenge} if challenge and stub.answer[1] < 300 else stub.answer
+
+    with serving(app) as stub.url:
         yield stub
 
 
@@ -64,21 +58,33 @@ def run(tmp_path):
     return run
 
 
-@pytest.fixture
-def okta(run):
-    """A local Okta as `flask okta serve` starts it; `okta.settings` are the service's."""
-    with LocalOkta(client_key=CLIENT_KEY) as server:
-        kept = {
-            "client_id": server.client_id,
-            "client_secret": server.client_secret,
-            "client_key": server.client_key.as_dict(private=True),
-        }
-        run.client_file.parent.mkdir(exist_ok=True)
-        run.client_file.write_text(json.dumps(kept))
-        client_id = frozenset({server.client_id})
-        server.settings = {"auth_mode": "oauth", "okta_issuer": server.issuer}
-        server.settings |= {"okta_client_id": client_id}
+@pytest.fixture(scope="module")
+def server():
+    with LocalOkta() as server:
         yield server
+
+
+@pytest.fixture
+def okta(run, server):
+    """A local Okta as `flask okta serve` starts it; `okta.settings` are the service's."""
+    kept = {
+        "client_id": server.client_id,
+        "client_secret": server.client_secret,
+        "client_key": server.client_key.as_dict(private=True),
+    }
+    run.client_file.parent.mkdir()
+    run.client_file.write_text(json.dumps(kept))
+    server.settings = {
+        "auth_mode": "oauth",
+        "okta_issuer": server.issuer,
+        "okta_client_id": frozenset({server.client_id}),
+    }
+    return server
+
+
+def assert_fails(result, words):
+    assert result.exit_code == 1
+    assert words in result.output
 
 
 def test_preview_shows_request_response_and_verdict_and_masks_the_credentials(run, stub):
@@ -97,17 +103,14 @@ def test_preview_shows_request_response_and_verdict_and_masks_the_credentials(ru
 
 def test_preview_folds_a_long_body_unless_asked(run, stub):
     last_line = json.dumps(TOKEN.payload, indent=2).splitlines()[-2]
-    folded = run("preview", TOKEN.name, "--url", stub.url).output
-    assert len(folded.splitlines()) <= 24
-    assert last_line not in folded
+    assert last_line not in run("preview", TOKEN.name, "--url", stub.url).output
     assert last_line in run("preview", TOKEN.name, "--verbose", "--url", stub.url).output
 
 
 def test_preview_fails_where_okta_could_not_use_the_answer(run, stub):
     stub.answer = ("<html>", 500)
     result = run("preview", TOKEN.name, "--url", stub.url)
-    assert result.exit_code == 1
-    assert "500 INTERNAL SERVER ERROR" in result.output.upper()
+    assert_fails(result, "500 Internal Server Error")
     assert "<html>" in result.output
 
 
@@ -118,23 +121,28 @@ def test_preview_of_all_has_one_line_for_each(run, stub):
         assert sum(line.startswith(f"{name} ") for line in result.output.splitlines()) == 1
     assert f"Okta can use {len(SAMPLES)} of {len(SAMPLES)} answers." in result.output
     stub.answer = ({"error": "no"}, 200)
-    result = run("preview", "--url", stub.url)
-    assert result.exit_code == 1
-    assert f"Okta can use {len(EVENTS)} of" in result.output
+    assert_fails(run("preview", "--url", stub.url), f"Okta can use {len(EVENTS)} of")
 
 
-def test_preview_without_credentials(run, stub):
-    run("preview", TOKEN.name, "--auth", "none", "--url", stub.url)
-    assert stub.authorizations == [None]
-
-
-@pytest.mark.parametrize("auth", [None, "client-secret", "private-key"])
-def test_in_oauth_mode_inline_hooks_get_a_token_and_event_hooks_basic(run, stub, okta, auth):
-    option = ["--auth", auth] if auth else []
-    result = run("preview", "--url", stub.url, *option, **okta.settings, **PAIR)
+@pytest.mark.parametrize(
+    ("options", "of_events", "of_others"),
+    [([], "Basic", "Bearer"), (["--auth", "none"], None, None)],
+)
+def test_in_oauth_mode_inline_hooks_get_a_token_and_event_hooks_basic(
+    run, stub, okta, options, of_events, of_others
+):
+    result = run("preview", "--url", stub.url, *options, **okta.settings, **PAIR)
     assert result.exit_code == 0, result.output
-    schemes = [authorization.split()[0] for authorization in stub.authorizations]
-    assert sorted(schemes) == ["Basic"] * len(EVENTS) + ["Bearer"] * (len(SAMPLES) - len(EVENTS))
+    schemes = [header and header.split()[0] for header in stub.authorizations]
+    assert schemes == [
+        of_events if sample.kind == "event" else of_others for sample in SAMPLES.values()
+    ]
+
+
+def test_preview_gets_a_token_with_the_private_key_too(run, stub, okta):
+    arguments = ("preview", TOKEN.name, "--auth", "private-key", "--url", stub.url)
+    assert run(*arguments, **okta.settings).exit_code == 0
+    assert stub.authorizations[0].startswith("Bearer ")
 
 
 def test_preview_of_all_leaves_out_event_hooks_without_a_basic_pair(run, stub, okta):
@@ -142,44 +150,35 @@ def test_preview_of_all_leaves_out_event_hooks_without_a_basic_pair(run, stub, o
     assert result.exit_code == 0
     assert result.output.count("not sent: there is no Basic pair") == len(EVENTS)
     result = run("preview", EVENTS[0].name, "--url", stub.url, **okta.settings)
-    assert result.exit_code == 1
-    assert "set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD" in result.output
+    assert_fails(result, "set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD")
+
+
+WITH_TOKEN = ("preview", TOKEN.name, "--auth", "client-secret", "--url")
 
 
 def test_preview_says_how_to_start_what_does_not_answer(run, stub, okta):
-    okta.stop()
-    okta.settings |= {"auth_mode": "basic"}
-    result = run("preview", TOKEN.name, "--auth", "private-key", "--url", stub.url, **okta.settings)
-    assert result.exit_code == 1
-    assert "flask okta serve" in result.output
-    okta.start()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    result = run("preview", "--url", url)
+    nobody = f"http://127.0.0.1:{free_port()}"
+    result = run("preview", "--url", nobody)
     assert result.output == (
-        f"Error: Nothing answers at {url}. Start it in another terminal: flask run\n"
+        f"Error: Nothing answers at {nobody}. Start it in another terminal: flask run\n"
     )
+    result = run(*WITH_TOKEN, stub.url, okta_issuer=f"{nobody}/oauth2/default")
+    assert_fails(result, "Start it in another terminal: flask okta serve")
 
 
 def test_preview_with_a_token_needs_a_local_okta(run, stub):
-    result = run("preview", TOKEN.name, "--auth", "client-secret", "--url", stub.url)
-    assert result.exit_code == 1
-    assert "start one with flask okta serve" in result.output
+    assert_fails(run(*WITH_TOKEN, stub.url), "start one with flask okta serve")
 
 
 @pytest.mark.parametrize("issuer", [None, "https://example.okta.com/oauth2/default"])
 def test_preview_asks_no_other_issuer_for_a_token(run, stub, okta, issuer):
-    arguments = ("preview", TOKEN.name, "--auth", "private-key", "--url", stub.url)
-    result = run(*arguments, okta_issuer=issuer, **PAIR)
-    assert result.exit_code == 1
-    assert "OKTA_ISSUER is" in result.output
+    assert_fails(run(*WITH_TOKEN, stub.url, okta_issuer=issuer), "OKTA_ISSUER is")
 
 
-@pytest.mark.parametrize("url", ["ftp://127.0.0.1", "127.0.0.1:5000", "http://", "http://a:b"])
-def test_an_address_that_cannot_be_one_is_named(run, url):
-    result = run("preview", "--url", url)
+def test_an_address_that_cannot_be_one_is_named(run):
+    result = run("preview", "--url", "127.0.0.1:5000")
     assert result.exit_code == 2
-    assert f"{url} is not an address" in result.output
+    assert "127.0.0.1:5000 is not an address" in result.output
 
 
 def test_the_path_of_a_pasted_address_is_left_out_and_said_so(run, stub):
@@ -196,7 +195,7 @@ def test_verify_event_hook_checks_every_path_of_an_event_hook(run, stub):
     assert result.output.count("Okta verifies the hook") == len(stub.paths)
     stub.answer = ({}, 401)
     result = run("verify-event-hook", "--url", stub.url)
-    assert result.exit_code == 1
+    assert_fails(result, "Status 401")
     assert result.output.count("Status 401") == len(stub.paths) / 2
 
 
@@ -207,8 +206,7 @@ def test_auth_secret_is_the_header_and_nothing_else(run):
     assert base64.b64decode(encoded).decode() == ":".join(PAIR.values())
     assert not result.output.endswith("\n")
     result = run("auth-secret", basic_auth_user="okta")
-    assert result.exit_code == 1
-    assert "set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD" in result.output
+    assert_fails(result, "set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD")
 
 
 def test_the_doctor_says_what_to_type_into_okta_only_when_nothing_is_wrong(run, okta):
@@ -231,9 +229,8 @@ def test_the_doctor_says_what_to_type_into_okta_only_when_nothing_is_wrong(run, 
         assert title not in result.output
 
 
-def test_new_env_is_for_your_eyes_only_and_overwrites_nothing(run, monkeypatch):
-    example = (PROJECT / ".env.example").read_text()
-    (run.folder / ".env.example").write_text(example)
+def test_new_env_is_for_your_eyes_only_and_overwrites_nothing(run):
+    shutil.copy(PROJECT / ".env.example", run.folder)
     made = run.folder / ".env"
     previous = os.umask(0)
     try:
@@ -249,56 +246,41 @@ def test_new_env_is_for_your_eyes_only_and_overwrites_nothing(run, monkeypatch):
     # What is said beside it is true of a password that was made up.
     assert "#!" not in text
     assert "printed in Okta's guide" not in text
-    result = run("new-env")
-    assert result.exit_code == 1
-    assert "stays as it is" in result.output
+    assert_fails(run("new-env"), "stays as it is")
     assert made.read_text() == text
 
 
 WRONG = SettingsError({"AUTH_MODE": "is wrong"})
 
 
-@pytest.mark.parametrize(
-    "command", [["preview"], ["verify-event-hook"], ["auth-secret"], ["doctor"]], ids=str
-)
+@pytest.mark.parametrize("command", ["preview", "verify-event-hook", "auth-secret", "doctor"])
 def test_a_command_that_needs_settings_says_what_is_wrong_with_them(run, command):
-    result = run(*command, error=WRONG)
-    assert result.exit_code == 1
-    assert "AUTH_MODE  is wrong" in result.output
+    result = run(command, error=WRONG)
+    assert_fails(result, "AUTH_MODE  is wrong")
     assert "flask okta new-env" in result.output
 
 
 @pytest.fixture
 def serve(run, monkeypatch):
     """Runs `serve` until it waits; gives its result and the keys that it published."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    published = []
+    port, published = free_port(), []
 
     def look_and_go_on():
         url = f"http://127.0.0.1:{port}/oauth2/default/v1/keys"
-        published.append(requests.get(url, timeout=5).json()["keys"])
+        published.append(requests.get(url, timeout=30).json()["keys"])
 
-    def serve():
-        monkeypatch.setattr(serve_module, "wait_for_ctrl_c", look_and_go_on)
-        return run("serve", "--port", port, error=WRONG), published[-1]
-
-    return serve
+    monkeypatch.setattr(serve_module, "wait_for_ctrl_c", look_and_go_on)
+    return lambda: (run("serve", "--port", port, error=WRONG), published[-1])
 
 
 def test_serve_prints_what_goes_into_dotenv_whatever_the_settings_are(serve, run):
     result, _ = serve()
     assert result.exit_code == 0, result.output
-    kept = json.loads(run.client_file.read_text())
     base = re.search(r"runs on (http://[\d.:]+\d)", result.output)[1]
     assert f"Open {base}/ " in result.output
-    expected = [
-        "AUTH_MODE=oauth",
-        f"OKTA_ISSUER={base}/oauth2/default",
-        f"OKTA_CLIENT_ID={kept['client_id']}",
-        "OKTA_SCOPE=hooks",
-    ]
-    assert "\n".join(expected) in result.output
+    client_id = json.loads(run.client_file.read_text())["client_id"]
+    lines = f"AUTH_MODE=oauth\nOKTA_ISSUER={base}/oauth2/default\nOKTA_CLIENT_ID={client_id}\n"
+    assert f"{lines}OKTA_SCOPE=hooks\n" in result.output
     assert "/oauth2/default/v1/keys  200" in result.output
 
 
@@ -311,16 +293,11 @@ def test_serve_keeps_its_client_for_your_eyes_only(serve, run):
     assert keys != first_keys
 
 
-def test_serve_names_what_is_in_its_way(run):
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        result = run("serve", "--port", port)
-    assert result.exit_code == 1
-    assert f"Port {port} cannot be used (Address already in use)" in result.output
+def test_serve_names_what_is_in_its_way(run, okta):
+    result = run("serve", "--port", okta.port)
+    assert_fails(result, f"Port {okta.port} cannot be used (Address already in use)")
     run.client_file.write_text("{")
-    result = run("serve")
-    assert result.exit_code == 1
-    assert f"{run.client_file} cannot be read" in result.output
+    assert_fails(run("serve"), f"{run.client_file} cannot be read")
 
 
 def test_rotate_keys(run, stub, okta):
@@ -329,21 +306,10 @@ def test_rotate_keys(run, stub, okta):
     assert result.exit_code == 0
     assert [key.kid for key in okta.keys] == [okta.keys[0].kid, old]
     assert okta.keys[0].kid in result.output
-    result = run("rotate-keys", "--port", stub.url.rpartition(":")[2])
-    assert result.exit_code == 1
-    assert "is not a local Okta" in result.output
+    assert_fails(run("rotate-keys", "--port", stub.url.rpartition(":")[2]), "is not a local Okta")
 
 
-def test_every_command_has_a_help_text_whatever_the_settings_are(run):
-    names = re.findall(r"(?m)^  ([a-z-]+)  ", run("--help").output)
-    assert {"preview", "serve", "doctor", "new-env", "demo"} <= set(names)
-    for name in names:
-        result = run(name, "--help", error=WRONG)
-        assert result.exit_code == 0
-        assert len(result.output) > 100
-
-
-@pytest.mark.parametrize("columns", [80, 105, 106, 140])
+@pytest.mark.parametrize("columns", [105, 106])
 def test_no_row_breaks_inside_a_word(monkeypatch, capsys, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr(terminal.sys.stdout, "isatty", lambda: True, raising=False)
@@ -352,7 +318,6 @@ def test_no_row_breaks_inside_a_word(monkeypatch, capsys, columns):
         "registration-self-service-denied", "client secret", Answer(200), outcome, good=True
     )
     lines = re.sub(r"\x1b\[\d+m", "", capsys.readouterr().out).splitlines()
-    assert all(len(line) <= columns for line in lines)
+    assert max(map(len, lines)) <= columns
     assert " ".join(" ".join(lines).split()).endswith(outcome)
-    assert lines[1].startswith("    ")
     assert (outcome[:20] in lines[0]) is (columns >= 106)

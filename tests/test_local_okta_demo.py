@@ -1,6 +1,8 @@
-"""The demo must notice a service that is not as it should be."""
+"""The demo, as a newcomer sees it; and it must notice a service that is not as it should be."""
 
 import contextlib
+import subprocess
+import sys
 
 import click
 import pytest
@@ -11,10 +13,25 @@ from local_okta import demo
 from local_okta.authorization_server import LocalOkta
 from local_okta.client import basic_header
 from local_okta.credentials import WRONG_TOKENS
+from local_okta.judge import Verdict
+from local_okta.samples import SAMPLES, Sample
 from settings import Settings
-from tests.service import serving
+from tests.service import PROJECT, serving
 
-USER, PASSWORD = "okta", "a password"
+PAIR = "okta", "a password"
+
+
+def test_the_demo_finds_everything_as_it_should_be():
+    done = subprocess.run(
+        [sys.executable, "-m", "flask", "okta", "demo"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "each accepted or refused as it should be" in done.stdout
 
 
 @contextlib.contextmanager
@@ -27,9 +44,11 @@ def guarded_by(guard):
         yield url
 
 
-def test_a_service_that_lets_everything_through_is_noticed():
+def test_a_service_that_lets_everything_through_is_noticed(monkeypatch):
+    # One of each kind is enough to miss a refusal.
+    monkeypatch.setattr(demo, "INLINE_SAMPLES", demo.INLINE_SAMPLES[:1])
     with guarded_by(lambda: None) as url, LocalOkta() as okta:
-        run = demo.oauth_mode(url, [], USER, PASSWORD, okta)
+        run = demo.oauth_mode(url, [], *PAIR, okta)
     missed = {line.split(": 204", 1)[0] for line in run.differences if "not refused" in line}
     authentications = {
         "event hooks": ["no credentials", "wrong password", "a good token"],
@@ -46,13 +65,15 @@ def test_one_unguarded_path_is_noticed():
     unguarded = demo.INLINE_SAMPLES[0].path
 
     def guard():
-        authorized = request.headers.get("Authorization") == basic_header(USER, PASSWORD)
-        if not authorized and request.path != unguarded:
+        if (
+            request.headers.get("Authorization") != basic_header(*PAIR)
+            and request.path != unguarded
+        ):
             return "", 401, {"WWW-Authenticate": 'Basic realm="x"'}
         return None
 
     with guarded_by(guard) as url:
-        run = demo.basic_mode(url, [], USER, PASSWORD)
+        run = demo.basic_mode(url, [], *PAIR)
     assert [line for line in run.differences if "each of" in line] == [
         "each of the inline hooks, no credentials: 204, not refused",
         "each of the inline hooks, wrong password: 204, not refused",
@@ -61,18 +82,15 @@ def test_one_unguarded_path_is_noticed():
 
 def test_an_answer_that_does_too_little_and_an_event_hook_that_is_not_verified_are_noticed():
     with guarded_by(lambda: None) as url:
-        run = demo.basic_mode(url, ["/onPathOfItsOwn"], USER, PASSWORD)
+        run = demo.basic_mode(url, ["/onPathOfItsOwn"], *PAIR)
     assert "token, basic: 204, Okta issues the tokens unchanged" in run.differences
     assert any(line.startswith("verify /onPathOfItsOwn, basic: 405") for line in run.differences)
 
 
-def test_a_sample_without_an_expected_outcome_is_right_when_okta_can_use_the_answer():
-    sample = demo.INLINE_SAMPLES[0]
-    unexpected = type(sample)(sample.name, sample.kind, sample.path, sample.about)
-    with guarded_by(lambda: None) as url:
-        run = demo.Run(url)
-        run.accept([unexpected], "basic", lambda deadline: None)
-    assert run.differences == []
+def test_without_an_expected_outcome_a_sample_is_right_when_okta_can_use_the_answer():
+    sample = Sample("own", "token", "/own", "about")
+    assert sample.is_as_expected(Verdict(True, "Okta does something"))
+    assert not sample.is_as_expected(Verdict(False, "Okta does nothing"))
 
 
 def test_a_gunicorn_that_does_not_start_is_shown():
@@ -83,3 +101,11 @@ def test_a_gunicorn_that_does_not_start_is_shown():
         demo.service(AUTH_MODE="basic"),
     ):
         pass
+
+
+@pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
+def test_a_sample_is_of_the_kind_that_its_hook_expects(sample):
+    app = create_app(Settings())
+    endpoint, _ = app.url_map.bind("").match(sample.path, "POST")
+    hook = app.blueprints[endpoint.partition(".")[0]]
+    assert hook.event_type in (None, sample.payload["eventType"])

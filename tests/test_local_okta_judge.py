@@ -1,12 +1,12 @@
 """The judge says what Okta would do. Its rules are those of Okta's reference for each hook."""
 
 import json
+import re
 
 import pytest
 
 from local_okta.client import Answer
-from local_okta.judge import judge, judge_verification
-from local_okta.samples import SAMPLES
+from local_okta.judge import Verdict, judge, judge_verification
 
 PATIENT = {"attributes": {"NameFormat": "basic"}, "attributeValues": [{"value": "1235"}]}
 TOKEN = {"claims": {"email": "ann@example.com", "amr": ["pwd"]}}
@@ -24,12 +24,10 @@ REQUESTS = {
 }
 
 
-def sentence(name, body, *, accepted, status=200):
+def judged(name, body, status=200):
     kind, payload = REQUESTS[name]
     content = b"" if body is None else json.dumps(body).encode()
-    verdict = judge(kind, payload, Answer(status=status, body=content))
-    assert verdict.accepted is accepted, verdict.sentence
-    return verdict.sentence
+    return judge(kind, payload, Answer(status=status, body=content))
 
 
 def commands(*pairs):
@@ -53,15 +51,20 @@ def sent(**report):
     return commands(("telephony.action", [report]))
 
 
+def error(**members):
+    return {"error": members}
+
+
 LIFETIME = "/token/lifetime/expiration"
 DELIVERY = {"status": "SUCCESSFUL", "provider": "twilio", "transactionId": "SM1"}
+EMAIL = {"errorSummary": "A.", "location": "data.userProfile.email"}
+NUMBER = {"errorSummary": "B.", "location": "data.userProfileUpdate.employeeNumber"}
 DONE = [
     ("sign-up", action(registration="ALLOW"), "allows the registration"),
     ("sign-up", action(registration="DENY"), "denies the registration with a general message"),
     ("sign-up", profile(title="Dr", nickName="J"), "sets title, nickName in the new profile"),
     ("profile", profile("user.progressive.profile", employeeNumber="1"), "sets employeeNumber in"),
     ("profile", action(registration="DENY"), "denies the profile update with a general message"),
-    ("token", patch("identity", "add", "/claims/extId", "1"), "adds extId to the ID token"),
     ("token", patch("identity", "add", "/claims/a~1b~0c", "1"), "adds a/b~c to the ID token"),
     ("token", patch("identity", "remove", "/claims/email"), "removes email from the ID token"),
     ("token", patch("identity", "replace", "/claims/amr/0", "1"), "replaces amr in the ID token"),
@@ -83,16 +86,29 @@ DONE = [
     ("import", action(result="CREATE_USER"), "creates the user"),
     ("import", profile(login="kim"), "sets login in the user's profile"),
     ("import", profile("appUser.profile", plan="PRO"), "sets plan in the app user's profile"),
+    ("sign-up", error(errorCauses=[EMAIL]), "denies the registration and shows 'A.' at the email"),
+    (
+        "profile",
+        error(errorCauses=[EMAIL, NUMBER]),
+        "denies the profile update and shows 'A.' at the email field "
+        "and 'B.' at the employeeNumber field",
+    ),
+    ("sign-up", error(errorSummary="No."), "denies the registration and shows a general message"),
+    ("token", error(errorSummary="No."), "answers the app with the OAuth error server_error and"),
+    ("token", error(), "answers the app with the OAuth error server_error and 'The callback"),
+    ("telephony", error(errorSummary="No."), "notes 'No.' and sends the code itself"),
+    ("import", error() | action(result="CREATE_USER"), "notes 'The callback service returned an"),
 ]
 
 
 @pytest.mark.parametrize(("name", "body", "words"), DONE)
-def test_what_commands_do(name, body, words):
-    assert sentence(name, body, accepted=True).startswith(f"Okta {words}")
+def test_what_an_answer_does(name, body, words):
+    verdict = judged(name, body)
+    assert verdict.accepted, verdict.sentence
+    assert verdict.sentence.startswith(f"Okta {words}")
 
 
 DROPPED = [
-    ("token", patch("assertion", "add", "/claims/x", PATIENT), "is not a command of this hook"),
     ("saml", patch("identity", "add", "/claims/x", "1"), "is not a command of this hook"),
     ("token", {"commands": [{"value": []}]}, "None is not a command of this hook"),
     ("token", {"commands": [{"type": ["com.okta.identity.patch"]}]}, "is not a command"),
@@ -138,7 +154,6 @@ DROPPED = [
     ("import", commands(("user.update", {"id": None})), "has no id"),
     ("import", action(result="MERGE"), "can only be CREATE"),
     ("token", [], "not a JSON object"),
-    ("token", None, "not a JSON object"),
     ("token", {"error": "no"}, "error is not an object"),
     ("sign-up", {"error": {"errorCauses": ["no"]}}, "list of objects"),
 ]
@@ -146,65 +161,41 @@ DROPPED = [
 
 @pytest.mark.parametrize(("name", "body", "reason"), DROPPED)
 def test_what_okta_drops(name, body, reason):
-    assert reason in sentence(name, body, accepted=False)
-
-
-def test_a_command_for_a_token_that_was_not_asked_for_drops_the_whole_answer():
-    both = [
-        patch(token, "add", "/claims/x", "1")["commands"][0] for token in ("identity", "access")
-    ]
-    answer = Answer(status=200, body=json.dumps({"commands": both}).encode())
-    verdict = judge("token", {"data": {"identity": TOKEN}}, answer)
+    verdict = judged(name, body)
     assert not verdict.accepted
-    assert verdict.sentence.startswith("com.okta.access.patch, but the ")
-    assert verdict.sentence.endswith("asks for no access token: Okta issues the tokens unchanged")
+    assert reason in verdict.sentence
 
 
-def cause(message, location):
-    return {"errorSummary": message, "location": location}
-
-
-EMAIL = cause("A.", "data.userProfile.email")
-NUMBER = cause("B.", "data.userProfileUpdate.employeeNumber")
-ERRORS = [
-    ("sign-up", {"errorCauses": [EMAIL]}, "the registration and shows 'A.' at the email field"),
-    ("profile", {"errorCauses": [NUMBER]}, "update and shows 'B.' at the employeeNumber field"),
-    ("sign-up", {"errorCauses": [EMAIL, NUMBER]}, "email field and 'B.' at the employeeNumber"),
-    ("sign-up", {"errorSummary": "No."}, "denies the registration and shows a general message"),
-    ("sign-up", {}, "denies the registration and shows a general message"),
-    ("token", {"errorSummary": "No."}, "the OAuth error server_error and 'No.'"),
-    ("token", {}, "'The callback service returned an error'"),
-    ("telephony", {"errorSummary": "No."}, "Okta notes 'No.' and sends the code itself"),
-    ("import", {"errorSummary": "No."}, "Okta notes 'No.' and imports the user unchanged"),
-]
-
-
-@pytest.mark.parametrize(("name", "error", "words"), ERRORS)
-def test_what_an_error_does(name, error, words):
-    assert words in sentence(name, {"error": error}, accepted=True)
-    # It beats the commands beside it.
-    beside = {"error": error} | action(registration="ALLOW")
-    assert words in sentence(name, beside, accepted=True)
+@pytest.mark.parametrize("data", [5, {"identity": TOKEN}])
+def test_a_command_for_a_token_that_was_not_asked_for_drops_the_whole_answer(data):
+    both = [*patch("identity", "add", "/claims/x", "1")["commands"]]
+    both += patch("access", "add", "/claims/x", "1")["commands"]
+    answer = Answer(status=200, body=json.dumps({"commands": both}).encode())
+    verdict = judge("token", {"data": data}, answer)
+    assert not verdict.accepted
+    assert verdict.sentence.endswith("token: Okta issues the tokens unchanged")
 
 
 @pytest.mark.parametrize("name", [name for name in REQUESTS if name != "event"])
 @pytest.mark.parametrize(("status", "body"), [(204, None), (200, {}), (200, {"commands": []})])
-def test_no_change(name, status, body):
-    words = sentence(name, body, accepted=True, status=status)
-    assert any(each in words for each in ("unchanged", "default action", "its own provider"))
+def test_an_answer_that_wants_nothing_changes_nothing(name, status, body):
+    verdict = judged(name, body, status)
+    assert verdict.accepted
+    assert re.search("unchanged|default action|its own provider", verdict.sentence)
 
 
 @pytest.mark.parametrize("status", [200, 204])
 def test_an_event_is_delivered_by_its_status_alone(status):
-    words = sentence("event", None, accepted=True, status=status)
-    assert words == "Okta takes the events as delivered"
+    assert judged("event", None, status) == Verdict(True, "Okta takes the events as delivered")
 
 
-@pytest.mark.parametrize("name", REQUESTS)
-@pytest.mark.parametrize("status", [201, 300, 301, 400, 401, 404, 500, 503])
+@pytest.mark.parametrize("name", ["event", "token"])
+@pytest.mark.parametrize("status", [201, 300, 302, 400, 503])
 def test_other_statuses_are_failures(name, status):
-    words = sentence(name, {}, accepted=False, status=status)
-    assert f"Status {status} is {'a redirect' if 300 <= status < 400 else 'neither'}" in words
+    verdict = judged(name, {}, status)
+    assert not verdict.accepted
+    words = f"Status {status} is {'a redirect' if 300 <= status < 400 else 'neither'}"
+    assert verdict.sentence.startswith(words)
 
 
 NO_ANSWER = [
@@ -229,10 +220,8 @@ def test_an_answer_just_below_256_kilobytes_is_read():
 
 VERIFICATIONS = [
     (200, b'{"verification": "the challenge"}', True),
-    (200, b'{"verification": "another"}', False),
     (200, b'{"verification": "the chall"}', False),
     (200, b'{"verification": "the challenge, and more"}', False),
-    (200, b"the challenge", False),
     (204, b"", False),
     (401, b'{"verification": "the challenge"}', False),
 ]
@@ -243,20 +232,3 @@ def test_an_event_hook_is_verified_by_its_challenge(status, body, accepted):
     verdict = judge_verification("the challenge", Answer(status=status, body=body))
     assert verdict.accepted is accepted
     assert ("does not verify" in verdict.sentence) is not accepted
-
-
-EVENT_TYPES = {
-    "event": "com.okta.event_hook",
-    "registration": "com.okta.user.pre-registration",
-    "token": "com.okta.oauth2.tokens.transform",
-    "saml": "com.okta.saml.tokens.transform",
-    "password-import": "com.okta.user.credential.password.import",
-    "telephony": "com.okta.telephony.provider",
-    "user-import": "com.okta.import.transform",
-}
-
-
-@pytest.mark.parametrize("sample", SAMPLES.values(), ids=SAMPLES)
-def test_a_sample_is_a_request_of_its_kind(sample):
-    assert sample.payload["eventType"] == EVENT_TYPES[sample.kind]
-    assert isinstance(sample.payload["data"], dict)
