@@ -193,7 +193,7 @@ def _access_token(token_url: str, form: dict[str, str], deadline: float) -> str:
         if response.status_code == HTTPStatus.OK:
             return f"Bearer {token['access_token']}"
         reason = f"{token['error']} ({token.get('error_description', 'no description')})"
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError):
         reason = f"an answer that RFC 6749 does not know (status {response.status_code})"
     raise SendError(f"no access token: the token endpoint sent {reason}")
 

@@ -127,7 +127,7 @@ def test_nothing_from_elsewhere_runs_in_the_page_and_no_frame_shows_it(page, pat
 
 
 WRONG_REQUESTS = {
-    '{\n  "a": 1,\n}': "line 3, column 1",
+    '{\n  "a": 1\n  "b": 2}': "line 3, column 3",
     "[1]": "begins with {",
     '{"a": NaN}': "NaN is not a value of JSON",
     "[" * 100_000: "cannot be sent as JSON",

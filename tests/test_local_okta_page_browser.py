@@ -200,9 +200,9 @@ def test_send_all_and_verify_fill_a_table_and_a_row_shows_its_request(page, serv
 
 def test_bad_input_is_named_beside_its_field(page):
     request, address = page.get_by_label("Request"), page.get_by_label("Service")
-    request.fill('{\n  "a": 1,\n}')
+    request.fill('{\n  "a": 1\n  "b": 2}')
     press(page, "Send")
-    expect(request).to_have_accessible_description(re.compile("line 3, column 1"))
+    expect(request).to_have_accessible_description(re.compile("line 3, column 3"))
     expect(request).to_have_attribute("aria-invalid", "true")
     page.get_by_label("Hook").select_option(HOOK.name)
     expect(request).not_to_have_attribute("aria-invalid", "true")
