@@ -1,4 +1,4 @@
-"""Whatever comes, a hook answers: JSON or nothing, never a 5xx. Samples say which paths exist."""
+"""Whatever comes, a hook answers: JSON or nothing, never a 5xx."""
 
 import copy
 import hashlib
@@ -64,24 +64,19 @@ def check(response, *statuses):
         assert response.status_code == 204
 
 
-@pytest.mark.parametrize(
-    "sample", {s.path: s for s in SAMPLES.values()}.values(), ids=lambda s: s.path
-)
-class TestEveryHook:
-    @given(data=st.data())
-    @settings(deadline=None, max_examples=50)
-    def test_damaged_payloads(self, sample, data):
-        body = json.dumps(data.draw(damaged(sample.payload)))
-        check(client.post(sample.path, data=body, content_type="application/json"), 200, 204, 400)
+PATHS = {sample.path: sample for sample in SAMPLES.values()}
 
-    @given(body=anything)
-    @settings(deadline=None, max_examples=20)
-    def test_any_json(self, sample, body):
-        data = json.dumps(body)
-        check(client.post(sample.path, data=data, content_type="application/json"), 200, 204, 400)
 
-    @given(data=st.binary(), content_type=st.sampled_from(["application/json", "text/plain", ""]))
-    @settings(deadline=None, max_examples=20)
-    def test_any_bytes(self, sample, data, content_type):
-        response = client.post(sample.path, data=data, content_type=content_type)
-        check(response, 200, 204, 400, 415)
+@pytest.mark.parametrize("sample", PATHS.values(), ids=PATHS)
+@given(data=st.data())
+@settings(deadline=None, max_examples=30)
+def test_a_damaged_request_is_answered(sample, data):
+    body = json.dumps(data.draw(damaged(sample.payload)))
+    check(client.post(sample.path, data=body, content_type="application/json"), 200, 204, 400)
+
+
+# What holds no field of a hook, all hooks refuse by the same code.
+@given(body=anything.map(json.dumps) | st.binary(), path=st.sampled_from([*PATHS]))
+@settings(deadline=None, max_examples=100)
+def test_whatever_comes_is_answered(body, path):
+    check(client.post(path, data=body, content_type="application/json"), 200, 204, 400)
