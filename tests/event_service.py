@@ -1,12 +1,15 @@
 """Deliveries of events to a running service, and a worker that records what it handles."""
 
 import contextlib
+import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import requests
 import sqlalchemy as sa
 
 from hooks.event_database import Database
@@ -19,6 +22,8 @@ from tests.service import BASIC_PAIR, PROJECT, Service, basic_settings, environm
 PATIENCE = 60
 EVENT_TYPE = next(iter(HANDLERS))
 PATH = next(sample.path for sample in SAMPLES.values() if sample.kind == "event")
+INLINE = next(sample for sample in SAMPLES.values() if sample.kind != "event")
+OKTA_WAITS_SECONDS = 3
 
 
 def events_settings(url: sa.URL) -> dict[str, str]:
@@ -35,31 +40,84 @@ def deliver(service: Service, *events: dict):
     return service.call(PATH, auth=BASIC_PAIR, json=body)
 
 
+def is_refused_in_time(service: Service, *events: dict) -> bool:
+    started = time.monotonic()
+    response = deliver(service, *events)
+    assert time.monotonic() - started < OKTA_WAITS_SECONDS
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert response.json() == {"error": {"errorSummary": "Service Unavailable", "errorCauses": []}}
+    return True
+
+
+def inline_hooks_work(service: Service) -> bool:
+    answer = service.call(INLINE.path, auth=BASIC_PAIR, json=INLINE.payload)
+    return answer.ok and service.call("/readyz", method="GET").ok
+
+
 def backlog(url: sa.URL) -> Backlog:
     with contextlib.closing(Database(url, busy_seconds=10)) as database:
         return Inbox(database).backlog()
 
 
-def wait_until(condition, otherwise: str) -> None:
+def wait_until(condition, process=None) -> None:
+    """Wait for something that is sure to come. If it does not, the log of the process says why."""
     end = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < end, otherwise
-        time.sleep(0.05)
+        assert time.monotonic() < end, process and process.log
+        time.sleep(0.02)
+
+
+class Senders:
+    """Three threads that deliver until the end of the block, and note what was answered 204."""
+
+    def __init__(self, service: Service, seed: int):
+        self.accepted: list[str] = []
+        self.refused = 0
+        self._service = service
+        self._is_over = False
+        self._threads = [
+            threading.Thread(target=self._send, args=(sender, random.Random(seed + sender)))
+            for sender in range(3)
+        ]
+
+    def __enter__(self) -> "Senders":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        self._is_over = True
+        for thread in self._threads:
+            thread.join()
+
+    def _send(self, sender: int, chance: random.Random) -> None:
+        number = 0
+        while not self._is_over:
+            uuids = [f"{sender}-{number + more}" for more in range(chance.randint(1, 3))]
+            number += len(uuids)
+            events = [an_event(uuid, seconds=chance.choice([0, 0, 0.05])) for uuid in uuids]
+            # Okta tries once more; a third time here, so that not all of them go by.
+            for _ in range(3):
+                with contextlib.suppress(requests.RequestException):
+                    if deliver(self._service, *events).status_code == 204:
+                        self.accepted += uuids
+                        break
+                self.refused += 1
+                time.sleep(0.2)
 
 
 class RecordingWorker:
     """A worker process, as a context manager that ends it with TERM."""
 
-    def __init__(self, url: sa.URL, folder: Path, *arguments: str):
-        self.record_path = folder / "record"
-        self.log_path = folder / "worker.log"
-        self._arguments = arguments
-        self._environment = environment(events_settings(url)) | {RECORD: str(self.record_path)}
+    def __init__(self, url: sa.URL, folder: Path):
+        self._record_path = folder / "record"
+        self._log_path = folder / "worker.log"
+        self._environment = environment(events_settings(url)) | {RECORD: str(self._record_path)}
 
     def __enter__(self) -> "RecordingWorker":
-        with self.log_path.open("a") as log:
+        with self._log_path.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.recording_worker", *self._arguments],
+                [sys.executable, "-m", "tests.recording_worker"],
                 cwd=PROJECT,
                 env=self._environment,
                 stdout=log,
@@ -81,9 +139,9 @@ class RecordingWorker:
 
     @property
     def log(self) -> str:
-        return self.log_path.read_text()
+        return self._log_path.read_text()
 
     @property
     def handled(self) -> list[str]:
         """The uuids, one for each time."""
-        return self.record_path.read_text().split() if self.record_path.exists() else []
+        return self._record_path.read_text().split() if self._record_path.exists() else []

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from tests.service import free_port
+from tests.service import children_of, free_port
 
 PASSWORD = "p@ss/word"
 
@@ -25,14 +24,16 @@ def initdb() -> Path | None:
 
 
 class PostgreSQL:
-    """As a context manager, the server runs; each test gets a database of its own in it."""
+    """As a context manager, the server runs."""
 
     def __init__(self):
         self._binaries = initdb().parent
         self._port = free_port()
+        self._url = sa.URL.create(
+            "postgresql+psycopg", "okta", PASSWORD, "127.0.0.1", self._port, "postgres"
+        )
         # initdb refuses to be run by root.
         self._user = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
-        self._process = None
 
     def __enter__(self) -> "PostgreSQL":
         self._folder = Path(tempfile.mkdtemp(prefix="okta-hooks-postgresql-"))
@@ -42,7 +43,9 @@ class PostgreSQL:
             for path in (self._folder, password_file):
                 shutil.chown(path, **self._user)
         options = ["-D", self._folder / "data", "-U", "okta", "-A", "scram-sha-256"]
-        self._run("initdb", *options, f"--pwfile={password_file}", "--locale=C.UTF-8", "--no-sync")
+        options += [f"--pwfile={password_file}", "--locale=C.UTF-8", "--no-sync"]
+        command = [self._binaries / "initdb", *options]
+        subprocess.run(command, check=True, capture_output=True, cwd="/", **self._user)
         try:
             self.start()
         except BaseException:
@@ -52,22 +55,15 @@ class PostgreSQL:
 
     def __exit__(self, *exc_info) -> None:
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGCONT)
             self.stop()
         shutil.rmtree(self._folder)
 
     def new_database(self) -> sa.URL:
-        name = f"hooks_{secrets.token_hex(4)}"
-        with self.connect("postgres") as connection:
-            connection.execute(sa.text(f"CREATE DATABASE {name}"))
-        return self._url(name)
-
-    @contextlib.contextmanager
-    def connect(self, database: str):
-        engine = sa.create_engine(self._url(database), isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            yield connection
-        engine.dispose()
+        """The same one each time, emptied: to make another takes longer than most tests."""
+        with self._connect() as connection:
+            connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+            connection.execute(sa.text("CREATE SCHEMA public"))
+        return self._url
 
     def start(self) -> None:
         options = ["-p", str(self._port), "-h", "127.0.0.1", "-k", "", "-F"]
@@ -82,23 +78,22 @@ class PostgreSQL:
         end = time.monotonic() + 60
         while True:
             try:
-                with self.connect("postgres"):
+                with self._connect():
                     return
             except sa.exc.OperationalError:
                 if self._process.poll() is not None or time.monotonic() > end:
                     raise AssertionError((self._folder / "log").read_text()) from None
                 time.sleep(0.05)
 
-    def stop(self, how: int = signal.SIGINT) -> None:
-        """Break off all connections (SIGINT), or everything (SIGQUIT)."""
-        self._process.send_signal(how)
+    def stop(self) -> None:
+        """Break off all connections."""
+        self._process.send_signal(signal.SIGINT)
         self._process.wait(60)
 
     @contextlib.contextmanager
     def hanging(self):
         """It accepts connections, as the kernel does, and says nothing more."""
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        processes = [self._process.pid, *map(int, children.read_text().split())]
+        processes = [self._process.pid, *children_of(self._process)]
         for process in processes:
             os.kill(process, signal.SIGSTOP)
         try:
@@ -107,11 +102,9 @@ class PostgreSQL:
             for process in processes:
                 os.kill(process, signal.SIGCONT)
 
-    def _url(self, database: str) -> sa.URL:
-        return sa.URL.create(
-            "postgresql+psycopg", "okta", PASSWORD, "127.0.0.1", self._port, database
-        )
-
-    def _run(self, program: str, *arguments) -> None:
-        command = [self._binaries / program, *arguments]
-        subprocess.run(command, check=True, capture_output=True, cwd="/", **self._user)
+    @contextlib.contextmanager
+    def _connect(self):
+        engine = sa.create_engine(self._url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            yield connection
+        engine.dispose()

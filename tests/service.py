@@ -60,6 +60,12 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+def children_of(process: subprocess.Popen) -> list[int]:
+    pgrep = ["pgrep", "-P", str(process.pid)]
+    found = subprocess.run(pgrep, capture_output=True, text=True, check=False)
+    return [int(line) for line in found.stdout.split()]
+
+
 class Service:
     """gunicorn with the project's own configuration, as a context manager."""
 
