@@ -2,9 +2,6 @@
 
 import contextlib
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -17,9 +14,8 @@ from hooks.events import HANDLERS
 from hooks.inbox import Backlog, Inbox
 from local_okta.samples import SAMPLES
 from tests.recording_worker import RECORD
-from tests.service import BASIC_PAIR, PROJECT, Service, basic_settings, environment
+from tests.service import BASIC_PAIR, Service, basic_settings
 
-PATIENCE = 60
 EVENT_TYPE = next(iter(HANDLERS))
 PATH = next(sample.path for sample in SAMPLES.values() if sample.kind == "event")
 INLINE = next(sample for sample in SAMPLES.values() if sample.kind != "event")
@@ -57,14 +53,6 @@ def inline_hooks_work(service: Service) -> bool:
 def backlog(url: sa.URL) -> Backlog:
     with contextlib.closing(Database(url, busy_seconds=10)) as database:
         return Inbox(database).backlog()
-
-
-def wait_until(condition, process=None) -> None:
-    """Wait for something that is sure to come. If it does not, the log of the process says why."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, process and process.log
-        time.sleep(0.02)
 
 
 class Senders:
@@ -106,42 +94,24 @@ class Senders:
                 time.sleep(0.2)
 
 
-class RecordingWorker:
-    """A worker process, as a context manager that ends it with TERM."""
+class RecordingWorker(Service):
+    """A worker process. What it has handled, and its log, outlive it."""
+
+    command = ("tests.recording_worker",)
 
     def __init__(self, url: sa.URL, folder: Path):
+        super().__init__(events_settings(url), folder / "worker.log")
         self._record_path = folder / "record"
-        self._log_path = folder / "worker.log"
-        self._environment = environment(events_settings(url)) | {RECORD: str(self._record_path)}
-
-    def __enter__(self) -> "RecordingWorker":
-        with self._log_path.open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.recording_worker"],
-                cwd=PROJECT,
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-            )
-        return self
-
-    def __exit__(self, *exc_info) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        self._environment |= {RECORD: str(self._record_path)}
 
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
 
     @property
-    def log(self) -> str:
-        return self._log_path.read_text()
-
-    @property
     def handled(self) -> list[str]:
         """The uuids, one for each time."""
         return self._record_path.read_text().split() if self._record_path.exists() else []
+
+    def _answers(self) -> bool:
+        return True

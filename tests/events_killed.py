@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 
-from tests.event_service import RecordingWorker, Senders, backlog, events_settings, wait_until
+from tests.event_service import RecordingWorker, Senders, backlog, events_settings
 from tests.service import Service, children_of
 
 KILLS = 40
@@ -26,7 +26,7 @@ def kill(*processes: int) -> None:
 
 def kill_all_of(service: Service) -> None:
     """As when the machine stops, and starts again."""
-    kill(service.process.pid, *children_of(service.process))
+    kill(service.process.pid, *children_of(service.process.pid))
     service.process.wait()
     service.__enter__()
 
@@ -46,7 +46,7 @@ def test_nothing_that_was_answered_is_lost(database_url, tmp_path):
         with Senders(service, SEED) as senders:
             for number in range(KILLS):
                 # Work goes on before each kill, so that it hits something.
-                wait_until(more_is_handled, workers[0])
+                workers[0].wait_until(more_is_handled)
                 time.sleep(chance.uniform(0, 0.3))
                 handled = Counter(workers[0].handled)
                 target = ("worker", "web worker", "worker", "all of gunicorn")[number % 4]
@@ -56,12 +56,12 @@ def test_nothing_that_was_answered_is_lost(database_url, tmp_path):
                     worker.kill()
                     worker.__enter__()
                 elif target == "web worker":
-                    kill(*children_of(service.process)[:1])
+                    kill(*children_of(service.process.pid)[:1])
                 else:
                     kill_all_of(service)
         accepted = set(senders.accepted)
-        wait_until(lambda: accepted <= set(workers[0].handled), workers[0])
-        wait_until(lambda: backlog(database_url).waiting == 0, workers[0])
+        workers[0].wait_until(lambda: accepted <= set(workers[0].handled))
+        workers[0].wait_until(lambda: backlog(database_url).waiting == 0)
     handled = Counter(workers[0].handled)
     lost = accepted - handled.keys()
     twice = sum(times > 1 for times in handled.values())

@@ -12,7 +12,6 @@ from tests.event_service import (
     events_settings,
     inline_hooks_work,
     is_refused_in_time,
-    wait_until,
 )
 from tests.service import Service
 
@@ -30,19 +29,19 @@ def running(postgresql, tmp_path_factory):
 def test_a_postgresql_that_is_away_or_hangs_is_a_503_in_time(running, postgresql):
     service, worker, url = running
     assert deliver(service, an_event("a")).status_code == 204
-    wait_until(lambda: worker.handled == ["a"], worker)
+    worker.wait_until(lambda: worker.handled == ["a"])
     with postgresql.hanging():
         for uuid in ("b", "c", "d"):
             assert is_refused_in_time(service, an_event(uuid))
         assert inline_hooks_work(service)
-    wait_until(lambda: deliver(service, an_event("e")).status_code == 204, service)
+    service.wait_until(lambda: deliver(service, an_event("e")).status_code == 204)
     postgresql.stop()
     assert is_refused_in_time(service, an_event("f"))
     assert inline_hooks_work(service)
-    wait_until(lambda: "the database is away, the worker waits" in worker.log, worker)
+    worker.wait_until(lambda: "the database is away, the worker waits" in worker.log)
     postgresql.start()
     assert deliver(service, an_event("f")).status_code == 204
-    wait_until(lambda: {"e", "f"} <= set(worker.handled), worker)
+    worker.wait_until(lambda: {"e", "f"} <= set(worker.handled))
     assert "the database is back" in worker.log
     for secret in (url.password, url.render_as_string(hide_password=False), "p%40ss"):
         assert secret not in service.log + worker.log
@@ -57,10 +56,10 @@ def test_a_postgresql_that_is_restarted_under_load_loses_nothing(running, postgr
 
         for restarts in range(3):
             enough = len(senders.accepted) + 20
-            wait_until(is_accepted, service)
+            service.wait_until(is_accepted)
             if restarts < 2:
                 postgresql.stop()
                 postgresql.start()
     accepted = set(senders.accepted)
-    wait_until(lambda: accepted <= set(worker.handled), worker)
+    worker.wait_until(lambda: accepted <= set(worker.handled))
     assert backlog(url).failed == 0

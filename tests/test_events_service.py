@@ -25,7 +25,6 @@ from tests.event_service import (
     events_settings,
     inline_hooks_work,
     is_refused_in_time,
-    wait_until,
 )
 from tests.service import PROJECT, Service, children_of, environment
 
@@ -60,9 +59,9 @@ def test_a_delivery_is_answered_before_anything_handles_it(service, url, tmp_pat
     assert "worker started" not in service.log
     assert backlog(url).waiting == 2
     with RecordingWorker(url, tmp_path) as worker:
-        wait_until(lambda: backlog(url).waiting == 0, worker)
+        worker.wait_until(lambda: backlog(url).waiting == 0)
         assert deliver(service, an_event("b"), an_event("c")).status_code == 204
-        wait_until(lambda: len(worker.handled) == 3, worker)
+        worker.wait_until(lambda: len(worker.handled) == 3)
     assert sorted(worker.handled) == ["a", "b", "c"]
     assert f"event known already type={EVENT_TYPE} uuid=b" in service.log
     assert "ann@example.com" not in service.log + worker.log
@@ -73,11 +72,11 @@ def test_a_kill_leaves_an_event_to_the_next_worker_and_term_lets_that_end_it(
 ):
     deliver(service, an_event("slow", seconds=1.5))
     with RecordingWorker(url, tmp_path) as worker:
-        wait_until(lambda: "event taken" in worker.log, worker)
+        worker.wait_until(lambda: "event taken" in worker.log)
         worker.kill()
     assert worker.handled == []
     with RecordingWorker(url, tmp_path) as worker:
-        wait_until(lambda: worker.log.count("event taken") == 2, worker)
+        worker.wait_until(lambda: worker.log.count("event taken") == 2)
         worker.process.terminate()
         assert worker.process.wait(60) == 0
     assert worker.handled == ["slow"]
@@ -97,14 +96,14 @@ def test_a_locked_file_is_a_503_in_time_and_holds_up_no_other_hook(service, url)
         assert inline_hooks_work(service)
         assert all(refusal.result() for refusal in refusals)
         assert is_refused_in_time(service, an_event("e"))
-    wait_until(lambda: deliver(service, an_event("e")).status_code == 204, service)
+    service.wait_until(lambda: deliver(service, an_event("e")).status_code == 204)
     # What came late was stored all the same, and Okta's next delivery of it changes nothing.
     assert backlog(url).waiting >= 2
 
 
 def test_a_full_disk_is_a_503_and_what_was_stored_is_kept(service, url):
     assert deliver(service, an_event("a")).status_code == 204
-    [worker] = children_of(service.process)
+    [worker] = children_of(service.process.pid)
     no_limit = resource.prlimit(worker, resource.RLIMIT_FSIZE)
     size = Path(url.database).stat().st_size
     # More than fits into the free pages of the file.
@@ -144,10 +143,10 @@ def test_in_development_the_service_has_one_worker_of_its_own(sqlite_url, tmp_pa
 
     with Development(events_settings(sqlite_url), tmp_path / "log") as service:
         deliver(service, an_event("a"))
-        wait_until(lambda: "event handled" in service.log, service)
+        service.wait_until(lambda: "event handled" in service.log)
         assert service.log.count("worker started") == 1
         # The child of the reloader would outlive it.
-        for process in children_of(service.process):
+        for process in children_of(service.process.pid):
             os.kill(process, signal.SIGINT)
         service.process.wait(60)
     assert backlog(sqlite_url).waiting == 0

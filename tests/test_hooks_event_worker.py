@@ -15,7 +15,8 @@ from hooks.event_worker import Worker
 from hooks.events import HANDLERS
 from hooks.inbox import GiveUp, Inbox
 from hooks.inbox import events as table
-from tests.event_service import PATIENCE, wait_until
+
+PATIENCE = 60
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +53,13 @@ def working(inbox, handler, **options):
             worker.stop()
             thread.join(PATIENCE)
             assert not thread.is_alive()
+
+
+def wait_until(condition):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def handle_all(inbox, handler):
