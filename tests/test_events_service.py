@@ -26,32 +26,30 @@ from tests.event_service import (
     inline_hooks_work,
     is_refused_in_time,
 )
-from tests.service import PROJECT, Service, children_of, environment
+from tests.service import PROJECT, Service, basic_settings, children_of, environment
 
 
 @pytest.fixture(scope="module")
 def running_service(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("service")
-    url = sa.URL.create("sqlite", database=f"{folder}/events.sqlite")
-    with Service(events_settings(url), folder / "log") as service:
-        yield service, url
+    with Service(basic_settings(), tmp_path_factory.mktemp("events") / "log") as service:
+        yield service
 
 
 @pytest.fixture
-def service(running_service):
-    """One for several tests, each of which finds it without an event."""
-    service, url = running_service
+def url(running_service):
+    """Where it stores events unless it is told otherwise. Each test finds none there."""
+    url = sa.URL.create("sqlite", database=f"{running_service.log_path.parent}/events.sqlite")
     with (
         contextlib.closing(Database(url, busy_seconds=10)) as database,
         database.begin() as connection,
     ):
         connection.execute(sa.delete(inbox.events))
-    return service
+    return url
 
 
 @pytest.fixture
-def url(running_service):
-    return running_service[1]
+def service(running_service, url):
+    return running_service
 
 
 def test_a_delivery_is_answered_before_anything_handles_it(service, url, tmp_path):

@@ -194,5 +194,7 @@ def test_an_event_that_killed_its_worker_each_time_fails(inbox, monkeypatch, log
         wait_until(inbox.claim)
     time.sleep(0.01)
     handle_all(inbox, lambda event: pytest.fail("it has no attempt left"))
-    assert inbox.failures()[0].error == "the worker was killed each time"
+    [failure] = inbox.failures()
+    assert failure.error == "the worker was killed each time"
+    assert failure.attempts == inbox_module.ATTEMPTS
     assert messages(log) == ["event failed"]
