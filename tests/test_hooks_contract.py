@@ -12,7 +12,6 @@ from hooks.contract import (
     add_claim,
     answer,
     command,
-    error,
 )
 from local_okta.samples import SAMPLES
 from tests.hook_app import hook_client, refused_field
@@ -211,12 +210,6 @@ def test_the_first_text_that_is_there():
 )
 def test_a_claim_name_becomes_a_json_pointer(name, path):
     assert add_claim(name, 1) == {"op": "add", "path": path, "value": 1}
-
-
-def test_an_answer_holds_commands_and_error_only_where_there_are_some(client):
-    with client.application.app_context():
-        assert answer(command("x", 1)).json == {"commands": [{"type": "x", "value": 1}]}
-        assert answer(error=error("No.")).json.keys() == {"error"}
 
 
 def test_an_answer_that_okta_would_not_take_is_an_error(client, caplog):

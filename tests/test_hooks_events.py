@@ -144,10 +144,6 @@ def test_the_users_an_event_is_about(target, user):
     assert events.users_of({"eventType": "x", "target": target}) == user
 
 
-def test_no_events_are_no_mistake():
-    assert deliver().status_code == 204
-
-
 @pytest.mark.parametrize(
     ("body", "refusal"),
     [
