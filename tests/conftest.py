@@ -11,6 +11,7 @@ from tests.service import Service, basic_settings, oauth_settings
 FIRST = (
     "test_local_okta_page_browser",
     "test_events_service",
+    "test_events_postgresql",
     "test_key_service_faults",
     "test_service",
     "test_local_okta_demo",
@@ -58,9 +59,14 @@ def postgresql():
         yield server
 
 
+@pytest.fixture
+def sqlite_url(tmp_path):
+    return sa.URL.create("sqlite", database=str(tmp_path / "events.sqlite"))
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request, tmp_path):
+def database_url(request):
     """An empty database of either kind."""
     if request.param == "sqlite":
-        return sa.URL.create("sqlite", database=str(tmp_path / "events.sqlite"))
+        return request.getfixturevalue("sqlite_url")
     return request.getfixturevalue("postgresql").new_database()

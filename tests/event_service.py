@@ -1,12 +1,12 @@
 """Deliveries of events to a running service, and a worker that records what it handles."""
 
 import contextlib
-import signal
-import subprocess
-import sys
+import random
+import threading
 import time
 from pathlib import Path
 
+import requests
 import sqlalchemy as sa
 
 from hooks.event_database import Database
@@ -14,11 +14,12 @@ from hooks.events import HANDLERS
 from hooks.inbox import Backlog, Inbox
 from local_okta.samples import SAMPLES
 from tests.recording_worker import RECORD
-from tests.service import BASIC_PAIR, PROJECT, Service, basic_settings, environment
+from tests.service import BASIC_PAIR, Service, basic_settings
 
-PATIENCE = 60
 EVENT_TYPE = next(iter(HANDLERS))
 PATH = next(sample.path for sample in SAMPLES.values() if sample.kind == "event")
+INLINE = next(sample for sample in SAMPLES.values() if sample.kind != "event")
+OKTA_WAITS_SECONDS = 3
 
 
 def events_settings(url: sa.URL) -> dict[str, str]:
@@ -35,55 +36,82 @@ def deliver(service: Service, *events: dict):
     return service.call(PATH, auth=BASIC_PAIR, json=body)
 
 
+def is_refused_in_time(service: Service, *events: dict) -> bool:
+    started = time.monotonic()
+    response = deliver(service, *events)
+    assert time.monotonic() - started < OKTA_WAITS_SECONDS
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
+    assert response.json() == {"error": {"errorSummary": "Service Unavailable", "errorCauses": []}}
+    return True
+
+
+def inline_hooks_work(service: Service) -> bool:
+    answer = service.call(INLINE.path, auth=BASIC_PAIR, json=INLINE.payload)
+    return answer.ok and service.call("/readyz", method="GET").ok
+
+
 def backlog(url: sa.URL) -> Backlog:
     with contextlib.closing(Database(url, busy_seconds=10)) as database:
         return Inbox(database).backlog()
 
 
-def wait_until(condition, otherwise: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, otherwise
-        time.sleep(0.05)
+class Senders:
+    """Three threads that deliver until the end of the block, and note what was answered 204."""
 
+    def __init__(self, service: Service, seed: int):
+        self.accepted: list[str] = []
+        self.refused = 0
+        self._service = service
+        self._is_over = False
+        self._threads = [
+            threading.Thread(target=self._send, args=(sender, random.Random(seed + sender)))
+            for sender in range(3)
+        ]
 
-class RecordingWorker:
-    """A worker process, as a context manager that ends it with TERM."""
-
-    def __init__(self, url: sa.URL, folder: Path, *arguments: str):
-        self.record_path = folder / "record"
-        self.log_path = folder / "worker.log"
-        self._arguments = arguments
-        self._environment = environment(events_settings(url)) | {RECORD: str(self.record_path)}
-
-    def __enter__(self) -> "RecordingWorker":
-        with self.log_path.open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.recording_worker", *self._arguments],
-                cwd=PROJECT,
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-            )
+    def __enter__(self) -> "Senders":
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *exc_info) -> None:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        self._is_over = True
+        for thread in self._threads:
+            thread.join()
+
+    def _send(self, sender: int, chance: random.Random) -> None:
+        number = 0
+        while not self._is_over:
+            uuids = [f"{sender}-{number + more}" for more in range(chance.randint(1, 3))]
+            number += len(uuids)
+            events = [an_event(uuid, seconds=chance.choice([0, 0, 0.05])) for uuid in uuids]
+            # Okta tries once more; a third time here, so that not all of them go by.
+            for _ in range(3):
+                with contextlib.suppress(requests.RequestException):
+                    if deliver(self._service, *events).status_code == 204:
+                        self.accepted += uuids
+                        break
+                self.refused += 1
+                time.sleep(0.2)
+
+
+class RecordingWorker(Service):
+    """A worker process. What it has handled, and its log, outlive it."""
+
+    command = ("tests.recording_worker",)
+
+    def __init__(self, url: sa.URL, folder: Path):
+        super().__init__(events_settings(url), folder / "worker.log")
+        self._record_path = folder / "record"
+        self._environment |= {RECORD: str(self._record_path)}
 
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
 
     @property
-    def log(self) -> str:
-        return self.log_path.read_text()
-
-    @property
     def handled(self) -> list[str]:
         """The uuids, one for each time."""
-        return self.record_path.read_text().split() if self.record_path.exists() else []
+        return self._record_path.read_text().split() if self._record_path.exists() else []
+
+    def _answers(self) -> bool:
+        return True

@@ -60,6 +60,12 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+def children_of(process_id: int) -> list[int]:
+    pgrep = ["pgrep", "-P", str(process_id)]
+    found = subprocess.run(pgrep, capture_output=True, text=True, check=False)
+    return [int(line) for line in found.stdout.split()]
+
+
 class Service:
     """gunicorn with the project's own configuration, as a context manager."""
 
@@ -79,7 +85,7 @@ class Service:
         self.process = None
 
     def __enter__(self) -> "Service":
-        with self.log_path.open("w") as log:
+        with self.log_path.open("a") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *self.command, *self._arguments],
                 cwd=PROJECT,
@@ -118,7 +124,7 @@ class Service:
             method, self.url + path, headers=headers, timeout=30, allow_redirects=False, **arguments
         )
 
-    def wait_until(self, condition, otherwise: str, seconds: float = 30) -> None:
+    def wait_until(self, condition, otherwise="it never came", seconds: float = 60) -> None:
         """Wait for something that is sure to come; a slow machine only takes longer."""
         end = time.monotonic() + seconds
         while not condition():

@@ -11,16 +11,16 @@ from app import create_app
 from hooks.event_database import Database
 from hooks.inbox import Inbox
 from settings import Settings, SettingsError
-from tests.event_service import EVENT_TYPE, an_event, events_settings
-from tests.service import PROJECT
+from tests.event_service import EVENT_TYPE, an_event
+from tests.service import PROJECT, basic_settings
 
 SECRET = "s3cr3t-of-the-database"
 
 
 @pytest.fixture
-def inbox(database_url):
+def inbox(sqlite_url):
     """With one event that waits and two that have failed."""
-    with contextlib.closing(Database(database_url, busy_seconds=10)) as database:
+    with contextlib.closing(Database(sqlite_url, busy_seconds=10)) as database:
         inbox = Inbox(database)
         inbox.store({uuid: an_event(uuid) for uuid in ("fail-1", "fail-2")})
         for _ in range(2):
@@ -29,17 +29,21 @@ def inbox(database_url):
         yield inbox
 
 
-@pytest.fixture
-def flask(database_url):
+def runner(url):
     """Runs a command; gives its exit status and what it printed."""
-    app = create_app(Settings(events_database_url=database_url))
+    runner = create_app(Settings(events_database_url=url)).test_cli_runner()
 
     def run(*words, **options):
-        result = app.test_cli_runner().invoke(args=words, **options)
+        result = runner.invoke(args=words, **options)
         assert "ann@example.com" not in result.output
         return result.exit_code, result.output
 
     return run
+
+
+@pytest.fixture
+def flask(sqlite_url):
+    return runner(sqlite_url)
 
 
 def test_list_says_what_waits_and_what_has_failed(inbox, flask):
@@ -53,11 +57,8 @@ def test_list_says_what_waits_and_what_has_failed(inbox, flask):
     )
     inbox.tend("worker")
     assert re.search(r"worker seen  \d+ s ago\n", flask("events", "list")[1])
-    assert flask("events", "list", "--failed") == (
-        0,
-        f"fail-1  {EVENT_TYPE}  1 attempts  KeyError at handlers.py:1\n"
-        f"fail-2  {EVENT_TYPE}  1 attempts  KeyError at handlers.py:1\n",
-    )
+    lines = (f"fail-{n}  {EVENT_TYPE}  1 attempts  KeyError at handlers.py:1\n" for n in (1, 2))
+    assert flask("events", "list", "--failed") == (0, "".join(lines))
 
 
 def test_retry_takes_one_or_all(inbox, flask):
@@ -82,25 +83,23 @@ def test_remove_asks_first(inbox, flask):
     assert (status, "No event fail-2 waits or has failed." in output) == (1, True)
 
 
-def test_who_only_looks_makes_no_file(tmp_path):
-    url = sa.URL.create("sqlite", database=str(tmp_path / "events.sqlite"))
-    run = create_app(Settings(events_database_url=url)).test_cli_runner().invoke
+def test_who_only_looks_makes_no_file(flask, tmp_path):
     for words in (["events", "list"], ["events", "retry", "--all"], ["okta", "doctor"]):
-        assert "Nothing has been stored yet" in run(args=words).output
-    assert not (tmp_path / "events.sqlite").exists()
+        assert "Nothing has been stored yet" in flask(*words)[1]
+    assert [*tmp_path.iterdir()] == []
 
 
-def test_a_database_that_cannot_be_used_is_named_in_one_line(tmp_path):
+def test_a_database_that_cannot_be_used_is_named_in_one_line(sqlite_url, tmp_path):
     (tmp_path / "events.sqlite").write_text("no database, and longer than a header" * 10)
-    file = sa.URL.create("sqlite", database=str(tmp_path / "events.sqlite"))
     away = sa.make_url(f"postgresql+psycopg://okta:{SECRET}@127.0.0.1:1/hooks")
-    for url in (file, away):
-        run = create_app(Settings(events_database_url=url)).test_cli_runner().invoke
-        result = run(args=["events", "list"])
-        assert result.exit_code == 1
-        assert re.fullmatch(r"Error: The database cannot be used: \w+.*\n", result.output)
-        assert "WRONG  database" in run(args=["okta", "doctor"]).output
-        assert SECRET not in result.output
+    for url in (sqlite_url, away):
+        flask = runner(url)
+        status, output = flask("events", "list")
+        assert status == 1
+        assert re.fullmatch(r"Error: The database cannot be used: \w+.*\n", output)
+        doctor = flask("okta", "doctor")[1]
+        assert "WRONG  database" in doctor
+        assert SECRET not in output + doctor
 
 
 def test_the_doctor_tells_backlog_and_worker(inbox, flask):
@@ -112,48 +111,49 @@ def test_the_doctor_tells_backlog_and_worker(inbox, flask):
     assert re.search(r"ok     worker +seen \d+ s ago\n", flask("okta", "doctor")[1])
 
 
-def test_the_file_is_its_owners_alone(tmp_path):
-    url = sa.URL.create("sqlite", database=str(tmp_path / "folder" / "events.sqlite"))
-    with contextlib.closing(Database(url, busy_seconds=1)) as database, database.begin():
-        pass
+def test_the_file_is_its_owners_alone_and_written_to_the_disk(tmp_path):
+    url = sa.URL.create("sqlite", database=f"{tmp_path}/folder/events.sqlite")
+    with (
+        contextlib.closing(Database(url, busy_seconds=1)) as database,
+        database.begin() as connection,
+    ):
+        # EXTRA: a power cut takes back nothing that was committed.
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 3
+        assert connection.exec_driver_sql("PRAGMA secure_delete").scalar() == 1
     assert [path.stat().st_mode & 0o777 for path in (tmp_path / "folder").rglob("*")] == [0o600]
     assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o700
 
 
+PSYCOPG = f"postgresql+psycopg://okta:{SECRET}"
+
+
 @pytest.mark.parametrize(
-    ("url", "problem"),
+    "url",
     [
-        (SECRET, "database or driver that is not known here"),
-        (f"postgresql+psycopg://okta:{SECRET}@host:none/hooks", "a port is a number"),
-        (f"mysql://okta:{SECRET}@host/hooks", "database or driver that is not known here"),
-        (f"postgres://okta:{SECRET}@host/hooks", "database or driver that is not known here"),
-        (f"postgresql+psycopg2://okta:{SECRET}@host/hooks", "or driver that is not known here"),
-        (f"postgresql+psycopg://okta:p@{SECRET}@host/hooks", "write an @ in its password as %40"),
-        (f"postgresql+psycopg://okta:{SECRET}/@host/hooks", "a / as %2F"),
-        (f"postgresql+psycopg://okta:{SECRET}#@host/hooks", "a / as %2F"),
-        (f"postgresql+psycopg://okta:{SECRET}[@host/hooks", "a / as %2F"),
-        (f"postgresql+psycopg://okta:{SECRET}?@host/hooks", "a / as %2F"),
-        (f"postgresql+psycopg://okta:{SECRET}@host", "names no database"),
-        ("sqlite://", "must name a file by its full path"),
-        ("sqlite:///:memory:", "must name a file by its full path"),
-        ("sqlite:///events.sqlite", "must name a file by its full path"),
-        ("sqlite:////events.sqlite?timeout=1", "must name a file by its full path"),
-        ("sqlite://host/events.sqlite", "must name a file by its full path"),
-        ("sqlite:////no/such/folder/events.sqlite", "names a folder that does not exist"),
+        SECRET,
+        f"postgres://okta:{SECRET}@host/hooks",
+        f"postgresql+psycopg2://okta:{SECRET}@host/hooks",
+        f"{PSYCOPG}@host:none/hooks",
+        f"postgresql+psycopg://okta:p@{SECRET}@host/hooks",
+        *(f"{PSYCOPG}{sign}@host/hooks" for sign in "/#?"),
+        f"{PSYCOPG}@host",
+        "sqlite://",
+        "sqlite:///events.sqlite",
+        "sqlite:////events.sqlite?timeout=1",
+        "sqlite://host/events.sqlite",
+        "sqlite:////no/such/folder/events.sqlite",
     ],
 )
-def test_a_url_that_cannot_be_used_is_a_settings_error(url, problem, tmp_path):
-    environ = events_settings(sa.URL.create("sqlite")) | {"EVENTS_DATABASE_URL": url}
+def test_a_url_that_cannot_be_used_is_a_settings_error_that_does_not_quote_it(url, tmp_path):
     with pytest.raises(SettingsError) as raised:
-        service_settings.load(environ, tmp_path / ".env")
+        service_settings.load(basic_settings(EVENTS_DATABASE_URL=url), tmp_path / ".env")
     assert raised.value.problems.keys() == {"EVENTS_DATABASE_URL"}
-    assert problem in raised.value.problems["EVENTS_DATABASE_URL"]
-    assert SECRET not in str(raised.value) + repr(raised.value.settings)
+    assert SECRET not in str(raised.value)
 
 
 def test_a_password_in_the_url_is_not_shown(tmp_path):
-    url = sa.make_url(f"postgresql://okta:{SECRET}@host/hooks?sslmode=require")
-    settings = service_settings.load(events_settings(url), tmp_path / ".env")
+    url = f"postgresql://okta:{SECRET}@host/hooks?sslmode=require"
+    settings = service_settings.load(basic_settings(EVENTS_DATABASE_URL=url), tmp_path / ".env")
     app = create_app(settings)
     url = app.config["EVENTS_DATABASE_URL"]
     assert (url.drivername, url.password) == ("postgresql+psycopg", SECRET)

@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from flask import Flask, g
+from flask import g
 
 from hooks.contract import (
     ANSWER_LIMIT,
@@ -12,7 +12,6 @@ from hooks.contract import (
     add_claim,
     answer,
     command,
-    error,
 )
 from local_okta.samples import SAMPLES
 from tests.hook_app import hook_client, refused_field
@@ -36,17 +35,9 @@ def client():
     return client
 
 
-@pytest.fixture
-def app():
-    app = Flask(__name__)
-    with app.test_request_context():
-        yield app
-
-
 @pytest.mark.parametrize(
     ("content_type", "status"),
     [
-        ("application/json", 204),
         ("application/json; charset=utf-8", 204),
         (None, 415),
         ("text/json", 415),
@@ -67,7 +58,6 @@ def test_only_json_is_read(client, content_type, status):
         b"{",
         b"null",
         b"[]",
-        b'"text"',
         b'{"a": NaN}',
         b'{"a": -Infinity}',
         b'{"a": "\xff"}',
@@ -84,13 +74,6 @@ def test_what_is_not_a_json_object_is_refused(client, body):
     assert response.json["error"]["errorCauses"] == []
 
 
-def test_a_body_too_large_is_refused(client):
-    client.application.config["MAX_CONTENT_LENGTH"] = 20
-    response = client.post(PATH, json=PAYLOAD)
-    assert response.status_code == 413
-    assert response.json["error"]["errorCauses"] == []
-
-
 def test_fields_nobody_reads_never_hurt(client):
     others = {"more": {"half": "\ud800"}, "large": 1e300, "eventTypeVersion": 1, "eventType": []}
     assert client.post(PATH, json=PAYLOAD | others).status_code == 204
@@ -104,11 +87,8 @@ def test_a_request_of_another_kind_of_hook_is_answered_and_noted(
     client, caplog, event_type, warnings
 ):
     assert client.post(PATH, json=PAYLOAD | {"eventType": event_type}).status_code == 204
-    noted = [record for record in caplog.records if record.name == "okta_hooks.contract"]
-    assert [record.message for record in noted] == ["request of another kind of hook"] * warnings
-    for record in noted:
-        assert record.fields["event_type"] == event_type
-        assert record.fields["expected"] == "com.example.own"
+    noted = {"path": PATH, "event_type": event_type, "expected": "com.example.own"}
+    assert [record.fields for record in caplog.records] == [noted] * warnings
 
 
 def test_every_sample_is_of_the_kind_that_its_path_expects(caplog):
@@ -119,100 +99,12 @@ def test_every_sample_is_of_the_kind_that_its_path_expects(caplog):
 
 
 @pytest.mark.parametrize(
-    ("event_id", "noted"), [("delivery-7", "delivery-7"), (7, None), (None, None), ("\udfff", None)]
+    ("event_id", "noted"), [("delivery-7", "delivery-7"), (7, None), ("\udfff", None)]
 )
 def test_the_event_id_is_noted_for_the_log(client, event_id, noted):
     with client.application.test_request_context(method="POST", json={"eventId": event_id}):
-        assert Payload.current() is Payload.current()
+        Payload.current()
         assert g.event_id == noted
-
-
-class TestReading:
-    payload = Payload(
-        {
-            "text": "x",
-            "half": "\ud800",
-            "null": None,
-            "true": True,
-            "list": [1],
-            "object": {"text": "y", "null": None},
-        }
-    )
-    readers = (payload.text, payload.text_or_number, payload.object, payload.list)
-
-    def test_each_type_is_read(self):
-        assert self.payload.text("text") == "x"
-        assert self.payload.text("object.text") == "y"
-        assert self.payload.object("object") == {"text": "y", "null": None}
-        assert self.payload.list("list") == [1]
-
-    @pytest.mark.parametrize(
-        ("reader", "path"),
-        [("text", path) for path in ("half", "null", "true", "list", "object")]
-        + [("object", path) for path in ("null", "list", "text")]
-        + [("list", path) for path in ("null", "object", "text")],
-    )
-    def test_another_type_is_refused(self, reader, path):
-        with pytest.raises(UnreadableRequest, match=f"^400 Bad Request: {path} must be a"):
-            getattr(self.payload, reader)(path)
-
-    @pytest.mark.parametrize("path", ["none", "object.none", "none.none.none"])
-    def test_a_missing_field_is_named_whole(self, path):
-        for read in self.readers:
-            with pytest.raises(UnreadableRequest) as refusal:
-                read(path)
-            assert refusal.value.causes[0]["reason"] == "MISSING_FIELD"
-            assert refusal.value.causes[0]["location"] == path
-            assert read(path, optional=True) is None
-
-    @pytest.mark.parametrize(
-        ("path", "parent"),
-        [
-            ("null.x", "null"),
-            ("text.x.y", "text"),
-            ("list.0", "list"),
-            ("object.null.x", "object.null"),
-        ],
-    )
-    def test_a_parent_of_another_type_is_refused_even_if_the_field_is_optional(self, path, parent):
-        for read in self.readers:
-            with pytest.raises(UnreadableRequest) as refusal:
-                read(path, optional=True)
-            assert refusal.value.causes[0]["reason"] == "WRONG_TYPE"
-            assert refusal.value.causes[0]["location"] == parent
-
-    def test_null_stands_for_an_absent_text_only(self):
-        assert self.payload.text("null", optional=True) is None
-        assert self.payload.text_or_number("null", optional=True) is None
-        for read in (self.payload.object, self.payload.list):
-            with pytest.raises(UnreadableRequest):
-                read("null", optional=True)
-
-    @pytest.mark.parametrize(
-        ("value", "text"),
-        [
-            ("0012", "0012"),
-            (12, "12"),
-            (12.0, "12"),
-            (12.5, "12.5"),
-            (9876543210, "9876543210"),
-            (1e300, str(int(1e300))),
-            pytest.param(10**309, "1" + 309 * "0", id="too large for a float"),
-        ],
-    )
-    def test_text_or_number(self, value, text):
-        assert Payload({"field": value}).text_or_number("field") == text
-
-    @pytest.mark.parametrize("value", [True, False, [], {}, float("inf"), "\udc00"])
-    def test_neither_text_nor_number(self, value):
-        for optional in (True, False):
-            with pytest.raises(UnreadableRequest):
-                Payload({"field": value}).text_or_number("field", optional=optional)
-
-    def test_the_first_text_that_is_there(self):
-        assert self.payload.first_text("none", "null", "text", "object.text") == ("text", "x")
-        with pytest.raises(UnreadableRequest, match="none is missing"):
-            self.payload.first_text("none", "null")
 
 
 def test_a_refusal_names_the_field_and_never_its_value(client):
@@ -222,12 +114,96 @@ def test_a_refusal_names_the_field_and_never_its_value(client):
     assert b"4711" not in response.data
 
 
+BODY = {
+    "text": "x",
+    "half": "\ud800",
+    "null": None,
+    "true": True,
+    "infinite": float("inf"),
+    "list": [1],
+    "object": {"text": "y", "null": None},
+}
+READERS = ("text", "text_or_number", "object", "list")
+
+
+def read(reader, *paths, **options):
+    """What is read, or reason and location of the refusal."""
+    try:
+        return getattr(Payload(BODY), reader)(*paths, **options)
+    except UnreadableRequest as refusal:
+        [cause] = refusal.causes
+        return cause["reason"], cause["location"]
+
+
+@pytest.mark.parametrize(
+    ("reader", "path", "value"),
+    [
+        ("text", "object.text", "y"),
+        ("text_or_number", "text", "x"),
+        ("object", "object", BODY["object"]),
+        ("list", "list", [1]),
+    ],
+)
+def test_a_field_is_read_by_its_path(reader, path, value):
+    assert read(reader, path) == value
+
+
+@pytest.mark.parametrize(
+    ("reader", "paths"),
+    [
+        ("text", ["half", "null", "true", "list", "object"]),
+        ("text_or_number", ["half", "null", "true", "list", "object", "infinite"]),
+        ("object", ["null", "list", "text"]),
+        ("list", ["null", "object", "text"]),
+    ],
+)
+def test_another_type_is_refused(reader, paths):
+    for path in paths:
+        assert read(reader, path) == ("WRONG_TYPE", path)
+        assert path == "null" or read(reader, path, optional=True) == ("WRONG_TYPE", path)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_missing_field_is_named_whole(reader):
+    for path in ("none", "object.none", "none.none.none"):
+        assert read(reader, path) == ("MISSING_FIELD", path)
+        assert read(reader, path, optional=True) is None
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_parent_of_another_type_is_refused_even_if_the_field_is_optional(reader):
+    for parent in ("null", "text", "list", "object.null"):
+        assert read(reader, f"{parent}.0.y", optional=True) == ("WRONG_TYPE", parent)
+
+
+@pytest.mark.parametrize("reader", ["text", "text_or_number"])
+def test_null_stands_for_an_absent_text(reader):
+    assert read(reader, "null", optional=True) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("0012", "0012"),
+        (12, "12"),
+        (12.0, "12"),
+        (12.5, "12.5"),
+        pytest.param(10**309, "1" + 309 * "0", id="too large for a float"),
+    ],
+)
+def test_a_number_is_read_as_text(value, text):
+    assert Payload({"field": value}).text_or_number("field") == text
+
+
+def test_the_first_text_that_is_there():
+    assert read("first_text", "none", "null", "text", "object.text") == ("text", "x")
+    assert read("first_text", "none", "null") == ("MISSING_FIELD", "none")
+
+
 @pytest.mark.parametrize(
     ("name", "path"),
     [
         ("extPatientId", "/claims/extPatientId"),
-        ("a/b", "/claims/a~1b"),
-        ("a~b", "/claims/a~0b"),
         ("~1", "/claims/~01"),
         ("https://example.com/role", "/claims/https:~1~1example.com~1role"),
     ],
@@ -236,22 +212,14 @@ def test_a_claim_name_becomes_a_json_pointer(name, path):
     assert add_claim(name, 1) == {"op": "add", "path": path, "value": 1}
 
 
-@pytest.mark.usefixtures("app")
-def test_an_answer_holds_commands_and_error_only_where_there_are_some():
-    assert answer(command("x", 1)).json == {"commands": [{"type": "x", "value": 1}]}
-    assert answer(error=error("No.")).json == {"error": {"errorSummary": "No.", "errorCauses": []}}
-
-
-@pytest.mark.usefixtures("app")
-def test_an_answer_that_okta_would_not_take_is_an_error(caplog):
-    empty = answer(command("x", "")).calculate_content_length()
-    fits = answer(command("x", "y" * (ANSWER_LIMIT - 1 - empty)))
-    assert (fits.status_code, len(fits.data)) == (200, ANSWER_LIMIT - 1)
-    assert caplog.records == []
-
-    too_large = answer(command("x", "y" * (ANSWER_LIMIT - empty)))
-    assert too_large.status_code == 500
-    assert "commands" not in too_large.json
+def test_an_answer_that_okta_would_not_take_is_an_error(client, caplog):
+    with client.application.app_context():
+        empty = answer(command("x", "")).calculate_content_length()
+        fits = answer(command("x", "y" * (ANSWER_LIMIT - 1 - empty)))
+        assert (fits.status_code, len(fits.data)) == (200, ANSWER_LIMIT - 1)
+        assert caplog.records == []
+        too_large = answer(command("x", "y" * (ANSWER_LIMIT - empty)))
+    assert (too_large.status_code, too_large.json.keys()) == (500, {"error"})
     [record] = caplog.records
     assert (record.levelname, record.message) == ("ERROR", "answer too large")
     assert record.fields == {"bytes": ANSWER_LIMIT, "limit": ANSWER_LIMIT}

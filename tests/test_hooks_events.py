@@ -11,16 +11,13 @@ from hooks.inbox import events as table
 from tests.hook_app import hook_client, refused_field
 
 PATHS = ["/userDeactivated", "/userCreated"]
+CHALLENGE = "X-Okta-Verification-Challenge"
 DEACTIVATED = {
     "uuid": "uuid-1",
     "eventType": "user.lifecycle.deactivate",
     "target": [{"type": "User", "alternateId": "ann@example.com"}],
 }
-CREATED = {
-    "uuid": "uuid-2",
-    "eventType": "user.lifecycle.create",
-    "target": [{"type": "User", "alternateId": "bob@example.com"}],
-}
+CREATED = DEACTIVATED | {"uuid": "uuid-2", "eventType": "user.lifecycle.create"}
 
 client = hook_client()
 
@@ -48,7 +45,7 @@ def stored(inbox):
     return sorted(found, key=lambda event: event["uuid"])
 
 
-def deliver(*items, path="/userDeactivated"):
+def deliver(*items, path="/userDeactivated", client=client):
     return client.post(path, json={"data": {"events": list(items)}})
 
 
@@ -60,19 +57,16 @@ def lines(log):
 
 @pytest.mark.parametrize("path", PATHS)
 def test_the_one_time_check_is_answered_with_its_challenge(path):
-    response = client.get(path, headers={"X-Okta-Verification-Challenge": "c/4+=\xe9"})
-    assert response.status_code == 200
-    assert response.json == {"verification": "c/4+=\xe9"}
+    response = client.get(path, headers={CHALLENGE: "c/4+=\xe9"})
+    assert (response.status_code, response.json) == (200, {"verification": "c/4+=\xe9"})
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("headers", [{}, {"X-Okta-Verification-Challenge": ""}])
-def test_a_check_without_challenge_is_refused(path, headers):
-    response = client.get(path, headers=headers)
+@pytest.mark.parametrize("headers", [{}, {CHALLENGE: ""}])
+def test_a_check_without_challenge_is_refused(headers):
+    response = client.get("/userCreated", headers=headers)
     assert response.status_code == 400
     [cause] = response.json["error"]["errorCauses"]
-    assert cause["locationType"] == "header"
-    assert cause["location"] == "X-Okta-Verification-Challenge"
+    assert (cause["locationType"], cause["location"]) == ("header", CHALLENGE)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -86,29 +80,20 @@ def test_both_paths_store_both_events_and_call_no_handler(path, inbox, log):
     assert stored(inbox) == [DEACTIVATED, CREATED]
 
 
-def test_the_handlers_of_the_samples_name_the_user(log):
-    for event in (DEACTIVATED, CREATED):
-        events.HANDLERS[event["eventType"]](event)
-    assert lines(log) == [
-        (
-            "user deactivated",
-            {"type": DEACTIVATED["eventType"], "uuid": "uuid-1", "user": "ann@example.com"},
-        ),
-        (
-            "user created",
-            {"type": CREATED["eventType"], "uuid": "uuid-2", "user": "bob@example.com"},
-        ),
-    ]
+@pytest.mark.parametrize(
+    ("event", "message"), [(DEACTIVATED, "user deactivated"), (CREATED, "user created")]
+)
+def test_the_handlers_of_the_samples_name_the_user(event, message, log):
+    events.HANDLERS[event["eventType"]](event)
+    named = {"type": event["eventType"], "uuid": event["uuid"], "user": "ann@example.com"}
+    assert lines(log) == [(message, named)]
 
 
 def test_a_second_delivery_and_an_event_twice_in_one_change_nothing(inbox, log):
     assert deliver(DEACTIVATED, DEACTIVATED).status_code == 204
     assert deliver(DEACTIVATED, CREATED).status_code == 204
-    assert [message for message, _ in lines(log)] == [
-        "event stored",
-        "event known already",
-        "event stored",
-    ]
+    messages = [message for message, _ in lines(log)]
+    assert messages == ["event stored", "event known already", "event stored"]
     assert stored(inbox) == [DEACTIVATED, CREATED]
 
 
@@ -118,20 +103,14 @@ def test_a_type_that_nothing_handles_is_logged_and_not_stored(inbox, log):
     assert stored(inbox) == []
 
 
-@pytest.mark.parametrize(
-    "bad", [None, [], "text", {}, {"eventType": None}, {"eventType": []}, {"eventType": "\ud800"}]
-)
+@pytest.mark.parametrize("bad", [None, [], {}, {"eventType": []}, {"eventType": "\ud800"}])
 def test_a_bad_item_does_not_lose_the_others(bad, inbox, log):
     assert deliver(DEACTIVATED, bad, CREATED).status_code == 204
-    assert [message for message, _ in lines(log)] == [
-        "event not readable",
-        "event stored",
-        "event stored",
-    ]
+    assert lines(log)[0] == ("event not readable", {})
     assert stored(inbox) == [DEACTIVATED, CREATED]
 
 
-@pytest.mark.parametrize("levels", [10, 100, 900])
+@pytest.mark.parametrize("levels", [100, 900])
 def test_an_event_may_be_nested_as_deep_as_a_body_that_can_be_read(levels, inbox):
     nested = "[" * levels + "]" * levels
     body = json.dumps({"data": {"events": [DEACTIVATED | {"x": 0}]}}).replace("0}", nested + "}")
@@ -140,14 +119,10 @@ def test_an_event_may_be_nested_as_deep_as_a_body_that_can_be_read(levels, inbox
 
 
 def test_what_cannot_be_stored_okta_is_asked_to_deliver_again(tmp_path, log):
-    folder = tmp_path / "not-a-folder"
-    folder.write_text("")
-    url = sa.URL.create("sqlite", database=str(folder / "events.sqlite"))
-    response = hook_client(EVENTS_DATABASE_URL=url).post(
-        PATHS[0], json={"data": {"events": [DEACTIVATED]}}
-    )
-    assert response.status_code == 503
-    assert response.headers["Retry-After"] == "5"
+    (tmp_path / "not-a-folder").write_text("")
+    url = sa.URL.create("sqlite", database=f"{tmp_path}/not-a-folder/events.sqlite")
+    response = deliver(DEACTIVATED, client=hook_client(EVENTS_DATABASE_URL=url))
+    assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
     assert "ann@example.com" not in response.text + str([vars(record) for record in log.records])
     [(message, fields)] = lines(log)
     assert message == "events not stored"
@@ -160,28 +135,20 @@ def test_what_cannot_be_stored_okta_is_asked_to_deliver_again(tmp_path, log):
         ([{"type": "User", "alternateId": "a"}, {"type": "User", "alternateId": "b"}], "a, b"),
         ([{"type": "App", "alternateId": "x"}, {"type": "User", "alternateId": "a"}], "a"),
         ([{"type": "App", "alternateId": "x"}, {"alternateId": "y"}], "x, y"),
-        ([{"type": "User", "alternateId": None}], None),
         ([None, 1, {"type": "User", "alternateId": "a"}, {"type": "User"}], "a"),
         ([], None),
         ({}, None),
-        (None, None),
     ],
 )
 def test_the_users_an_event_is_about(target, user):
     assert events.users_of({"eventType": "x", "target": target}) == user
 
 
-def test_no_events_are_no_mistake():
-    assert deliver().status_code == 204
-
-
 @pytest.mark.parametrize(
     ("body", "refusal"),
     [
-        ({}, ("MISSING_FIELD", "data.events")),
         ({"data": None}, ("WRONG_TYPE", "data")),
         ({"data": {}}, ("MISSING_FIELD", "data.events")),
-        ({"data": {"events": None}}, ("WRONG_TYPE", "data.events")),
         ({"data": {"events": {}}}, ("WRONG_TYPE", "data.events")),
     ],
 )

@@ -1,0 +1,65 @@
+"""Events in a PostgreSQL that goes away, hangs and comes back, with gunicorn and a worker as
+deployed."""
+
+import pytest
+
+from tests.event_service import (
+    RecordingWorker,
+    Senders,
+    an_event,
+    backlog,
+    deliver,
+    events_settings,
+    inline_hooks_work,
+    is_refused_in_time,
+)
+from tests.service import Service
+
+
+@pytest.fixture(scope="module")
+def running(postgresql, tmp_path_factory):
+    url, folder = postgresql.new_database(), tmp_path_factory.mktemp("service")
+    with (
+        Service(events_settings(url), folder / "log") as service,
+        RecordingWorker(url, folder) as worker,
+    ):
+        yield service, worker, url
+
+
+def test_a_postgresql_that_is_away_or_hangs_is_a_503_in_time(running, postgresql):
+    service, worker, url = running
+    assert deliver(service, an_event("a")).status_code == 204
+    worker.wait_until(lambda: worker.handled == ["a"])
+    with postgresql.hanging():
+        for uuid in ("b", "c", "d"):
+            assert is_refused_in_time(service, an_event(uuid))
+        assert inline_hooks_work(service)
+    service.wait_until(lambda: deliver(service, an_event("e")).status_code == 204)
+    postgresql.stop()
+    assert is_refused_in_time(service, an_event("f"))
+    assert inline_hooks_work(service)
+    worker.wait_until(lambda: "the database is away, the worker waits" in worker.log)
+    postgresql.start()
+    assert deliver(service, an_event("f")).status_code == 204
+    worker.wait_until(lambda: {"e", "f"} <= set(worker.handled))
+    assert "the database is back" in worker.log
+    for secret in (url.password, url.render_as_string(hide_password=False), "p%40ss"):
+        assert secret not in service.log + worker.log
+
+
+def test_a_postgresql_that_is_restarted_under_load_loses_nothing(running, postgresql):
+    service, worker, url = running
+    with Senders(service, seed=1) as senders:
+
+        def is_accepted():
+            return len(senders.accepted) >= enough
+
+        for restarts in range(3):
+            enough = len(senders.accepted) + 20
+            service.wait_until(is_accepted)
+            if restarts < 2:
+                postgresql.stop()
+                postgresql.start()
+    accepted = set(senders.accepted)
+    worker.wait_until(lambda: accepted <= set(worker.handled))
+    assert backlog(url).failed == 0
