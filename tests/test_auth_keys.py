@@ -10,7 +10,8 @@ from contextlib import ExitStack, suppress
 import pytest
 
 import auth.keys
-from auth.keys import IssuerAnswer, IssuerError, IssuerKeys, KeysUnavailable, UnknownKey, ask
+from auth.keys import IssuerError, IssuerKeys, KeysUnavailable, UnknownKey
+from auth.keys import fetch_keys as ask
 from local_okta.authorization_server import LocalOkta, new_key
 from tests import faulty_issuer as faults
 from tests.faulty_issuer import (
@@ -95,7 +96,7 @@ class Fetch:
         assert self.gate.wait(60)
         if self.failure:
             raise self.failure
-        return IssuerAnswer(dict.fromkeys(kids, KEY), {}, None)
+        return dict.fromkeys(kids, KEY)
 
 
 def wait_until(condition) -> None:
@@ -127,7 +128,7 @@ def reason_of_attempt(issuer: str) -> str | None:
 
 
 def test_an_attempt_takes_one_request_for_metadata_and_one_for_keys(issuer):
-    keys = ask(issuer.issuer).keys
+    keys = ask(issuer.issuer)
     assert list(keys) == [issuer.keys[0].kid]
     assert not keys[issuer.keys[0].kid].is_private
     assert issuer.key_requests == 2
@@ -135,7 +136,7 @@ def test_an_attempt_takes_one_request_for_metadata_and_one_for_keys(issuer):
 
 def test_metadata_of_openid_connect_will_do(issuer):
     issuer.fault = faults.only_openid
-    assert list(ask(issuer.issuer).keys) == [issuer.keys[0].kid]
+    assert list(ask(issuer.issuer)) == [issuer.keys[0].kid]
     assert issuer.key_requests == 3
 
 
@@ -236,7 +237,7 @@ def test_good_members_count_among_bad_ones(issuer):
     bad, other = list(UNUSABLE_MEMBERS.values()), new_key().as_dict(private=False)
     good = new_key().as_dict(private=True)
     issuer.fault = faults.key_set(*bad, good, other | {"kid": good["kid"]}, *bad)
-    [(kid, key)] = ask(issuer.issuer).keys.items()
+    [(kid, key)] = ask(issuer.issuer).items()
     assert (kid, key.as_dict()["n"]) == (good["kid"], good["n"])
     assert not key.is_private
 
