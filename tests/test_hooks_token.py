@@ -59,6 +59,8 @@ def test_with_one_line_changed_the_access_token_gets_the_claim_too(body, kinds, 
     monkeypatch.setattr(token, "ENRICHED_TOKENS", ("identity", "access"))
     response = client.post(HOOK, json=body)
     assert response.json == {"commands": [patch(kind, "1235") for kind in kinds]}
+    response = client.post(HOOK, json=changed(PAYLOAD, {"data.access": None}))
+    assert refused_field(response) == ("WRONG_TYPE", "data.access")
 
 
 @pytest.mark.parametrize(
