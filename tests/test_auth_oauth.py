@@ -7,7 +7,9 @@ import time
 
 import pytest
 
+from app import create_app
 from local_okta import client
+from settings import Settings
 from tests.service import (
     BASIC_PAIR,
     BEARER,
@@ -17,12 +19,11 @@ from tests.service import (
     NO_PAIR,
     NO_TOKEN,
     PAYLOAD,
-    Service,
     bearer,
-    oauth_settings,
     refusal,
 )
 
+CHALLENGE = "WWW-Authenticate"
 WRONG_PAIR = ("okta", "wrong")
 
 
@@ -184,31 +185,39 @@ def test_with_credentials_an_unknown_path_is_404_and_a_wrong_method_405(
         assert "error" in response.json()
 
 
-def test_without_a_basic_pair_event_hooks_are_off(okta, tmp_path):
-    settings = oauth_settings(okta, BASIC_AUTH_USER="", BASIC_AUTH_PASSWORD="")
-    with Service(settings, tmp_path / "log") as service:
-        assert ask(service, bearer(okta.issue())).status_code == 204
-        for credentials in (
-            {},
-            {"headers": bearer(okta.issue())},
-            {"auth": BASIC_PAIR},
-            {"auth": ("", "")},
-            {"auth": ("None", "None")},
-        ):
-            response = service.call("/userCreated", json=EVENT_PAYLOAD, **credentials)
-            assert refusal(response) == NO_PAIR
-        assert service.call("/no-such-path", auth=("", "")).status_code == 401
-        assert service.log.count("event hooks are off") == 1
+def app_with(okta, **settings):
+    """A client of the app in this process, with settings of its own."""
+    issuer = {"auth_mode": "oauth", "okta_issuer": okta.issuer}
+    return create_app(Settings(**issuer | settings)).test_client()
+
+
+def test_without_a_basic_pair_event_hooks_are_off(okta):
+    client = app_with(okta, okta_client_id={okta.client_id})
+    assert client.post("/tokenHook", json=PAYLOAD, headers=bearer(okta.issue())).status_code == 204
+    for credentials in (
+        {},
+        {"headers": bearer(okta.issue())},
+        {"auth": BASIC_PAIR},
+        {"auth": ("", "")},
+        {"auth": ("None", "None")},
+    ):
+        response = client.post("/userCreated", json=EVENT_PAYLOAD, **credentials)
+        assert (response.status_code, response.json, response.headers[CHALLENGE]) == NO_PAIR
+    assert client.post("/no-such-path", auth=("", "")).status_code == 401
 
 
 # settings, then the status for claims that the other settings would refuse
 ONE_CHECK_ALONE = {
     "the client alone": (
-        {"OKTA_SCOPE": ""},
-        [({"scp": ["other"]}, 204), ({"scp": []}, 204), ({"cid": "0oaOther"}, 401)],
+        {"okta_client_id": {"0oaFirst"}},
+        [
+            ({"cid": "0oaFirst", "scp": ["other"]}, 204),
+            ({"cid": "0oaFirst", "scp": []}, 204),
+            ({"cid": "0oaOther"}, 401),
+        ],
     ),
     "the scope alone": (
-        {"OKTA_CLIENT_ID": ""},
+        {"okta_scope": "hooks"},
         [
             ({"cid": "0oaOther"}, 204),
             ({"scp": ["other"]}, 403),
@@ -218,7 +227,7 @@ ONE_CHECK_ALONE = {
         ],
     ),
     "one of several clients": (
-        {"OKTA_CLIENT_ID": "0oaFirst, 0oaSecond"},
+        {"okta_client_id": {"0oaFirst", "0oaSecond"}},
         [
             ({"cid": "0oaFirst"}, 204),
             ({"cid": "0oaSecond"}, 204),
@@ -231,10 +240,11 @@ ONE_CHECK_ALONE = {
 
 
 @pytest.mark.parametrize(("others", "expected"), ONE_CHECK_ALONE.values(), ids=ONE_CHECK_ALONE)
-def test_the_settings_say_which_tokens_open_the_hooks(okta, tmp_path, others, expected):
-    with Service(oauth_settings(okta, **others), tmp_path / "log") as service:
-        for claims, status in expected:
-            assert ask(service, bearer(okta.issue(**claims))).status_code == status
+def test_the_settings_say_which_tokens_open_the_hooks(okta, others, expected):
+    client = app_with(okta, **others)
+    for claims, status in expected:
+        headers = bearer(okta.issue(**claims))
+        assert client.post("/tokenHook", json=PAYLOAD, headers=headers).status_code == status
 
 
 def test_the_log_says_who_passed_and_never_the_token(okta, oauth_service):

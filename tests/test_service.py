@@ -169,8 +169,10 @@ def test_flask_run_serves_this_machine_and_says_what_it_tolerates(tmp_path):
     assert "supersecret" not in log_path.read_text()
 
 
-@pytest.mark.parametrize("command", [["gunicorn", "-b", "127.0.0.1:0"], ["settings"]], ids=str)
-@pytest.mark.parametrize("settings", [PUBLISHED, {"AUTH_MODE": "oauth"}], ids=["guide", "oauth"])
+@pytest.mark.parametrize(
+    ("command", "settings"),
+    [(["gunicorn", "-b", "127.0.0.1:0"], PUBLISHED), (["settings"], {"AUTH_MODE": "oauth"})],
+)
 def test_wrong_settings_end_the_start_with_one_plain_message(command, settings):
     done = run("-m", *command, settings=settings)
     assert done.returncode == 1
