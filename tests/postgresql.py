@@ -42,7 +42,9 @@ class PostgreSQL:
         return self
 
     def __exit__(self, *exc_info) -> None:
-        self.stop()
+        # A test may have failed while it was stopped.
+        with contextlib.suppress(subprocess.CalledProcessError):
+            self.stop()
         shutil.rmtree(self._folder)
 
     def new_database(self) -> sa.URL:
