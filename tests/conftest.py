@@ -69,4 +69,4 @@ def database_url(request):
     """An empty database of either kind."""
     if request.param == "sqlite":
         return request.getfixturevalue("sqlite_url")
-    return request.getfixturevalue("postgresql").new_database()
+    return request.getfixturevalue("postgresql").empty_database()

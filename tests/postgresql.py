@@ -47,7 +47,7 @@ class PostgreSQL:
             self.stop()
         shutil.rmtree(self._folder)
 
-    def new_database(self) -> sa.URL:
+    def empty_database(self) -> sa.URL:
         """The same one each time, emptied: to make another takes longer than most tests."""
         engine = sa.create_engine(self._url)
         with engine.begin() as connection:

@@ -21,7 +21,7 @@ from tests.service import Service
 
 @pytest.fixture(scope="module")
 def running(postgresql, tmp_path_factory):
-    url, folder = postgresql.new_database(), tmp_path_factory.mktemp("service")
+    url, folder = postgresql.empty_database(), tmp_path_factory.mktemp("service")
     with (
         Service(events_settings(url), folder / "log") as service,
         RecordingWorker(url, folder) as worker,

@@ -42,7 +42,7 @@ def main() -> None:
         folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
         urls = {"SQLite": sa.URL.create("sqlite", database=str(folder / "events.sqlite"))}
         if initdb():
-            urls["PostgreSQL"] = running.enter_context(PostgreSQL()).new_database()
+            urls["PostgreSQL"] = running.enter_context(PostgreSQL()).empty_database()
         else:
             say("PostgreSQL is not installed here, so SQLite alone is measured.")
         HANDLERS["nothing"] = lambda event: None
