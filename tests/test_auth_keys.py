@@ -10,7 +10,7 @@ from contextlib import ExitStack, suppress
 import pytest
 
 import auth.keys
-from auth.keys import IssuerAnswer, IssuerError, IssuerKeys, KeysUnavailable, UnknownKey, ask
+from auth.keys import IssuerError, IssuerKeys, KeysUnavailable, UnknownKey, fetch_keys
 from local_okta.authorization_server import LocalOkta, new_key
 from tests import faulty_issuer as faults
 from tests.faulty_issuer import (
@@ -59,7 +59,7 @@ def start_keys():
     """Starts IssuerKeys whose background threads ask nobody once the test is over."""
     over = threading.Event()
 
-    def start(issuer: str = "https://issuer.example.com", fetch=ask, **others) -> IssuerKeys:
+    def start(issuer: str = "https://issuer.example.com", fetch=fetch_keys, **others) -> IssuerKeys:
         def fetch_until_over(issuer):
             return Fetch("over")(issuer) if over.is_set() else fetch(issuer)
 
@@ -80,7 +80,7 @@ class Clock:
 
 
 class Fetch:
-    """Stands in for `ask`: has `kids` or `failure`, and waits while `gate` is closed."""
+    """Stands in for `fetch_keys`: has `kids` or `failure`, and waits while `gate` is closed."""
 
     def __init__(self, *kids: str):
         self.kids = kids
@@ -95,7 +95,7 @@ class Fetch:
         assert self.gate.wait(60)
         if self.failure:
             raise self.failure
-        return IssuerAnswer(dict.fromkeys(kids, KEY), {}, None)
+        return dict.fromkeys(kids, KEY)
 
 
 def wait_until(condition) -> None:
@@ -117,7 +117,7 @@ def outcome(keys: IssuerKeys, kid: str) -> str:
 
 def reason_of_attempt(issuer: str) -> str | None:
     try:
-        ask(issuer)
+        fetch_keys(issuer)
     except IssuerError as error:
         return str(error)
     return None
@@ -127,7 +127,7 @@ def reason_of_attempt(issuer: str) -> str | None:
 
 
 def test_an_attempt_takes_one_request_for_metadata_and_one_for_keys(issuer):
-    keys = ask(issuer.issuer).keys
+    keys = fetch_keys(issuer.issuer)
     assert list(keys) == [issuer.keys[0].kid]
     assert not keys[issuer.keys[0].kid].is_private
     assert issuer.key_requests == 2
@@ -135,7 +135,7 @@ def test_an_attempt_takes_one_request_for_metadata_and_one_for_keys(issuer):
 
 def test_metadata_of_openid_connect_will_do(issuer):
     issuer.fault = faults.only_openid
-    assert list(ask(issuer.issuer).keys) == [issuer.keys[0].kid]
+    assert list(fetch_keys(issuer.issuer)) == [issuer.keys[0].kid]
     assert issuer.key_requests == 3
 
 
@@ -236,7 +236,7 @@ def test_good_members_count_among_bad_ones(issuer):
     bad, other = list(UNUSABLE_MEMBERS.values()), new_key().as_dict(private=False)
     good = new_key().as_dict(private=True)
     issuer.fault = faults.key_set(*bad, good, other | {"kid": good["kid"]}, *bad)
-    [(kid, key)] = ask(issuer.issuer).keys.items()
+    [(kid, key)] = fetch_keys(issuer.issuer).items()
     assert (kid, key.as_dict()["n"]) == (good["kid"], good["n"])
     assert not key.is_private
 
@@ -452,7 +452,7 @@ def test_an_issuer_is_found_again_without_a_request(issuer, start_keys, monkeypa
 
     def fetch(address):
         attempts.append(address)
-        return ask(address)
+        return fetch_keys(address)
 
     issuer.stop()
     keys = start_keys(issuer.issuer, fetch=fetch)
