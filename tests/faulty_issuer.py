@@ -51,7 +51,7 @@ class FaultyIssuerElsewhere(FaultyIssuer):
 Fault = Callable[[FaultyIssuer, Request], Response | None]
 
 
-def answering(body: bytes, status: int = 200, **headers: str) -> Fault:
+def answering(body: bytes, status: int = 200, headers: dict | None = None) -> Fault:
     return lambda issuer, request: Response(body, status, headers)
 
 

@@ -142,6 +142,7 @@ def reason_of_attempt(issuer: str) -> str | None:
 
 OK = b"HTTP/1.1 200 OK\r\n"
 NESTED = b"[" * 100_000 + b"]" * 100_000
+GZIP = gzip.compress(b"{}")
 TOO_MUCH = b"0" * (auth.keys.MAX_DOCUMENT_BYTES + 1)
 NO_KEY = "key_set_without_usable_key"
 NO_JSON = "issuer_answered_no_json"
@@ -155,7 +156,7 @@ FAULTS = {
     "500": (answering(b"{}", 500), "issuer_answered_500"),
     "404 on both metadata paths": (answering(b"{}", 404), "issuer_answered_404"),
     "204": (answering(b"", 204), "issuer_answered_204"),
-    "redirect": (answering(b"", 302, Location="http://127.0.0.1:9"), "issuer_answered_302"),
+    "redirect": (answering(b"", 302, {"Location": "http://127.0.0.1:9"}), "issuer_answered_302"),
     "500 on the keys": (only_keys(answering(b"{}", 500)), "issuer_answered_500"),
     "metadata of another issuer": (metadata(issuer="https://example.com"), ANOTHER_ISSUER),
     "metadata without issuer": (metadata(issuer=None), ANOTHER_ISSUER),
@@ -170,7 +171,7 @@ FAULTS = {
     "HTML": (answering(b"<html>Sign in</html>"), NO_JSON),
     "not UTF-8": (only_keys(answering(b'{"keys": "\xff\xfe"}')), NO_JSON),
     "deeply nested": (only_keys(answering(NESTED)), NO_JSON),
-    "gzip nobody asked for": (answering(gzip.compress(b"{}"), Content_Encoding="gzip"), NO_JSON),
+    "gzip nobody asked for": (answering(GZIP, 200, {"Content-Encoding": "gzip"}), NO_JSON),
     "cut off": (sending(OK + b'Content-Length: 1000\r\n\r\n{"keys": ['), "request_failed"),
     "too much": (only_keys(answering(TOO_MUCH)), "issuer_answered_too_much"),
     "hangs": (hanging, "issuer_timed_out"),
