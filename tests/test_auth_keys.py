@@ -1,6 +1,8 @@
 """The issuer's keys: asked for in time, bounded in time, and never lost to a faulty issuer."""
 
+import gzip
 import logging
+import os
 import socket
 import threading
 import time
@@ -8,19 +10,24 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 
 import pytest
+from joserfc.jwk import ECKey, OctKey
+from joserfc.util import urlsafe_b64encode
+from werkzeug.serving import make_server, make_ssl_devcert
+from werkzeug.wrappers import Response
 
 import auth.keys
-from auth.keys import IssuerError, IssuerKeys, KeysUnavailable, UnknownKey
-from auth.keys import fetch_keys as ask
-from local_okta.authorization_server import LocalOkta, new_key
-from tests import faulty_issuer as faults
+from auth.keys import IssuerError, IssuerKeys, KeysUnavailable, UnknownKey, fetch_keys
+from local_okta.authorization_server import new_key
+from local_okta.endpoints import METADATA_PATHS
 from tests.faulty_issuer import (
-    ENDLESS_FAULTS,
-    QUICK_FAULTS,
-    SLOW_FAULTS,
-    UNUSABLE_MEMBERS,
     FaultyIssuer,
-    HttpsIssuer,
+    FaultyIssuerElsewhere,
+    answering,
+    hanging,
+    key_set,
+    metadata,
+    only_keys,
+    sending,
 )
 
 # Far more than anything here takes, far less than what has no bound would.
@@ -28,41 +35,49 @@ GENEROUS_SECONDS = 15
 KEY = new_key()
 
 
-@pytest.fixture
-def issuer():
-    with FaultyIssuer() as server:
-        yield server
-
-
 @pytest.fixture(scope="module")
-def scolded_issuer():
-    """One issuer for many single attempts, each under a fault of its own."""
+def shared_issuer():
     with FaultyIssuer() as server:
         yield server
 
 
 @pytest.fixture
-def https_issuer(tmp_path, monkeypatch):
-    server = HttpsIssuer(tmp_path)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+def issuer(shared_issuer):
+    shared_issuer.fault = None
+    shared_issuer.requests.clear()
+    return shared_issuer
+
+
+@pytest.fixture
+def issuer_elsewhere(tmp_path, monkeypatch):
+    """Its name leads to this machine, and REQUESTS_CA_BUNDLE holds its certificate."""
     # Whatever else this machine has for proxies and authorities counts for nothing here.
-    for name in ("NO_PROXY", "no_proxy", "https_proxy", "CURL_CA_BUNDLE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HTTPS_PROXY", server.proxy)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(server.certificate))
-    yield server
+    for name in [*os.environ]:
+        if name.lower().endswith(("_proxy", "_ca_bundle")):
+            monkeypatch.delenv(name)
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest: resolve("127.0.0.1", *rest))
+    pair = make_ssl_devcert(str(tmp_path / "issuer"), cn="issuer.example.com")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", pair[0])
+    issuer = FaultyIssuerElsewhere()
+    server = make_server("127.0.0.1", 0, issuer.app, threaded=True, ssl_context=pair)
+    issuer.port = server.port
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield issuer
     server.shutdown()
     server.server_close()
 
 
 @pytest.fixture
-def start_keys():
+def start_keys(monkeypatch):
     """Starts IssuerKeys whose background threads ask nobody once the test is over."""
     over = threading.Event()
+    # On a busy machine an answer may take longer than a request waits.
+    monkeypatch.setattr(auth.keys, "WAIT_SECONDS", 60.0)
 
-    def start(issuer: str = "https://issuer.example.com", fetch=ask, **others) -> IssuerKeys:
+    def start(issuer: str = "https://issuer.example.com", fetch=fetch_keys, **others) -> IssuerKeys:
         def fetch_until_over(issuer):
-            return Fetch("over")(issuer) if over.is_set() else fetch(issuer)
+            return {"over": KEY} if over.is_set() else fetch(issuer)
 
         keys = IssuerKeys(issuer, fetch=fetch_until_over, **others)
         keys.start()
@@ -73,15 +88,14 @@ def start_keys():
 
 
 class Clock:
-    def __init__(self):
-        self.now = 1000.0
+    now = 1000.0
 
     def __call__(self) -> float:
         return self.now
 
 
 class Fetch:
-    """Stands in for `ask`: has `kids` or `failure`, and waits while `gate` is closed."""
+    """Stands in for `fetch_keys`: has `kids` or `failure`, and waits while `gate` is closed."""
 
     def __init__(self, *kids: str):
         self.kids = kids
@@ -118,7 +132,7 @@ def outcome(keys: IssuerKeys, kid: str) -> str:
 
 def reason_of_attempt(issuer: str) -> str | None:
     try:
-        ask(issuer)
+        fetch_keys(issuer)
     except IssuerError as error:
         return str(error)
     return None
@@ -126,51 +140,66 @@ def reason_of_attempt(issuer: str) -> str | None:
 
 # One attempt, over real HTTP.
 
+OK = b"HTTP/1.1 200 OK\r\n"
+NESTED = b"[" * 100_000 + b"]" * 100_000
+GZIP = gzip.compress(b"{}")
+TOO_MUCH = b"0" * (auth.keys.MAX_DOCUMENT_BYTES + 1)
+NO_KEY = "key_set_without_usable_key"
+NO_JSON = "issuer_answered_no_json"
+ANOTHER_ISSUER = "metadata_of_another_issuer"
+NOT_HTTPS = "jwks_uri_not_https"
 
-def test_an_attempt_takes_one_request_for_metadata_and_one_for_keys(issuer):
-    keys = ask(issuer.issuer)
-    assert list(keys) == [issuer.keys[0].kid]
-    assert not keys[issuer.keys[0].kid].is_private
-    assert issuer.key_requests == 2
+# Each with the reason's name in the log and on /readyz.
+FAULTS = {
+    "closes the connection": (sending(), "issuer_unreachable"),
+    "not HTTP": (sending(b"SSH-2.0-OpenSSH_9.6\r\n"), "issuer_unreachable"),
+    "500": (answering(b"{}", 500), "issuer_answered_500"),
+    "404 on both metadata paths": (answering(b"{}", 404), "issuer_answered_404"),
+    "204": (answering(b"", 204), "issuer_answered_204"),
+    "redirect": (answering(b"", 302, {"Location": "http://127.0.0.1:9"}), "issuer_answered_302"),
+    "500 on the keys": (only_keys(answering(b"{}", 500)), "issuer_answered_500"),
+    "metadata of another issuer": (metadata(issuer="https://example.com"), ANOTHER_ISSUER),
+    "metadata without issuer": (metadata(issuer=None), ANOTHER_ISSUER),
+    "metadata that is a list": (answering(b"[]"), ANOTHER_ISSUER),
+    "jwks_uri missing": (metadata(jwks_uri=None), "metadata_without_jwks_uri"),
+    "jwks_uri http": (metadata(jwks_uri="http://example.com/v1/keys"), NOT_HTTPS),
+    "jwks_uri http, loopback as user": (metadata(jwks_uri="http://127.0.0.1@a.com/"), NOT_HTTPS),
+    "jwks_uri file": (metadata(jwks_uri="file:///etc/passwd"), NOT_HTTPS),
+    "key set empty": (key_set(), NO_KEY),
+    "key set null": (only_keys(answering(b"null")), NO_KEY),
+    "keys a number": (only_keys(answering(b'{"keys": 7}')), NO_KEY),
+    "HTML": (answering(b"<html>Sign in</html>"), NO_JSON),
+    "not UTF-8": (only_keys(answering(b'{"keys": "\xff\xfe"}')), NO_JSON),
+    "deeply nested": (only_keys(answering(NESTED)), NO_JSON),
+    "gzip nobody asked for": (answering(GZIP, 200, {"Content-Encoding": "gzip"}), NO_JSON),
+    "cut off": (sending(OK + b'Content-Length: 1000\r\n\r\n{"keys": ['), "request_failed"),
+    "too much": (only_keys(answering(TOO_MUCH)), "issuer_answered_too_much"),
+    "hangs": (hanging, "issuer_timed_out"),
+    "trickles the body": (sending(OK + b"Content-Length: 9999\r\n\r\n", b"a"), "issuer_timed_out"),
+    "trickles chunks": (
+        sending(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+        "issuer_timed_out",
+    ),
+}
+
+
+@pytest.mark.parametrize(("fault", "reason"), FAULTS.values(), ids=FAULTS)
+def test_a_lying_broken_or_slow_issuer_is_a_failed_attempt(issuer, monkeypatch, fault, reason):
+    if reason == "issuer_timed_out":
+        monkeypatch.setattr(auth.keys, "ATTEMPT_SECONDS", 0.3)
+    issuer.fault = fault
+    started = time.monotonic()
+    assert reason_of_attempt(issuer.issuer) == reason
+    assert time.monotonic() - started < GENEROUS_SECONDS
+    assert issuer.key_requests <= 2
 
 
 def test_metadata_of_openid_connect_will_do(issuer):
-    issuer.fault = faults.only_openid
-    assert list(ask(issuer.issuer)) == [issuer.keys[0].kid]
-    assert issuer.key_requests == 3
+    def only_openid(issuer, request):
+        return Response(status=404) if request.path == METADATA_PATHS[0] else None
 
-
-@pytest.mark.parametrize("name", QUICK_FAULTS)
-def test_a_lying_or_broken_issuer_is_a_failed_attempt(scolded_issuer, name):
-    scolded_issuer.fault, reason = QUICK_FAULTS[name]
-    before = scolded_issuer.key_requests
-    assert reason_of_attempt(scolded_issuer.issuer) == reason
-    assert scolded_issuer.key_requests - before <= 2
-
-
-@pytest.mark.parametrize("name", SLOW_FAULTS)
-def test_an_issuer_that_does_not_come_to_an_end_is_given_up(scolded_issuer, name, monkeypatch):
-    monkeypatch.setattr(auth.keys, "ATTEMPT_SECONDS", 0.3)
-    scolded_issuer.fault = SLOW_FAULTS[name]
-    started = time.monotonic()
-    assert reason_of_attempt(scolded_issuer.issuer) == "issuer_timed_out"
-    assert time.monotonic() - started < GENEROUS_SECONDS
-
-
-def test_a_redirect_is_not_followed(issuer):
-    with LocalOkta() as other:
-        issuer.fault = faults.redirecting_to(other)
-        assert reason_of_attempt(issuer.issuer) == "issuer_answered_302"
-        issuer.fault = faults.only_keys(issuer.fault)
-        assert reason_of_attempt(issuer.issuer) == "issuer_answered_302"
-        assert other.key_requests == 0
-
-
-def test_an_issuer_that_is_down_refuses_the_connection(issuer):
-    issuer.stop()
-    assert reason_of_attempt(issuer.issuer) == "issuer_unreachable"
-    issuer.start()
-    assert reason_of_attempt(issuer.issuer) is None
+    issuer.fault = only_openid
+    assert list(fetch_keys(issuer.issuer)) == [issuer.keys[0].kid]
 
 
 def test_an_issuer_behind_a_firewall_that_drops_packets_is_given_up(monkeypatch):
@@ -193,53 +222,67 @@ def test_an_issuer_on_this_machine_is_asked_directly(issuer, monkeypatch):
 
 
 def test_an_issuer_elsewhere_is_asked_through_the_proxy_and_trusted_by_its_certificate(
-    https_issuer, scolded_issuer, monkeypatch
+    issuer_elsewhere, issuer, monkeypatch
 ):
-    assert reason_of_attempt(https_issuer.issuer) is None
+    assert reason_of_attempt(issuer_elsewhere.issuer) is None
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
-    assert reason_of_attempt(https_issuer.issuer) == "issuer_certificate_not_trusted"
-    scolded_issuer.fault = faults.answering(b"", 403)
-    monkeypatch.setenv("HTTPS_PROXY", scolded_issuer.issuer)
-    assert reason_of_attempt(https_issuer.issuer) == "proxy_refused"
+    assert reason_of_attempt(issuer_elsewhere.issuer) == "issuer_certificate_not_trusted"
+    issuer.fault = answering(b"", 403)
+    monkeypatch.setenv("HTTPS_PROXY", issuer.issuer)
+    assert reason_of_attempt(issuer_elsewhere.issuer) == "proxy_refused"
 
 
 def test_an_issuer_elsewhere_cannot_name_this_machine_as_the_place_of_its_keys(
-    https_issuer, issuer
+    issuer_elsewhere, issuer
 ):
-    https_issuer.metadata["jwks_uri"] = issuer.jwks_uri
-    assert reason_of_attempt(https_issuer.issuer) == "jwks_uri_not_https"
+    issuer_elsewhere.fault = metadata(jwks_uri=issuer.jwks_uri)
+    assert reason_of_attempt(issuer_elsewhere.issuer) == "jwks_uri_not_https"
     assert issuer.key_requests == 0
 
 
-def test_no_password_of_netrc_is_sent_to_the_issuer(https_issuer, tmp_path, monkeypatch):
+def test_no_password_of_netrc_is_sent_to_the_issuer(issuer_elsewhere, tmp_path, monkeypatch):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine issuer.example.com login ann password swordfish\n")
     monkeypatch.setenv("NETRC", str(netrc))
-    assert reason_of_attempt(https_issuer.issuer) is None
-    assert len(https_issuer.seen) == 2
-    assert not any("Authorization" in headers for headers in https_issuer.seen)
+    sent = []
+    issuer_elsewhere.fault = lambda issuer, request: sent.append(request.authorization)
+    assert reason_of_attempt(issuer_elsewhere.issuer) is None
+    assert sent == [None, None]
 
 
 # What a key set may hold.
 
+PUBLIC = KEY.as_dict(private=False)
+RSA = {name: PUBLIC[name] for name in ("kty", "n", "e")}
+SHORT = b"\xff" * 128
+UNUSABLE_MEMBERS = {
+    "EC": ECKey.generate_key("P-256").as_dict(private=False),
+    "oct that says RS256": OctKey.generate_key(256).as_dict(private=True) | {"alg": "RS256"},
+    "for encryption": RSA | {"use": "enc"},
+    "for RS512": RSA | {"alg": "RS512"},
+    "of 1024 bits": RSA | {"n": urlsafe_b64encode(SHORT).decode()},
+    "of 1024 bits behind zeros": RSA | {"n": urlsafe_b64encode(bytes(128) + SHORT).decode()},
+    "no n": {"kty": "RSA", "e": "AQAB"},
+    "n a number": RSA | {"n": 65537},
+    "n not Base64url": RSA | {"n": "!" * 342},
+    "n zero": RSA | {"n": "A" * 342},
+    "e one": RSA | {"e": "AQ"},
+    "e even": RSA | {"e": "Ag"},
+}
+
 
 # joserfc itself warns of a short key.
 @pytest.mark.filterwarnings("ignore:Key size")
-@pytest.mark.parametrize("name", UNUSABLE_MEMBERS)
-def test_a_member_that_can_check_no_rs256_signature_is_not_a_key(scolded_issuer, name):
-    scolded_issuer.fault = faults.key_set(UNUSABLE_MEMBERS[name])
-    assert reason_of_attempt(scolded_issuer.issuer) == "key_set_without_usable_key"
-
-
-@pytest.mark.filterwarnings("ignore:Key size")
-def test_good_members_count_among_bad_ones(issuer):
+def test_members_that_can_check_no_rs256_signature_are_left_out(issuer):
     """Of two with one ID the first counts, and a private key published by mistake is public."""
-    bad, other = list(UNUSABLE_MEMBERS.values()), new_key().as_dict(private=False)
-    good = new_key().as_dict(private=True)
-    issuer.fault = faults.key_set(*bad, good, other | {"kid": good["kid"]}, *bad)
-    [(kid, key)] = ask(issuer.issuer).items()
-    assert (kid, key.as_dict()["n"]) == (good["kid"], good["n"])
-    assert not key.is_private
+    bad = [member | {"kid": name} for name, member in UNUSABLE_MEMBERS.items()]
+    bad += [RSA, RSA | {"kid": 7}, "key", None]
+    good, other = KEY.as_dict(private=True), new_key().as_dict(private=False)
+    issuer.fault = key_set(*bad, good, other | {"kid": KEY.kid}, *bad)
+    keys = fetch_keys(issuer.issuer)
+    assert list(keys) == [KEY.kid]
+    assert keys[KEY.kid].as_dict()["n"] == good["n"]
+    assert not keys[KEY.kid].is_private
 
 
 # Before the first request, and in the background.
@@ -263,13 +306,12 @@ def test_how_long_things_take():
     assert auth.keys.RETRY_EVERY + 2 * auth.keys.ATTEMPT_SECONDS <= 10
 
 
-@pytest.mark.parametrize("name", ENDLESS_FAULTS)
-def test_an_issuer_that_holds_up_the_attempt_holds_up_nothing_else(
-    issuer, start_keys, monkeypatch, name
+def test_an_issuer_that_trickles_headers_holds_up_the_attempt_and_nothing_else(
+    issuer, start_keys, monkeypatch
 ):
     monkeypatch.setattr(auth.keys, "ATTEMPT_SECONDS", 0.3)
     monkeypatch.setattr(auth.keys, "WAIT_SECONDS", 0.1)
-    issuer.fault = ENDLESS_FAULTS[name]
+    issuer.fault = sending(OK, b"X-Note: a\r\n")
     started = time.monotonic()
     keys = start_keys(issuer.issuer)
     assert keys.unavailable_reason() == "keys_not_fetched_yet"
@@ -291,21 +333,11 @@ def test_a_name_server_that_hangs_holds_up_nothing(issuer, start_keys, monkeypat
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     wait_until(hangs.is_set)
     started = time.monotonic()
-    assert outcome(keys, issuer.keys[0].kid) == "known"
+    # So many that none of them can have waited.
+    assert {outcome(keys, issuer.keys[0].kid) for _ in range(1000)} == {"known"}
     assert outcome(keys, "made up") == "issuer_slow"
     assert time.monotonic() - started < GENEROUS_SECONDS
     over.set()
-
-
-def test_a_known_key_never_waits_for_the_network(start_keys, monkeypatch):
-    monkeypatch.setattr(auth.keys, "REFRESH_EVERY", 0.01)
-    fetch = Fetch("a")
-    keys = start_keys(fetch=fetch)
-    fetch.gate.clear()
-    seen = fetch.begun
-    wait_until(lambda: fetch.begun > seen)
-    assert [outcome(keys, "a") for _ in range(1000)] == ["known"] * 1000
-    fetch.gate.set()
 
 
 def test_keys_are_refreshed_in_the_background_and_a_withdrawn_one_is_forgotten(
@@ -321,54 +353,42 @@ def test_keys_are_refreshed_in_the_background_and_a_withdrawn_one_is_forgotten(
     assert outcome(keys, "withdrawn") != "known"
 
 
-@pytest.mark.parametrize(
-    ("failure", "reason"),
-    [
-        (ZeroDivisionError(), "unexpected_ZeroDivisionError"),
-        (IssuerError("issuer_answered_500"), "issuer_answered_500"),
-    ],
-)
-def test_whatever_an_attempt_raises_the_next_one_follows(start_keys, monkeypatch, failure, reason):
-    monkeypatch.setattr(auth.keys, "RETRY_EVERY", 0.01)
-    fetch = Fetch("a")
-    fetch.failure = failure
-    keys = start_keys(fetch=fetch)
-    assert keys.unavailable_reason() == reason
-    fetch.failure = None
-    wait_until(lambda: keys.unavailable_reason() is None)
-
-
 # A key ID that is not in hand.
 
 
 def test_an_unknown_kid_causes_one_refresh_for_all_who_wait(start_keys, monkeypatch):
-    monkeypatch.setattr(auth.keys, "WAIT_SECONDS", 60.0)
-    monkeypatch.setattr(auth.keys, "MISSES_ANSWERED", 16)
+    monkeypatch.setattr(auth.keys, "MISSES_ANSWERED", 1)
     fetch = Fetch("old")
     keys = start_keys(fetch=fetch)
     fetch.gate.clear()
     fetch.kids = ("old", "new")
-    barrier = threading.Barrier(16)
-
-    def get(kid):
-        barrier.wait()
-        return outcome(keys, kid)
-
     with ThreadPoolExecutor(16) as pool:
-        outcomes = [pool.submit(get, kid) for kid in ["new", "made up"] * 8]
+        outcomes = [pool.submit(outcome, keys, kid) for kid in ["new", "made up"] * 8]
         wait_until(lambda: fetch.begun == 2)
         assert outcome(keys, "old") == "known"
         fetch.gate.set()
         assert {each.result() for each in outcomes[::2]} == {"known"}
         # Who came when the refresh had begun cannot know whether it came too early.
         assert {each.result() for each in outcomes[1::2]} <= {"unknown", "key_unknown_for_now"}
-    # On a busy machine a thread or two may ask when the refresh is over.
-    assert fetch.begun <= 4
+    assert fetch.begun == 2
+
+
+def test_who_comes_while_a_refresh_is_under_way_may_come_again(start_keys, monkeypatch):
+    """The key may have been published when the key set had been read: a 503, and no 401."""
+    monkeypatch.setattr(auth.keys, "MISSES_ANSWERED", 1)
+    fetch = Fetch("old")
+    keys = start_keys(fetch=fetch)
+    fetch.gate.clear()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(outcome, keys, "made up")
+        wait_until(lambda: fetch.begun == 2)
+        threading.Timer(0.2, fetch.gate.set).start()
+        assert outcome(keys, "made up") == "key_unknown_for_now"
+        assert first.result() == "unknown"
 
 
 def test_an_attempt_under_way_may_have_come_too_early(start_keys, monkeypatch):
     """A request waits for an attempt that began after it came."""
-    monkeypatch.setattr(auth.keys, "WAIT_SECONDS", 60.0)
     monkeypatch.setattr(auth.keys, "REFRESH_EVERY", 0.01)
     fetch = Fetch("old")
     keys = start_keys(fetch=fetch)
@@ -397,33 +417,19 @@ def test_misses_are_answered_by_a_small_budget_of_refreshes(start_keys):
     assert fetch.begun == 2 + budget
 
 
-def test_unknown_after_a_refresh_that_worked_and_unavailable_after_one_that_failed(
+def test_a_miss_is_unknown_after_a_refresh_that_worked_and_unavailable_after_a_broken_key_set(
     issuer, start_keys, monkeypatch
 ):
     monkeypatch.setattr(auth.keys, "RETRY_EVERY", 3600.0)
-    clock, known = Clock(), issuer.keys[0].kid
+    clock = Clock()
     keys = start_keys(issuer.issuer, clock=clock)
-    for fault, expected in [(None, "unknown"), (faults.answering(b"", 500), "issuer_answered_500")]:
+    for fault, expected in [(None, "unknown"), (key_set(), NO_KEY), (None, "unknown")]:
         clock.now += 30
         issuer.fault = fault
         assert outcome(keys, "made up") == expected
-        assert outcome(keys, known) == "known"
+        # A good key set is never replaced by a broken one.
+        assert outcome(keys, issuer.keys[0].kid) == "known"
         assert keys.unavailable_reason() is None
-    clock.now += 30
-    issuer.fault = None
-    assert outcome(keys, "made up") == "unknown"
-
-
-BROKEN = ["key set empty", "keys an object", "HTML", "metadata of another issuer", "50 MB of keys"]
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_key_set_never_replaces_a_good_one(issuer, start_keys, name):
-    keys = start_keys(issuer.issuer)
-    issuer.fault, reason = QUICK_FAULTS[name]
-    assert outcome(keys, "made up") == reason
-    assert outcome(keys, issuer.keys[0].kid) == "known"
-    assert keys.unavailable_reason() is None
 
 
 # An outage.
@@ -446,24 +452,28 @@ def test_keys_in_hand_stay_good_for_24_hours(start_keys, monkeypatch):
     assert keys.unavailable_reason() is None
 
 
-def test_an_issuer_is_found_again_without_a_request(issuer, start_keys, monkeypatch, caplog):
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (IssuerError("issuer_unreachable"), "issuer_unreachable"),
+        (ZeroDivisionError(), "unexpected_ZeroDivisionError"),
+    ],
+)
+def test_an_issuer_is_found_again_without_a_request_whatever_an_attempt_raised(
+    start_keys, monkeypatch, caplog, failure, reason
+):
     monkeypatch.setattr(auth.keys, "RETRY_EVERY", 0.01)
     caplog.set_level(logging.INFO, "okta_hooks.keys")
-    attempts = []
-
-    def fetch(address):
-        attempts.append(address)
-        return ask(address)
-
-    issuer.stop()
-    keys = start_keys(issuer.issuer, fetch=fetch)
-    assert keys.unavailable_reason() == "issuer_unreachable"
-    wait_until(lambda: len(attempts) > 5)
-    issuer.start()
+    fetch, issuer = Fetch("a"), f"https://{reason}.example.com"
+    fetch.failure = failure
+    keys = start_keys(issuer, fetch=fetch)
+    assert keys.unavailable_reason() == reason
+    wait_until(lambda: fetch.begun > 5)
+    fetch.failure = None
     wait_until(lambda: keys.unavailable_reason() is None)
-    assert outcome(keys, issuer.keys[0].kid) == "known"
+    assert outcome(keys, "a") == "known"
     # Said when it begins and when it ends, not at every attempt. Keys of other tests' issuers may
     # still be refreshed, so only this one's lines count.
-    records = [line for line in caplog.records if line.fields["issuer"] == issuer.issuer]
+    records = [line for line in caplog.records if line.fields["issuer"] == issuer]
     assert [line.message for line in records] == ["keys not fetched", "keys fetched"]
-    assert records[0].fields["reason"] == "issuer_unreachable"
+    assert records[0].fields["reason"] == reason
