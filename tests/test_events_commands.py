@@ -89,6 +89,15 @@ def test_who_only_looks_makes_no_file(flask, tmp_path):
     assert [*tmp_path.iterdir()] == []
 
 
+@pytest.mark.parametrize("command", ["list", "work"])
+def test_wrong_settings_end_a_command_with_their_message(command):
+    app = create_app(Settings())
+    app.config["SETTINGS_ERROR"] = SettingsError({"OKTA_ISSUER": "is not set"})
+    result = app.test_cli_runner().invoke(args=["events", command])
+    assert result.exit_code == 1
+    assert "OKTA_ISSUER  is not set" in result.output
+
+
 def test_a_database_that_cannot_be_used_is_named_in_one_line(sqlite_url, tmp_path):
     (tmp_path / "events.sqlite").write_text("no database, and longer than a header" * 10)
     away = sa.make_url(f"postgresql+psycopg://okta:{SECRET}@127.0.0.1:1/hooks")
