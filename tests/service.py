@@ -1,4 +1,4 @@
-"""The service as it is deployed: a real gunicorn on a loopback port, with settings of its own."""
+"""The service under test: a real gunicorn, as it is deployed, or the app in this process."""
 
 import contextlib
 import os
@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 
 import requests
+from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
-from settings import PARSERS
+from app import create_app
+from settings import PARSERS, load
 
 PROJECT = Path(__file__).parent.parent
 BASIC_PAIR = ("okta", "correct horse battery staple")
@@ -64,6 +66,11 @@ def children_of(process_id: int) -> list[int]:
     pgrep = ["pgrep", "-P", str(process_id)]
     found = subprocess.run(pgrep, capture_output=True, text=True, check=False)
     return [int(line) for line in found.stdout.split()]
+
+
+def client_of(settings: dict[str, str]) -> FlaskClient:
+    """A client of the app in this process."""
+    return create_app(load(settings, PROJECT / "no .env")).test_client()
 
 
 class Service:
@@ -154,7 +161,7 @@ def serving(app):
 
 
 def refusal(response) -> tuple[int, dict, str]:
-    return response.status_code, response.json(), response.headers["WWW-Authenticate"]
+    return response.status_code, response.json, response.headers["WWW-Authenticate"]
 
 
 def bearer(token: str) -> dict[str, str]:
