@@ -521,7 +521,7 @@ REASONS = {
     "client_not_admitted": lambda t: claims(t, {"cid": "0oaOther"}),
     "cid_missing": lambda t: claims(t, {"cid": ABSENT}),
     "bad_signature": lambda t: t.token(sign=signed_by(t.attacker.keys[0])),
-    "unsupported_algorithm": lambda t: header(t, {"alg": "none"}),
+    "unsupported_algorithm": lambda t: t.token({"alg": "RS512"}, sign=signed_by(t.key, "RS512")),
     "invalid_header_value": lambda t: header(t, {"jku": "https://example.com/keys"}),
     "missing_header": lambda t: header(t, {"kid": ABSENT}),
     "malformed": lambda t: t.changed("payload", with_members('"x": 1, "x": 1')),
