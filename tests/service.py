@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -162,6 +163,12 @@ def serving(app):
 
 def refusal(response) -> tuple[int, dict, str]:
     return response.status_code, response.json, response.headers["WWW-Authenticate"]
+
+
+def log_lines(capsys) -> list[str]:
+    """What the app has logged, without the keys' threads that earlier tests have left."""
+    lines = capsys.readouterr().err.splitlines()
+    return [line for line in lines if not re.search(r"\bkeys (not )?fetched\b", line)]
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -9,7 +9,15 @@ from flask import Blueprint, g
 from werkzeug.utils import import_string
 
 from hooks.contract import HookBlueprint
-from tests.service import BASIC_PAIR, PAYLOAD, basic_settings, bearer, client_of, oauth_settings
+from tests.service import (
+    BASIC_PAIR,
+    PAYLOAD,
+    basic_settings,
+    bearer,
+    client_of,
+    log_lines,
+    oauth_settings,
+)
 
 PATH = "/hook/<name>"
 SECRET = "swordfish"
@@ -81,7 +89,7 @@ def test_a_broken_handler_is_a_500_that_names_its_line_and_nothing_of_the_reques
     summary = "The service could not handle the request"
     assert answer.status_code == 500
     assert answer.json == {"error": {"errorSummary": summary, "errorCauses": []}}
-    [logged] = capsys.readouterr().err.splitlines()
+    [logged] = log_lines(capsys)
     # Not the library's line, though the virtual environment may lie inside the project.
     line = view.__code__.co_firstlineno + 1
     assert " ERROR   request " in logged
@@ -107,7 +115,7 @@ def test_a_line_has_all_that_is_asked_for(capsys, log_format, forwarded, nearest
     headers = {"X-Okta-Request-Id": "id-1"} | ({"X-Forwarded-For": forwarded} if forwarded else {})
     client = client_of(basic_settings(LOG_FORMAT=log_format))
     client.post("/tokenHook", json=PAYLOAD, auth=BASIC_PAIR, headers=headers)
-    [line] = capsys.readouterr().err.splitlines()
+    [line] = log_lines(capsys)
     if log_format == "json":
         entry = json.loads(line)
         assert (entry["level"], entry["message"]) == ("INFO", "request")

@@ -113,7 +113,8 @@ def refuse(target, caplog, token, expected=INVALID_TOKEN, reason="[a-z0-9_:]+") 
     """The token is refused; the log says why, the answer does not, neither shows the token."""
     caplog.clear()
     response = target.send(token)
-    [line] = [TextFormatter().format(record) for record in caplog.records]
+    records = [record for record in caplog.records if record.name == "okta_hooks.requests"]
+    [line] = map(TextFormatter().format, records)
     if response.status_code == 503:
         # More keys were asked for than may be: this one may have been published since.
         assert "reason=key_unknown_for_now " in line
@@ -170,7 +171,7 @@ add(
 )
 add(
     "RS256 under another name",
-    ["rs256", "RS256 ", "RS256\0", ["RS256"], ["RS256", "none"], {"RS256": True}, 256],
+    ["rs256", "RS256 ", "RS256\0", ["RS256", "none"], {"RS256": True}, 256],
     lambda target, alg: target.token({"alg": alg}),
 )
 
@@ -195,23 +196,22 @@ add(
         {"alg": "HS256"}, sign=lambda text: hmac.digest(secret(target.key), text, "sha256")
     ),
 )
-OWN_KEYS = {
-    "ES256": lambda: ECKey.generate_key("P-256"),
-    "EdDSA": lambda: OKPKey.generate_key("Ed25519"),
-}
 add(
     "another algorithm",
-    ["RS384", "RS512", "PS256", "PS512", *OWN_KEYS],
-    lambda target, alg: target.token(
-        {"alg": alg}, sign=signed_by(OWN_KEYS[alg]() if alg in OWN_KEYS else target.key, alg)
-    ),
+    {
+        "RS384": lambda t: ("RS384", t.key),
+        "RS512": lambda t: ("RS512", t.key),
+        "PS256": lambda t: ("PS256", t.key),
+        "ES256": lambda t: ("ES256", ECKey.generate_key("P-256")),
+        "EdDSA": lambda t: ("EdDSA", OKPKey.generate_key("Ed25519")),
+    },
+    lambda t, case: t.token({"alg": case(t)[0]}, sign=signed_by(case(t)[1], case(t)[0])),
 )
 add(
     "calls itself RS256",
     ["RS512", "PS256"],
     lambda target, alg: target.token(sign=signed_by(target.key, alg)),
 )
-add("ES256 of zeros", [64], lambda t, size: t.token({"alg": "ES256"}, sign=lambda m: bytes(size)))
 
 # The key.
 
@@ -248,36 +248,30 @@ add(
     lambda target, which: target.token({"kid": which(target)[0]}, sign=signed_by(which(target)[1])),
 )
 
+add(
+    "the attacker's key in the header",
+    {
+        "jku": lambda t: {"jku": t.attacker.jwks_uri},
+        "jku, the issuer's as query": lambda t: {"jku": f"{t.attacker.jwks_uri}?{t.okta.jwks_uri}"},
+        "jku and its own kid": lambda t: {"jku": t.attacker.jwks_uri, "kid": "attackers-key"},
+        "x5u": lambda t: {"x5u": t.attacker.jwks_uri},
+    },
+    lambda target, where: target.token(where(target), sign=signed_by(target.attacker.keys[0])),
+)
 # Small enough that its JWK fits into the header that joserfc reads.
 SMALL_KEY = rsa.generate_private_key(65537, 1024)
-SMALL_MODULUS = int_to_base64(SMALL_KEY.public_key().public_numbers().n)
-KIDS = {
-    "right kid": lambda target: target.key.kid,
-    "its own kid": lambda target: target.attacker.keys[0].kid,
-    "no kid": lambda target: ABSENT,
+SMALL_JWK = {
+    "kty": "RSA",
+    "e": "AQAB",
+    "n": int_to_base64(SMALL_KEY.public_key().public_numbers().n),
 }
-for name, kid in KIDS.items():
-    add(
-        f"the attacker's key in the header, {name}",
-        {
-            "jku": lambda t: {"jku": t.attacker.jwks_uri},
-            "jku, the issuer's key set as query": lambda t: {
-                "jku": f"{t.attacker.jwks_uri}?{t.okta.jwks_uri}"
-            },
-            "x5u": lambda t: {"x5u": t.attacker.jwks_uri},
-        },
-        lambda target, where, kid=kid: target.token(
-            {"kid": kid(target)} | where(target), sign=signed_by(target.attacker.keys[0])
-        ),
-    )
-    add(
-        f"a small key in the header, {name}",
-        {"jwk": {"kty": "RSA", "e": "AQAB", "n": SMALL_MODULUS}},
-        lambda target, jwk, kid=kid: target.token(
-            {"kid": kid(target), "jwk": jwk},
-            sign=lambda text: SMALL_KEY.sign(text, padding.PKCS1v15(), SHA256()),
-        ),
-    )
+add(
+    "a small key in the header",
+    {"under the right kid": {"jwk": SMALL_JWK}, "without kid": {"jwk": SMALL_JWK, "kid": ABSENT}},
+    lambda target, members: target.token(
+        members, sign=lambda text: SMALL_KEY.sign(text, padding.PKCS1v15(), SHA256())
+    ),
+)
 
 # Headers, in a token that the issuer's key has signed.
 
@@ -308,12 +302,6 @@ def encrypted(target) -> str:
     return jwe.encrypt_compact(head, json.dumps(target.claims()), key)
 
 
-def flattened(target) -> str:
-    """The JSON serialization (RFC 7515, 7.2.2)."""
-    parts = zip(("protected", "payload", "signature"), target.token().split("."), strict=True)
-    return json.dumps(dict(parts))
-
-
 def mixed(first: str, second: str, take: str) -> str:
     """Segments of two tokens: "122" is the first's header, the second's payload and signature."""
     parts = zip(first.split("."), second.split("."), take, strict=True)
@@ -323,12 +311,10 @@ def mixed(first: str, second: str, take: str) -> str:
 add(
     "segments",
     {
-        "one": lambda t: t.token().split(".")[0],
         "two": lambda t: t.token().rpartition(".")[0],
         "four": lambda t: t.token() + ".x",
         "a period at the start": lambda t: "." + t.token(),
         "a period too few": lambda t: t.token().replace(".", "", 1),
-        "periods alone": lambda t: "..",
         "empty header": lambda t: t.jws("", t.claims()),
         "empty payload": lambda t: t.changed("payload", lambda text: ""),
         "payload without Base64": payload_without_base64,
@@ -336,14 +322,15 @@ add(
         "JWE that calls itself RS256": lambda t: ".".join(
             [t.token().split(".")[0], *encrypted(t).split(".")[1:]]
         ),
-        "JWS JSON": flattened,
+        "JWS JSON": lambda t: json.dumps(
+            dict(zip(("protected", "payload", "signature"), t.token().split("."), strict=True))
+        ),
         "the claims, not encoded": lambda t: json.dumps(t.claims()),
         "no JWT at all": lambda t: "kT4mV-9f2c61d0a7_8b",
         "the client's secret": lambda t: t.okta.client_secret,
         "the signature of another token": lambda t: mixed(t.token(), t.token(), "112"),
         "another header": lambda t: mixed(t.token(), t.token({"typ": "JWT"}), "211"),
         "the scope added": lambda t: mixed(t.token(claims={"scp": ["x"]}), t.token(), "121"),
-        "the attacker's payload": lambda t: mixed(t.token(), t.attacker.issue(), "121"),
         "a letter outside ASCII": lambda t: t.token() + "\u00e9",
         "padding": lambda t: t.token() + "==",
     },
@@ -361,7 +348,6 @@ add(
         "empty": lambda signature, n: b"",
         "without its last byte": lambda signature, n: signature[:-1],
         "a zero before it": lambda signature, n: b"\0" + signature,
-        "a zero after it": lambda signature, n: signature + b"\0",
         "its first bit flipped": lambda signature, n: bytes([signature[0] ^ 128]) + signature[1:],
         "its last bit flipped": lambda signature, n: signature[:-1] + bytes([signature[-1] ^ 1]),
         "zero": lambda signature, n: bytes(256),
@@ -371,7 +357,6 @@ add(
         "and the modulus": lambda signature, n: (int.from_bytes(signature, "big") + n).to_bytes(
             257, "big"
         ),
-        "as text": lambda signature, n: urlsafe_b64encode(signature),
     },
     changed_signature,
 )
@@ -413,13 +398,12 @@ for part in ("header", "payload"):
 
 def instead_of(claim: str):
     """A claim whose value is written as it is."""
-    return lambda target, value: target.changed(
-        "payload", lambda text: with_members(f'"{claim}": {value}')(without(text, claim))
-    )
 
+    def forge(target, value) -> str:
+        text = json.dumps(target.claims(**{claim: ABSENT}))
+        return target.changed("payload", lambda _: with_members(f'"{claim}": {value}')(text))
 
-def without(json_text: str, claim: str) -> str:
-    return json.dumps({name: v for name, v in json.loads(json_text).items() if name != claim})
+    return forge
 
 
 NO_TIMES = [

@@ -4,7 +4,15 @@ import base64
 
 import pytest
 
-from tests.service import BASIC_PAIR, NO_PAIR, PAYLOAD, basic_settings, client_of, refusal
+from tests.service import (
+    BASIC_PAIR,
+    NO_PAIR,
+    PAYLOAD,
+    basic_settings,
+    client_of,
+    log_lines,
+    refusal,
+)
 
 USER, PASSWORD = BASIC_PAIR
 
@@ -105,7 +113,7 @@ def test_the_log_says_who_passed_and_why_not_and_never_the_password(capsys):
         ("Basic", "status=401 auth=basic result=refused reason=not_basic client="),
     ):
         ask(client, authorization)
-        [line] = capsys.readouterr().err.splitlines()
+        [line] = log_lines(capsys)
         assert f" hook=token method=POST path=/tokenHook {fields}" in line
         for secret in (PASSWORD, RIGHT[6:], "hunter2", wrong[6:]):
             assert secret not in line

@@ -17,6 +17,7 @@ from tests.service import (
     PAYLOAD,
     bearer,
     client_of,
+    log_lines,
     oauth_settings,
     refusal,
 )
@@ -190,6 +191,6 @@ def test_the_log_says_who_passed_and_never_the_token(okta, capsys):
     ):
         capsys.readouterr()
         status(client, token)
-        [line] = capsys.readouterr().err.splitlines()
+        [line] = log_lines(capsys)
         assert f" {fields} " in line
         assert not any(part in line for part in token.split(".")[1:])
