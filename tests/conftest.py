@@ -5,7 +5,6 @@ import sqlalchemy as sa
 
 from local_okta.authorization_server import LocalOkta
 from tests.postgresql import PostgreSQL, initdb
-from tests.service import Service, basic_settings, oauth_settings
 
 # They take the longest. Each file runs in one process, so that its tests share what they start.
 FIRST = (
@@ -33,22 +32,9 @@ def log_of_the_test():
 
 @pytest.fixture(scope="session")
 def okta():
-    """The issuer that the shared services trust. Tests that break an issuer make their own."""
+    """Tests that break or rotate an issuer make their own."""
     with LocalOkta() as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def basic_service(tmp_path_factory):
-    with Service(basic_settings(), tmp_path_factory.mktemp("basic") / "log") as service:
-        yield service
-
-
-@pytest.fixture(scope="session")
-def oauth_service(okta, tmp_path_factory):
-    log_path = tmp_path_factory.mktemp("oauth") / "log"
-    with Service(oauth_settings(okta), log_path, workers=2) as service:
-        yield service
 
 
 @pytest.fixture(scope="session")

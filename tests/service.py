@@ -1,7 +1,8 @@
-"""The service as it is deployed: a real gunicorn on a loopback port, with settings of its own."""
+"""The service under test: a real gunicorn, as it is deployed, or the app in this process."""
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,9 +12,11 @@ import time
 from pathlib import Path
 
 import requests
+from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
-from settings import PARSERS
+from app import create_app
+from settings import PARSERS, load
 
 PROJECT = Path(__file__).parent.parent
 BASIC_PAIR = ("okta", "correct horse battery staple")
@@ -64,6 +67,11 @@ def children_of(process_id: int) -> list[int]:
     pgrep = ["pgrep", "-P", str(process_id)]
     found = subprocess.run(pgrep, capture_output=True, text=True, check=False)
     return [int(line) for line in found.stdout.split()]
+
+
+def client_of(settings: dict[str, str]) -> FlaskClient:
+    """A client of the app in this process."""
+    return create_app(load(settings, PROJECT / "no .env")).test_client()
 
 
 class Service:
@@ -154,7 +162,13 @@ def serving(app):
 
 
 def refusal(response) -> tuple[int, dict, str]:
-    return response.status_code, response.json(), response.headers["WWW-Authenticate"]
+    return response.status_code, response.json, response.headers["WWW-Authenticate"]
+
+
+def log_lines(capsys) -> list[str]:
+    """What the app has logged, without the keys' threads that earlier tests have left."""
+    lines = capsys.readouterr().err.splitlines()
+    return [line for line in lines if not re.search(r"\bkeys (not )?fetched\b", line)]
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What app.py puts together: which guard a route gets, and what a broken handler tells."""
+"""What app.py puts together: which guard a route gets, and what the log tells of a request."""
 
 import json
 import logging
@@ -8,57 +8,51 @@ import pytest
 from flask import Blueprint, g
 from werkzeug.utils import import_string
 
-from app import create_app
 from hooks.contract import HookBlueprint
-from settings import Settings
-from tests.service import EVENT_PAYLOAD, PAYLOAD, bearer
+from tests.service import (
+    BASIC_PAIR,
+    PAYLOAD,
+    basic_settings,
+    bearer,
+    client_of,
+    log_lines,
+    oauth_settings,
+)
 
-PAIR = ("okta", "a password of ours")
-BASIC = {"basic_auth_user": PAIR[0], "basic_auth_password": PAIR[1]}
+PATH = "/hook/<name>"
 SECRET = "swordfish"
 
 
-def oauth(okta) -> dict:
-    return BASIC | {
-        "auth_mode": "oauth",
-        "okta_issuer": okta.issuer,
-        "okta_client_id": frozenset({okta.client_id}),
-        "okta_scope": okta.scopes[0],
-    }
-
-
-def app_with(view, path="/hook/<name>", kind="inline", **settings):
-    """The app with one more hook."""
-    app = create_app(Settings(**(settings or BASIC)))
-    blueprint = HookBlueprint("more", __name__, kind=kind)
-    blueprint.post(path)(view)
-    app.register_blueprint(blueprint)
-    return app
+def client_with(view, settings=None):
+    """A client of the app with one more inline hook."""
+    client = client_of(settings or basic_settings())
+    blueprint = HookBlueprint("more", __name__, kind="inline")
+    blueprint.post(PATH)(view)
+    client.application.register_blueprint(blueprint)
+    return client
 
 
 def test_the_routed_endpoint_decides_who_may_pass_and_never_the_path(okta):
     """`/hook/<name>` must not open to the Basic pair because an event hook has such a path too."""
-    app = app_with(lambda name: name, **oauth(okta))
+    client = client_with(lambda name: name, oauth_settings(okta))
     events = HookBlueprint("more_events", __name__, kind="event")
     events.post("/hook/events")(lambda: "events")
-    app.register_blueprint(events)
     # What says nothing of its kind is an inline hook.
     plain = Blueprint("plain", __name__)
     plain.post("/hook/plain")(lambda: "plain")
-    app.register_blueprint(plain)
-    app.post("/hook/bare")(lambda: "bare")
-    with_pair, with_token = {"auth": PAIR}, {"headers": bearer(okta.issue())}
-    for path, credentials, status in (
-        ("/hook/token", with_token, 200),
-        ("/hook/token", with_pair, 401),
-        ("/hook/userCreated", with_pair, 401),
-        ("/hook/events", with_pair, 200),
-        ("/hook/events", with_token, 401),
-        ("/hook/events/", with_token, 404),
-        *((path, with_token, 200) for path in ("/hook/plain", "/hook/bare")),
-        *((path, with_pair, 401) for path in ("/hook/plain", "/hook/bare")),
+    client.application.register_blueprint(events)
+    client.application.register_blueprint(plain)
+    client.application.post("/hook/bare")(lambda: "bare")
+    for path, with_token, with_pair in (
+        ("/hook/token", 200, 401),
+        ("/hook/userCreated", 200, 401),
+        ("/hook/events", 401, 200),
+        ("/hook/events/", 404, 404),
+        ("/hook/plain", 200, 401),
+        ("/hook/bare", 200, 401),
     ):
-        assert app.test_client().post(path, **credentials).status_code == status
+        assert client.post(path, headers=bearer(okta.issue())).status_code == with_token
+        assert client.post(path, auth=BASIC_PAIR).status_code == with_pair
 
 
 def test_a_hook_knows_its_caller(okta):
@@ -66,79 +60,83 @@ def test_a_hook_knows_its_caller(okta):
         return {**asdict(g.caller), "scopes": sorted(g.caller.scopes)}
 
     caller = {"method": "basic", "user": "okta", "password": "current", "client_id": None}
-    client = app_with(view).test_client()
-    assert client.post("/hook/a", auth=PAIR).json == caller | {"scopes": []}
+    answer = client_with(view).post("/hook/a", auth=BASIC_PAIR)
+    assert answer.json == caller | {"scopes": []}
     caller = {"method": "oauth", "user": None, "password": None, "client_id": okta.client_id}
-    client = app_with(view, **oauth(okta)).test_client()
-    token = bearer(okta.issue(scp=["hooks", "other"]))
-    assert client.post("/hook/a", headers=token).json == caller | {"scopes": ["hooks", "other"]}
+    token = okta.issue(scp=["hooks", "other"])
+    answer = client_with(view, oauth_settings(okta)).post("/hook/a", headers=bearer(token))
+    assert answer.json == caller | {"scopes": ["hooks", "other"]}
 
 
-def test_a_broken_handler_is_a_500_that_names_its_line_and_nothing_of_the_request(capsys):
-    def broken(name):
-        raise ValueError(f"{name} and {SECRET}")
-
-    def broken_in_a_library(name):
-        return import_string(f"{name}_{SECRET}")
-
-    for view, error in ((broken, "ValueError"), (broken_in_a_library, "ImportStringError")):
-        line = view.__code__.co_firstlineno + 1
-        client = app_with(view).test_client()
-        answer = client.post(f"/hook/{SECRET}", auth=PAIR, query_string={"a": SECRET})
-        assert answer.status_code == 500
-        assert answer.json == {
-            "error": {
-                "errorSummary": "The service could not handle the request",
-                "errorCauses": [],
-            }
-        }
-        [logged] = capsys.readouterr().err.splitlines()
-        # Not the library's line, though the virtual environment may lie inside the project.
-        assert " ERROR   request " in logged
-        assert f'error="{error} at tests/test_app.py:{line}"' in logged
-        assert f"and {SECRET}" not in logged
-        assert logged.count(SECRET) == 1, "in the path, and nowhere else"
+def broken(name):
+    raise ValueError(f"{name} and {SECRET}")
 
 
-def test_under_gunicorn_flask_debug_changes_nothing(monkeypatch, capsys):
+def broken_in_a_library(name):
+    return import_string(f"{name}_{SECRET}")
+
+
+@pytest.mark.parametrize(
+    ("view", "error"), [(broken, "ValueError"), (broken_in_a_library, "ImportStringError")]
+)
+def test_a_broken_handler_is_a_500_that_names_its_line_and_nothing_of_the_request(
+    capsys, monkeypatch, view, error
+):
+    # Under gunicorn FLASK_DEBUG changes nothing.
     monkeypatch.setenv("FLASK_DEBUG", "1")
-    app = app_with(lambda name: {}[SECRET])
-    assert not app.debug
-    assert app.test_client().post("/hook/a", auth=PAIR).status_code == 500
-    logged = capsys.readouterr().err
-    assert "Traceback" not in logged
-    assert SECRET not in logged
+    client = client_with(view)
+    answer = client.post(f"/hook/{SECRET}", auth=BASIC_PAIR, query_string={"a": SECRET})
+    summary = "The service could not handle the request"
+    assert answer.status_code == 500
+    assert answer.json == {"error": {"errorSummary": summary, "errorCauses": []}}
+    [logged] = log_lines(capsys)
+    # Not the library's line, though the virtual environment may lie inside the project.
+    line = view.__code__.co_firstlineno + 1
+    assert " ERROR   request " in logged
+    assert f'error="{error} at tests/test_app.py:{line}"' in logged
+    assert logged.count(SECRET) == 1, "in the path, and nowhere else"
 
 
-@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR"])
+@pytest.mark.parametrize("level", ["DEBUG", "ERROR"])
 def test_log_level_is_for_this_project_alone(level):
-    create_app(Settings(**BASIC, log_level=level))
+    client_of(basic_settings(LOG_LEVEL=level))
     assert logging.getLogger("okta_hooks.any").getEffectiveLevel() == getattr(logging, level)
     for library in ("urllib3", "authlib", "flask_httpauth", "twilio"):
         assert logging.getLogger(library).getEffectiveLevel() == logging.WARNING
 
 
+@pytest.mark.parametrize(
+    ("forwarded", "nearest"),
+    [(None, None), ("198.51.100.7", "198.51.100.7"), ("192.0.2.66, 198.51.100.7", "198.51.100.7")],
+)
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_a_line_has_all_that_is_asked_for(capsys, log_format):
-    client = create_app(Settings(**BASIC, log_format=log_format)).test_client()
-    headers = {"X-Okta-Request-Id": "id-1", "X-Forwarded-For": "192.0.2.66, 198.51.100.7"}
-    client.post("/tokenHook", json=PAYLOAD, auth=PAIR, headers=headers)
-    client.post("/userCreated", json=EVENT_PAYLOAD, auth=PAIR)
-    for line, hook in zip(capsys.readouterr().err.splitlines(), ("token", "events"), strict=True):
-        if log_format == "json":
-            entry = json.loads(line)
-            assert (entry["level"], entry["message"]) == ("INFO", "request")
-            assert isinstance(entry["ms"], float)
-        else:
-            assert " INFO    request " in line
-            entry = dict(word.split("=") for word in line.split() if "=" in word)
-        expected = {"hook": hook, "method": "POST", "status": 204, "auth": "basic"}
-        expected |= {"caller": "okta", "result": "accepted"}
-        if hook == "token":
-            expected |= {"request_id": "id-1", "event_id": "e1"}
-        assert {name: str(entry[name]) for name in expected} == {
-            name: str(value) for name, value in expected.items()
-        }
+def test_a_line_has_all_that_is_asked_for(capsys, log_format, forwarded, nearest):
+    """The peer is always named; what a proxy says of its own peer stands beside it."""
+    headers = {"X-Okta-Request-Id": "id-1"} | ({"X-Forwarded-For": forwarded} if forwarded else {})
+    client = client_of(basic_settings(LOG_FORMAT=log_format))
+    client.post("/tokenHook", json=PAYLOAD, auth=BASIC_PAIR, headers=headers)
+    [line] = log_lines(capsys)
+    if log_format == "json":
+        entry = json.loads(line)
+        assert (entry["level"], entry["message"]) == ("INFO", "request")
+    else:
+        assert " INFO    request " in line
+        entry = dict(word.split("=") for word in line.split() if "=" in word)
+    expected = {
+        "hook": "token",
+        "method": "POST",
+        "path": "/tokenHook",
+        "status": "204",
+        "auth": "basic",
+        "caller": "okta",
+        "result": "accepted",
+        "request_id": "id-1",
+        "event_id": "e1",
+        "client": "127.0.0.1",
+    } | ({"forwarded_for": nearest} if nearest else {})
+    assert float(entry["ms"]) >= 0
+    others = {"time", "level", "message", "ms"}
+    assert {name: str(entry[name]) for name in entry if name not in others} == expected
 
 
 @pytest.mark.parametrize(("is_terminal", "no_color"), [(True, None), (True, "1"), (False, None)])
@@ -146,5 +144,5 @@ def test_colours_are_for_a_terminal_that_wants_them(monkeypatch, capsys, is_term
     monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal)
     if no_color:
         monkeypatch.setenv("NO_COLOR", no_color)
-    create_app(Settings(**BASIC)).test_client().post("/tokenHook")
+    client_of(basic_settings()).post("/tokenHook")
     assert ("\x1b[33mWARNING" in capsys.readouterr().err) is (is_terminal and not no_color)

@@ -1,4 +1,4 @@
-"""Forged, stolen and mangled tokens, each tried on a real gunicorn.
+"""Forged, stolen and mangled tokens.
 
 In the spirit of RFC 8725 (JSON Web Token Best Current Practices) and of the JWS cases of Project
 Wycheproof. A case is right in all but what its name says, and signed by the issuer's own key
@@ -6,29 +6,29 @@ unless it says otherwise: were that one thing let through, the request would be.
 shows that the same token passes untouched.
 """
 
-import base64
 import hmac
 import json
 import re
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPMessage
-from itertools import count
+from http.client import HTTPConnection
 
 import pytest
-import requests
 from authlib.oauth2.rfc7523 import private_key_jwt_sign
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from flask import Response
+from flask.testing import FlaskClient
 from joserfc import jwe
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
-from joserfc.util import int_to_base64, urlsafe_b64decode, urlsafe_b64encode
+from joserfc.util import int_to_base64, urlsafe_b64encode
 
 from local_okta.authorization_server import LocalOkta
 from local_okta.client import basic_header
+from logs import TextFormatter
 from tests.service import (
     BASIC_PAIR,
     INSUFFICIENT_SCOPE,
@@ -37,18 +37,20 @@ from tests.service import (
     NO_TOKEN,
     PAYLOAD,
     Service,
+    bearer,
+    client_of,
     oauth_settings,
+    refusal,
 )
 
 ABSENT = object()
-NUMBERS = count(1)
 
 
 @dataclass(frozen=True)
 class Target:
     """The service, whose issuer has rotated its keys twice, and all that an attacker may have."""
 
-    service: Service
+    client: FlaskClient
     okta: LocalOkta
     attacker: LocalOkta
     """A server of the attacker's, the same client ID on it. It must never be asked for its keys."""
@@ -67,25 +69,19 @@ class Target:
     def claims(self, **changes) -> dict:
         return without_absent(self.okta.claims(**changes))
 
-    def texts(self) -> dict[str, str]:
-        """Header and payload of the right token as JSON, to be changed as text."""
-        header = {"kid": self.key.kid, "alg": "RS256"}
-        return {"header": json.dumps(header), "payload": json.dumps(self.claims())}
-
     def changed(self, part: str, change) -> str:
         """The right token with the JSON of one part changed, and signed like that."""
-        texts = self.texts()
-        return self.jws(**texts | {part: change(texts[part])})
+        parts = {"header": {"kid": self.key.kid, "alg": "RS256"}, "payload": self.claims()}
+        return self.jws(**parts | {part: change(json.dumps(parts[part]))})
 
     def jws(self, header, payload, sign=None) -> str:
         """From a header and a payload each given as object, text or bytes."""
-        return self.seal(segment(header), segment(payload), sign)
+        signing_input = f"{segment(header)}.{segment(payload)}"
+        signature = (sign or signed_by(self.key))(signing_input.encode())
+        return f"{signing_input}.{urlsafe_b64encode(signature).decode()}"
 
-    def seal(self, header: str, payload: str, sign=None) -> str:
-        """A signature over two segments, whatever is in them."""
-        signing_input = f"{header}.{payload}".encode("latin-1")
-        signature = (sign or signed_by(self.key))(signing_input)
-        return f"{header}.{payload}.{urlsafe_b64encode(signature).decode()}"
+    def send(self, token: str):
+        return self.client.post("/tokenHook", json=PAYLOAD, headers=bearer(token))
 
 
 def without_absent(members: dict) -> dict:
@@ -93,7 +89,7 @@ def without_absent(members: dict) -> dict:
 
 
 def segment(content) -> str:
-    text = json.dumps(content) if isinstance(content, dict | list) else content
+    text = json.dumps(content) if isinstance(content, dict) else content
     return urlsafe_b64encode(text.encode() if isinstance(text, str) else text).decode()
 
 
@@ -102,96 +98,52 @@ def signed_by(key, algorithm="RS256"):
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory):
-    log_path = tmp_path_factory.mktemp("attacks") / "log"
-    with (
-        LocalOkta() as okta,
-        LocalOkta(client_id=okta.client_id) as attacker,
-        Service(oauth_settings(okta), log_path) as service,
-    ):
-        target = Target(service, okta, attacker, withdrawn=okta.keys[0])
-        assert send(target, bearer(target.token()))[0] == 204
+def target():
+    with LocalOkta() as okta, LocalOkta(client_id=okta.client_id) as attacker:
+        target = Target(client_of(oauth_settings(okta)), okta, attacker, withdrawn=okta.keys[0])
+        assert target.send(target.token()).status_code == 204
         okta.rotate_keys(keep_old=False)
         okta.rotate_keys()
         # The new kid makes the service ask once more, and forget the withdrawn key.
-        assert send(target, bearer(target.token()))[0] == 204
+        assert target.send(target.token()).status_code == 204
         yield target
 
 
-def bearer(token: str) -> list[tuple[str, str]]:
-    return [("Authorization", f"Bearer {token}")]
-
-
-def send(
-    target, headers, *, method="POST", path="/tokenHook", body=None, content_type="application/json"
-) -> tuple[int, HTTPMessage, bytes]:
-    """One request with these headers as they are, in this order, on a connection of its own."""
-    body = json.dumps(PAYLOAD) if body is None else body
-    with closing(HTTPConnection("127.0.0.1", target.service.port, timeout=30)) as connection:
-        connection.putrequest(method, path)
-        fixed = [("Content-Type", content_type), ("Content-Length", len(body))]
-        for name, value in [*fixed, *headers]:
-            connection.putheader(name, str(value).encode("latin-1"))
-        connection.endheaders(body.encode())
-        response = connection.getresponse()
-        return response.status, response.headers, response.read()
-
-
-def refuse(target, headers, expected=INVALID_TOKEN, reason="[a-z0-9_:]+", **arguments) -> None:
-    """The request is refused; the log says why, the answer does not, neither shows the token."""
-    request_id = f"attack-{next(NUMBERS)}"
-    asked = target.attacker.requests.total()
-    headers = [("X-Okta-Request-Id", request_id), *headers]
-    status, answer_headers, body = send(target, headers, **arguments)
-    line = target.service.line_of(request_id)
-    if expected is not INVALID_TOKEN or status != 503:
-        assert (status, json.loads(body), answer_headers["WWW-Authenticate"]) == expected, line
-    else:
+def refuse(target, caplog, token, expected=INVALID_TOKEN, reason="[a-z0-9_:]+") -> None:
+    """The token is refused; the log says why, the answer does not, neither shows the token."""
+    caplog.clear()
+    response = target.send(token)
+    records = [record for record in caplog.records if record.name == "okta_hooks.requests"]
+    [line] = map(TextFormatter().format, records)
+    if response.status_code == 503:
         # More keys were asked for than may be: this one may have been published since.
         assert "reason=key_unknown_for_now " in line
-        assert (answer_headers["Retry-After"], answer_headers["WWW-Authenticate"]) == ("5", None)
+        assert "WWW-Authenticate" not in response.headers
+    else:
+        assert refusal(response) == expected, line
     # Anybody can cause a refusal, so none is an error of the service.
-    expected_line = f" WARNING request hook=.* status={status} .*result=refused reason={reason} "
-    assert re.search(expected_line, line)
-    assert target.attacker.requests.total() == asked
-    assert_not_logged(target, headers)
-
-
-def assert_not_logged(target, headers) -> None:
-    log = target.service.log
-    for _, value in headers:
-        for part in re.split(r"[^A-Za-z0-9_+/=-]+", value):
-            assert len(part) < 30 or part not in log
+    status = response.status_code
+    assert re.search(f" WARNING request .*status={status} .*result=refused reason={reason} ", line)
+    assert target.attacker.requests.total() == 0
+    assert not any(part in line for part in token.split(".") if len(part) > 30)
 
 
 def test_the_token_that_all_cases_are_made_of_passes(target):
+    other = target.okta.keys[1]
     for token in (
         target.token(),
-        target.jws(**target.texts()),
+        target.changed("payload", lambda text: text + " "),
         target.token(header={"typ": "JWT", "x": [1]}, claims={"x": None}),
-        target.token(claims={"nbf": 1, "iat": 0.5, "exp": 2.5e9, "aud": ["x", "api://default"]}),
-        target.token(header={"kid": target.okta.keys[1].kid}, sign=signed_by(target.okta.keys[1])),
+        target.token(header={"kid": other.kid}, sign=signed_by(other)),
     ):
-        assert send(target, bearer(token))[0] == 204
-
-
-@pytest.mark.parametrize("path", ["/tokenHook/", "/tokenHook//", "/./tokenHook"])
-def test_no_redirect_leads_to_the_right_path(target, path):
-    """Okta would not follow it."""
-    assert send(target, bearer(target.token()), path=path)[0] == 404
-
-
-def test_the_attackers_server_would_notice(target):
-    asked = target.attacker.requests.total()
-    assert requests.get(target.attacker.jwks_uri, timeout=30).json()["keys"]
-    assert target.attacker.requests.total() == asked + 1
+        assert target.send(token).status_code == 204
 
 
 # Every forged token by its name, made when the keys are there. None of them may pass.
 FORGED = {}
 
 
-def add(about: str, cases, forge) -> None:
+def add(about: str, cases, forge=lambda target, case: case(target)) -> None:
     """`forge(target, case)` makes the token of each of the cases."""
     cases = cases if isinstance(cases, dict) else {json.dumps(case): case for case in cases}
     for name, case in cases.items():
@@ -209,25 +161,19 @@ def claims(target, members) -> str:
 
 # The algorithm.
 
-NO_ALGORITHM = ["none", "None", "NONE", "nOnE", "none ", "", None]
-SIGNATURES = {
-    "no signature": lambda target, text: b"",
-    "the right signature": lambda target, text: signed_by(target.key)(text),
-    "zeros": lambda target, text: bytes(256),
-}
-for kind, sign in SIGNATURES.items():
-    add(
-        f"no algorithm, {kind}",
-        {json.dumps(alg): {"alg": alg} for alg in NO_ALGORITHM} | {"absent": {"alg": ABSENT}},
-        lambda target, members, sign=sign: target.token(members, sign=lambda m: sign(target, m)),
-    )
-
-NOT_RS256 = [
-    "rs256", "RS256 ", " RS256", "RS256\0", "RS-256", "RS2", "SHA256withRSA", "\uff32\uff33256",
-    "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256", ["RS256"], ["RS256", "none"],
-    {"RS256": True}, 256, True,
-]  # fmt: skip
-add("RS256 under another name", NOT_RS256, lambda target, alg: target.token({"alg": alg}))
+NO_ALGORITHM = {str(alg): {"alg": alg} for alg in ("none", "nOnE", "", None)}
+NO_ALGORITHM["absent"] = {"alg": ABSENT}
+add("no algorithm, the right signature", NO_ALGORITHM, header)
+add(
+    "no algorithm, no signature",
+    NO_ALGORITHM,
+    lambda target, members: target.token(members, sign=lambda text: b""),
+)
+add(
+    "RS256 under another name",
+    ["rs256", "RS256 ", "RS256\0", ["RS256", "none"], {"RS256": True}, 256],
+    lambda target, alg: target.token({"alg": alg}),
+)
 
 
 def public(encoding, form):
@@ -235,55 +181,45 @@ def public(encoding, form):
 
 
 PEM = public(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-WHAT_EVERYBODY_KNOWS = {
-    "PEM": PEM,
-    "PEM without the last newline": lambda key: PEM(key).rstrip(),
-    "PKCS 1 PEM": public(Encoding.PEM, PublicFormat.PKCS1),
-    "DER": public(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
-    "PKCS 1 DER": public(Encoding.DER, PublicFormat.PKCS1),
-    "JWK": lambda key: json.dumps(key.as_dict(private=False)).encode(),
-    "modulus": lambda key: urlsafe_b64decode(key.as_dict(private=False)["n"].encode()),
-    "modulus in Base64": lambda key: key.as_dict(private=False)["n"].encode(),
-    "key ID": lambda key: key.kid.encode(),
-    "nothing": lambda key: b"",
-}
-for bits in (256, 384, 512):
-    add(
-        f"HS{bits} with what everybody knows",
-        WHAT_EVERYBODY_KNOWS,
-        lambda t, secret, bits=bits: t.token(
-            {"alg": f"HS{bits}"}, sign=lambda m: hmac.digest(secret(t.key), m, f"sha{bits}")
-        ),
-    )
-
-OWN_KEYS = {
-    "ES256": lambda: ECKey.generate_key("P-256"),
-    "ES384": lambda: ECKey.generate_key("P-384"),
-    "ES512": lambda: ECKey.generate_key("P-521"),
-    "EdDSA": lambda: OKPKey.generate_key("Ed25519"),
-}
 add(
-    "another algorithm",
-    ["RS384", "RS512", "PS256", "PS384", "PS512", *OWN_KEYS],
-    lambda target, alg: target.token(
-        {"alg": alg}, sign=signed_by(OWN_KEYS[alg]() if alg in OWN_KEYS else target.key, alg)
+    "HS256 with what everybody knows",
+    {
+        "PEM": PEM,
+        "PEM without the last newline": lambda key: PEM(key).rstrip(),
+        "DER": public(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+        "JWK": lambda key: json.dumps(key.as_dict(private=False)).encode(),
+        "modulus": lambda key: key.as_dict(private=False)["n"].encode(),
+        "key ID": lambda key: key.kid.encode(),
+        "nothing": lambda key: b"",
+    },
+    lambda target, secret: target.token(
+        {"alg": "HS256"}, sign=lambda text: hmac.digest(secret(target.key), text, "sha256")
     ),
 )
 add(
+    "another algorithm",
+    {
+        "RS384": lambda t: ("RS384", t.key),
+        "RS512": lambda t: ("RS512", t.key),
+        "PS256": lambda t: ("PS256", t.key),
+        "ES256": lambda t: ("ES256", ECKey.generate_key("P-256")),
+        "EdDSA": lambda t: ("EdDSA", OKPKey.generate_key("Ed25519")),
+    },
+    lambda t, case: t.token({"alg": case(t)[0]}, sign=signed_by(case(t)[1], case(t)[0])),
+)
+add(
     "calls itself RS256",
-    ["RS384", "RS512", "PS256"],
+    ["RS512", "PS256"],
     lambda target, alg: target.token(sign=signed_by(target.key, alg)),
 )
-add("ES256 of zeros", [64], lambda t, size: t.token({"alg": "ES256"}, sign=lambda m: bytes(size)))
 
 # The key.
 
-NO_KIDS = [ABSENT, "", None, 0, 12345, 1.5, True, [], {"kid": "x"}, "k" * 4000]
+NO_KIDS = [ABSENT, "", None, 12345, True, [], {"kid": "x"}, "k" * 4000]
 # For these the issuer is asked whether it has such a key, now and then.
 UNKNOWN_KIDS = [
-    " ", "k" * 200, "../../../../../../dev/null", "/proc/sys/kernel/randomize_va_space",
-    "x' UNION SELECT 'secret' -- ", "$(id)|id;`id`", "*)(kid=*", "{{7*7}}${7*7}%s%n", "__class__",
-    "\0", "x\nINFO request status=204", "\u202e\u00e9\U0001f511", "\ud800",
+    "../../../dev/null", "x' UNION SELECT 'secret' -- ", "$(id)|id;`id`", "__class__", "\0",
+    "x\nINFO request status=204", "\u202e\u00e9\U0001f511", "\ud800",
 ]  # fmt: skip
 ODD_KIDS = {f"{type(kid).__name__} {n}": kid for n, kid in enumerate([*NO_KIDS, *UNKNOWN_KIDS])}
 add("kid", ODD_KIDS, lambda target, kid: target.token({"kid": kid}))
@@ -291,13 +227,10 @@ add(
     "nearly the right kid",
     {
         "with a NUL": lambda kid: f"{kid}\0",
-        "with a space": lambda kid: f"{kid} ",
         "in a path": lambda kid: f"./{kid}",
         "less a character": lambda kid: kid[:-1],
         "in another case": str.swapcase,
-        "twice": lambda kid: f"{kid},{kid}",
         "in a list": lambda kid: [kid],
-        "in an object": lambda kid: {"kid": kid},
     },
     lambda target, change: target.token({"kid": change(target.key.kid)}),
 )
@@ -315,6 +248,16 @@ add(
     lambda target, which: target.token({"kid": which(target)[0]}, sign=signed_by(which(target)[1])),
 )
 
+add(
+    "the attacker's key in the header",
+    {
+        "jku": lambda t: {"jku": t.attacker.jwks_uri},
+        "jku, the issuer's as query": lambda t: {"jku": f"{t.attacker.jwks_uri}?{t.okta.jwks_uri}"},
+        "jku and its own kid": lambda t: {"jku": t.attacker.jwks_uri, "kid": "attackers-key"},
+        "x5u": lambda t: {"x5u": t.attacker.jwks_uri},
+    },
+    lambda target, where: target.token(where(target), sign=signed_by(target.attacker.keys[0])),
+)
 # Small enough that its JWK fits into the header that joserfc reads.
 SMALL_KEY = rsa.generate_private_key(65537, 1024)
 SMALL_JWK = {
@@ -322,60 +265,32 @@ SMALL_JWK = {
     "e": "AQAB",
     "n": int_to_base64(SMALL_KEY.public_key().public_numbers().n),
 }
-KEYS_IN_THE_HEADER = {
-    "jku": lambda t: {"jku": t.attacker.jwks_uri},
-    "jku, the issuer's host as user name": lambda t: {
-        "jku": t.attacker.jwks_uri.replace("//", f"//127.0.0.1:{t.okta.port}@")
-    },
-    "jku, the issuer's key set as query": lambda t: {
-        "jku": f"{t.attacker.jwks_uri}?{t.okta.jwks_uri}"
-    },
-    "x5u": lambda t: {"x5u": t.attacker.jwks_uri},
-    "jwk": lambda t: {"jwk": t.attacker.keys[0].as_dict(private=False)},
-    "jku and x5u": lambda t: {"jku": t.attacker.jwks_uri, "x5u": t.attacker.jwks_uri},
-}
-KIDS = {
-    "right kid": lambda target: target.key.kid,
-    "its own kid": lambda target: target.attacker.keys[0].kid,
-    "no kid": lambda target: ABSENT,
-}
-for name, kid in KIDS.items():
-    add(
-        f"the attacker's key in the header, {name}",
-        KEYS_IN_THE_HEADER,
-        lambda target, where, kid=kid: target.token(
-            {"kid": kid(target)} | where(target), sign=signed_by(target.attacker.keys[0])
-        ),
-    )
-    add(
-        f"a small key in the header, {name}",
-        {"jwk": SMALL_JWK},
-        lambda target, jwk, kid=kid: target.token(
-            {"kid": kid(target), "jwk": jwk},
-            sign=lambda text: SMALL_KEY.sign(text, padding.PKCS1v15(), SHA256()),
-        ),
-    )
+add(
+    "a small key in the header",
+    {"under the right kid": {"jwk": SMALL_JWK}, "without kid": {"jwk": SMALL_JWK, "kid": ABSENT}},
+    lambda target, members: target.token(
+        members, sign=lambda text: SMALL_KEY.sign(text, padding.PKCS1v15(), SHA256())
+    ),
+)
 
 # Headers, in a token that the issuer's key has signed.
 
 REFUSED_HEADERS = [
     {"jku": "https://example.com/keys"}, {"jku": None}, {"jwk": {}}, {"x5u": "file:///etc/passwd"},
-    {"x5c": ["MIIB"]}, {"x5c": 1}, {"crit": ["exp"], "exp": 2500000000}, {"crit": ["kid"]},
-    {"crit": ["http://example.com/UNDEFINED"]}, {"crit": ["crit"]}, {"crit": ["kid", "kid"]},
-    *({"crit": crit} for crit in ([], None, False, 1, "kid", {"kid": 1}, [["kid"]], [1])),
+    {"x5c": ["MIIB"]}, {"crit": ["exp"], "exp": 2500000000}, {"crit": ["kid"]}, {"crit": ["crit"]},
+    *({"crit": crit} for crit in ([], None, False, "kid", {"kid": 1}, [["kid"]], [1])),
     {"b64": True}, {"b64": True, "crit": ["b64"]}, {"b64": False}, {"b64": False, "crit": ["b64"]},
-    {"b64": "false", "crit": ["b64"]},
 ]  # fmt: skip
 add("header refused", REFUSED_HEADERS, header)
 
 
-def payload_without_base64(target, escape) -> str:
+def payload_without_base64(target) -> str:
     """RFC 7797: such a payload must hold no period, so they are escaped."""
-    head = {"kid": target.key.kid, "alg": "RS256", "b64": False, "crit": ["b64"]}
-    return target.seal(segment(head), target.texts()["payload"].replace(".", escape))
+    head = segment({"kid": target.key.kid, "alg": "RS256", "b64": False, "crit": ["b64"]})
+    text = json.dumps(target.claims()).replace(".", "\\u002e")
+    signature = signed_by(target.key)(f"{head}.{text}".encode())
+    return f"{head}.{text}.{urlsafe_b64encode(signature).decode()}"
 
-
-add("payload without Base64", ["\\u002e"], payload_without_base64)
 
 # Segments.
 
@@ -384,45 +299,7 @@ def encrypted(target) -> str:
     """A JWE that only the issuer's key opens (RFC 7516)."""
     key = RSAKey.import_key(target.key.as_dict(private=False) | {"use": "enc", "alg": "RSA-OAEP"})
     head = {"alg": "RSA-OAEP", "enc": "A128CBC-HS256", "kid": key.kid}
-    return jwe.encrypt_compact(head, target.texts()["payload"], key)
-
-
-def json_serialization(target, *, flattened: bool) -> str:
-    protected, payload, signature = target.token().split(".")
-    signed = {"protected": protected, "signature": signature}
-    return json.dumps({"payload": payload} | (signed if flattened else {"signatures": [signed]}))
-
-
-def forge(target, function) -> str:
-    return function(target)
-
-
-add(
-    "segments",
-    {
-        "one": lambda t: t.token().split(".")[0],
-        "two": lambda t: t.token().rpartition(".")[0],
-        "four": lambda t: t.token() + ".x",
-        "a period at the end": lambda t: t.token() + ".",
-        "a period at the start": lambda t: "." + t.token(),
-        "a period too many": lambda t: t.token().replace(".", "..", 1),
-        "a period too few": lambda t: t.token().replace(".", "", 1),
-        "periods alone": lambda t: "..",
-        "another separator": lambda t: t.token().replace(".", ":"),
-        "empty header": lambda t: t.seal("", t.token().split(".")[1]),
-        "empty payload": lambda t: t.seal(t.token().split(".")[0], ""),
-        "JWE": encrypted,
-        "JWE that calls itself RS256": lambda t: ".".join(
-            [t.token().split(".")[0], *encrypted(t).split(".")[1:]]
-        ),
-        "JWS JSON, flattened": lambda t: json_serialization(t, flattened=True),
-        "JWS JSON, general": lambda t: json_serialization(t, flattened=False),
-        "the claims, not encoded": lambda t: t.texts()["payload"],
-        "no JWT at all": lambda t: "kT4mV-9f2c61d0a7_8b",
-        "the client's secret": lambda t: t.okta.client_secret,
-    },
-    forge,
-)
+    return jwe.encrypt_compact(head, json.dumps(target.claims()), key)
 
 
 def mixed(first: str, second: str, take: str) -> str:
@@ -432,20 +309,32 @@ def mixed(first: str, second: str, take: str) -> str:
 
 
 add(
-    "of two tokens",
+    "segments",
     {
-        "the signature of another": lambda t: mixed(t.token(), t.token(), "112"),
-        "the payload of another": lambda t: mixed(t.token(), t.token(), "121"),
+        "two": lambda t: t.token().rpartition(".")[0],
+        "four": lambda t: t.token() + ".x",
+        "a period at the start": lambda t: "." + t.token(),
+        "a period too few": lambda t: t.token().replace(".", "", 1),
+        "empty header": lambda t: t.jws("", t.claims()),
+        "empty payload": lambda t: t.changed("payload", lambda text: ""),
+        "payload without Base64": payload_without_base64,
+        "JWE": encrypted,
+        "JWE that calls itself RS256": lambda t: ".".join(
+            [t.token().split(".")[0], *encrypted(t).split(".")[1:]]
+        ),
+        "JWS JSON": lambda t: json.dumps(
+            dict(zip(("protected", "payload", "signature"), t.token().split("."), strict=True))
+        ),
+        "the claims, not encoded": lambda t: json.dumps(t.claims()),
+        "no JWT at all": lambda t: "kT4mV-9f2c61d0a7_8b",
+        "the client's secret": lambda t: t.okta.client_secret,
+        "the signature of another token": lambda t: mixed(t.token(), t.token(), "112"),
         "another header": lambda t: mixed(t.token(), t.token({"typ": "JWT"}), "211"),
         "the scope added": lambda t: mixed(t.token(claims={"scp": ["x"]}), t.token(), "121"),
-        "the attacker's payload": lambda t: mixed(t.token(), t.attacker.issue(), "121"),
+        "a letter outside ASCII": lambda t: t.token() + "\u00e9",
+        "padding": lambda t: t.token() + "==",
     },
-    forge,
 )
-
-
-def number(signature: bytes) -> int:
-    return int.from_bytes(signature, "big")
 
 
 def changed_signature(target, change) -> str:
@@ -457,67 +346,22 @@ add(
     "signature",
     {
         "empty": lambda signature, n: b"",
-        "one byte": lambda signature, n: signature[:1],
-        "without its first byte": lambda signature, n: signature[1:],
         "without its last byte": lambda signature, n: signature[:-1],
         "a zero before it": lambda signature, n: b"\0" + signature,
-        "a zero after it": lambda signature, n: signature + b"\0",
-        "twice": lambda signature, n: signature * 2,
-        "reversed": lambda signature, n: signature[::-1],
         "its first bit flipped": lambda signature, n: bytes([signature[0] ^ 128]) + signature[1:],
         "its last bit flipped": lambda signature, n: signature[:-1] + bytes([signature[-1] ^ 1]),
         "zero": lambda signature, n: bytes(256),
         "one": lambda signature, n: bytes(255) + b"\1",
-        "all ones": lambda signature, n: b"\xff" * 256,
         "the modulus": lambda signature, n: n.to_bytes(256, "big"),
         # Of the same residue, so that arithmetic alone does not tell them apart (RFC 8017, 8.2.2).
-        "and the modulus": lambda signature, n: (number(signature) + n).to_bytes(257, "big"),
-        "less the modulus": lambda signature, n: (n - number(signature)).to_bytes(256, "big"),
-        "as text": lambda signature, n: urlsafe_b64encode(signature),
+        "and the modulus": lambda signature, n: (int.from_bytes(signature, "big") + n).to_bytes(
+            257, "big"
+        ),
     },
     changed_signature,
 )
 
-
-# Encoding.
-
-
-def noncanonical(text: str) -> str:
-    """Another text that a lenient decoder reads as the same bytes (RFC 4648, 3.5)."""
-    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    changed = text[:-1] + alphabet[alphabet.index(text[-1]) + 1]
-    assert len({base64.urlsafe_b64decode(each + "==") for each in (text, changed)}) == 1
-    return changed
-
-
-# Of a signature, which is the one part that no signature covers.
-CHANGED_BASE64 = {
-    "padding": lambda text: text + "=" * (-len(text) % 4),
-    "too much padding": lambda text: text + "====",
-    "noncanonical last bits": noncanonical,
-    "the standard alphabet": lambda text: text.replace("-", "+").replace("_", "/"),
-    "a space": lambda text: f"{text[:9]} {text[9:]}",
-    "a tab": lambda text: f"{text[:9]}\t{text[9:]}",
-    "a comma": lambda text: f"{text[:9]},{text[9:]}",
-    "an exclamation mark at the end": lambda text: f"{text}!",
-    "a letter outside ASCII": lambda text: f"{text[:9]}\u00e9{text[9:]}",
-    "a length that no bytes have": lambda text: text + "A" * ((1 - len(text)) % 4),
-    "percent-encoded": lambda text: text.replace("-", "%2D"),
-}
-
-
-def badly_encoded_signature(target, change) -> str:
-    tokens = (target.token() for _ in count())
-    # One that each of the changes has an effect on.
-    signed, signature = next(
-        (signed, signature)
-        for signed, _, signature in (token.rpartition(".") for token in tokens)
-        if {"-", "_"} <= set(signature)
-    )
-    return f"{signed}.{change(signature)}"
-
-
-add("signature not Base64url", CHANGED_BASE64, badly_encoded_signature)
+# The JSON.
 
 
 def with_members(text: str):
@@ -527,27 +371,19 @@ def with_members(text: str):
 
 DEPTH = 4000
 NOT_ONE_OBJECT = [
-    '"alg"', '["alg", "kid", "exp"]', "5", "null", "true", "NaN", "alg=RS256", "[" * DEPTH,
-    "[" * 380, '{"a":' * (DEPTH // 4), '{"exp": ' + "[" * DEPTH,
-    "[" * (DEPTH // 2) + "]" * (DEPTH // 2),
+    '"alg"', '["alg", "kid", "exp"]', "5", "null", "NaN", "alg=RS256", "[" * DEPTH, "[" * 380,
+    '{"a":' * (DEPTH // 4), "[" * (DEPTH // 2) + "]" * (DEPTH // 2),
 ]  # fmt: skip
 CHANGED_OBJECT = {
     "a text that holds the object": json.dumps,
     "a list that holds the object": lambda text: f"[{text}]",
     "its last character missing": lambda text: text[:-1],
-    "a character too many": lambda text: text + "}",
     "two objects": lambda text: text * 2,
-    "single quotes": lambda text: text.replace('"', "'"),
-    "a trailing comma": lambda text: text[:-1] + ",}",
-    "a comment": lambda text: text + " // no more",
-    "a NUL after it": lambda text: text + "\0",
     "a member twice": with_members('"x": 1, "x": 1'),
     "a member twice, once escaped": with_members('"x": 1, "\\u0078": 1'),
     "a member twice in a member": with_members('"x": {"y": 1, "y": 1}'),
     "not UTF-8": lambda text: with_members('"x": "\u00ff"')(text).encode("latin-1"),
     "UTF-16": lambda text: text.encode("utf-16"),
-    "UTF-32": lambda text: text.encode("utf-32-le"),
-    "a byte order mark": lambda text: text.encode("utf-8-sig"),
     **{text[:20]: lambda _, text=text: text for text in NOT_ONE_OBJECT},
 }
 for part in ("header", "payload"):
@@ -565,27 +401,24 @@ def instead_of(claim: str):
 
     def forge(target, value) -> str:
         text = json.dumps(target.claims(**{claim: ABSENT}))
-        return target.jws(target.texts()["header"], with_members(f'"{claim}": {value}')(text))
+        return target.changed("payload", lambda _: with_members(f'"{claim}": {value}')(text))
 
     return forge
 
 
 NO_TIMES = [
-    "NaN", "Infinity", "-Infinity", "1e999", "-1e999", "null", "true", "false", '""', "{}", "[]",
-    '"2500000000"', '"2049-01-01T00:00:00Z"', "[2500000000]", '{"value": 2500000000}',
-    "0x95000000", "02500000000", "+2500000000", ".5",
+    "NaN", "Infinity", "-Infinity", "1e999", "null", "true", "false", '""', "{}", "[]",
+    '"2500000000"', "[2500000000]", '{"value": 2500000000}', "2500000000" * 500,
 ]  # fmt: skip
 for claim in ("exp", "iat", "nbf"):
-    add(f"{claim} is not a time", NO_TIMES, instead_of(claim))
-    digits = ("-" if claim == "exp" else "") + "9" * 5000
-    add(f"{claim} of 5,000 digits", {"": digits}, instead_of(claim))
+    add(f"{claim} is not a time", {value[:20]: value for value in NO_TIMES}, instead_of(claim))
 
 MINUTE = 60
 # In seconds from now; in each case well beyond the minute by which clocks may differ.
 WRONG_TIMES = [
     {"exp": -2 * MINUTE}, {"exp": -MINUTE - 1.5}, {"iat": -9000 * MINUTE, "exp": -8000 * MINUTE},
-    {"iat": 5 * MINUTE}, {"iat": 5 * MINUTE + 0.5}, {"iat": 10.0**300}, {"iat": 10**12},
-    {"nbf": 5 * MINUTE}, {"nbf": 10**400},
+    {"iat": 5 * MINUTE}, {"iat": 5 * MINUTE + 0.5}, {"iat": 10.0**300}, {"nbf": 5 * MINUTE},
+    {"nbf": 10**400},
 ]  # fmt: skip
 
 
@@ -594,7 +427,8 @@ def at_another_time(target, times) -> str:
 
 
 add("wrong time", WRONG_TIMES, at_another_time)
-add("expired before 1970", [{"exp": e} for e in (0, -1, -(2**63), -1e300, -(10**400))], claims)
+add("expired before 1970", [{"exp": exp} for exp in (0, -1, -1e300, -(10**400))], claims)
+add("not there", ["exp", "iat"], lambda target, claim: claims(target, {claim: ABSENT}))
 
 NEARLY_RIGHT = [
     *("{}x", "{}/", "{} ", " {}", "{}\0", "{}\n", "{}\u200b", "https://example.com,{}"),
@@ -602,14 +436,11 @@ NEARLY_RIGHT = [
     lambda text: text[:-1],
     lambda text: text[1:],
     str.swapcase,
-    # The last letter in its full-width form.
-    lambda text: text[:-1] + chr(ord(text[-1]) + 0xFEE0),
 ]
 ANOTHER_TYPE = [
-    *(lambda text, value=value: value for value in (ABSENT, None, True, 0, 1.5, "", [], {})),
-    *(lambda text, other=other: [text, other] for other in (1, None)),
+    *(lambda text, value=value: value for value in (ABSENT, None, True, 0, "", [], {})),
+    lambda text: [text, 1],
     lambda text: [[text]],
-    lambda text: {"value": text},
     lambda text: {text: True},
 ]
 
@@ -623,31 +454,15 @@ def changed_claim(claim: str, wrap=lambda value: value):
     return forge
 
 
-def in_a_list(value) -> list:
-    return [value]
-
-
 for claim in ("iss", "aud", "cid"):
     add(f"nearly the right {claim}", dict(enumerate(NEARLY_RIGHT)), changed_claim(claim))
     add(f"{claim} of another type", dict(enumerate(ANOTHER_TYPE)), changed_claim(claim))
-    # A list with the right one is right for aud alone.
-    in_lists = dict(enumerate(NEARLY_RIGHT)) if claim == "aud" else {"the right one": "{}"}
-    add(f"{claim} in a list", in_lists, changed_claim(claim, in_a_list))
-add(
-    "its name in capitals alone",
-    ["iss", "aud", "exp", "iat", "cid"],
-    lambda target, claim: claims(target, {claim: ABSENT, claim.upper(): target.claims()[claim]}),
-)
-NO_SCOPES = [
-    "hooks", "other hooks", "hooks,other", None, True, 1, {"hooks": True}, [["hooks"]],
-    ["hooks", 1], [None, "hooks"],
-]  # fmt: skip
+# A list with the right one is right for aud alone.
+add("aud in a list", dict(enumerate(NEARLY_RIGHT)), changed_claim("aud", lambda value: [value]))
+for claim in ("iss", "cid"):
+    add(f"{claim} in a list", {"the right one": "{}"}, changed_claim(claim, lambda value: [value]))
+NO_SCOPES = ["hooks", None, True, {"hooks": True}, [["hooks"]], ["hooks", 1], [None, "hooks"]]
 add("scp is not a list of texts", NO_SCOPES, lambda target, scp: claims(target, {"scp": scp}))
-add(
-    "the client in another claim",
-    ["client_id", "azp", "appid"],
-    lambda target, name: target.token(claims={"cid": ABSENT, name: target.okta.client_id}),
-)
 
 
 def id_token(target, **changes) -> str:
@@ -663,6 +478,9 @@ add(
         "an ID token": id_token,
         "an ID token for both": lambda t: id_token(t, aud=[t.okta.client_id, "api://default"]),
         "another client's, the right one as subject": lambda t: claims(t, {"cid": "0oaOther"}),
+        "the client in other claims alone": lambda t: claims(
+            t, {"cid": ABSENT} | dict.fromkeys(("client_id", "azp", "appid"), t.okta.client_id)
+        ),
         "another server's": lambda t: t.attacker.issue(),
         "another server's in the issuer's name": lambda t: t.attacker.issue(iss=t.okta.issuer),
         "another issuer's, the right key": lambda t: claims(t, {"iss": t.attacker.issuer}),
@@ -673,13 +491,12 @@ add(
             t.okta.client_key, t.okta.client_id, t.okta.token_endpoint, header={"kid": t.key.kid}
         ),
     },
-    forge,
 )
 
 
 @pytest.mark.parametrize("name", FORGED)
-def test_a_forged_token_is_refused(target, name):
-    refuse(target, bearer(FORGED[name](target)))
+def test_a_forged_token_is_refused(target, caplog, name):
+    refuse(target, caplog, FORGED[name](target))
 
 
 # The reasons that docs/troubleshooting.md names.
@@ -688,7 +505,7 @@ REASONS = {
     "client_not_admitted": lambda t: claims(t, {"cid": "0oaOther"}),
     "cid_missing": lambda t: claims(t, {"cid": ABSENT}),
     "bad_signature": lambda t: t.token(sign=signed_by(t.attacker.keys[0])),
-    "unsupported_algorithm": lambda t: header(t, {"alg": "none"}),
+    "unsupported_algorithm": lambda t: t.token({"alg": "RS512"}, sign=signed_by(t.key, "RS512")),
     "invalid_header_value": lambda t: header(t, {"jku": "https://example.com/keys"}),
     "missing_header": lambda t: header(t, {"kid": ABSENT}),
     "malformed": lambda t: t.changed("payload", with_members('"x": 1, "x": 1')),
@@ -701,51 +518,82 @@ REASONS = {
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_the_log_says_why_a_token_was_refused(target, reason):
-    refuse(target, bearer(REASONS[reason](target)), reason=reason)
+def test_the_log_says_why_a_token_was_refused(target, caplog, reason):
+    refuse(target, caplog, REASONS[reason](target), reason=reason)
 
 
 SCOPE_MISSING = [
-    [], ["other"], ["hook"], ["ooks"], list("hooks"), ["hooks.read"], ["webhooks", "hooks2"],
-    ["hooks ", " hooks"], ["hooks other"], ["Hooks", "HOOKS"], ["hooks\0"], ["hooks/", "/hooks"],
-    ["api://default/hooks"], ["*", ".*", "hook?", "%"], [""],
+    [], ["other"], list("hooks"), ["hooks.read", "hook"], ["hooks ", " hooks"], ["hooks other"],
+    ["Hooks", "HOOKS"], ["hooks\0"], ["api://default/hooks"], ["*", ".*", "hook?", "%"], [""],
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("scopes", SCOPE_MISSING, ids=str)
-def test_valid_but_without_the_scope(target, scopes):
-    refuse(target, bearer(claims(target, {"scp": scopes})), INSUFFICIENT_SCOPE, "scope_missing")
+def test_valid_but_without_the_scope(target, caplog, scopes):
+    refuse(target, caplog, claims(target, {"scp": scopes}), INSUFFICIENT_SCOPE, "scope_missing")
 
 
-@pytest.mark.parametrize("claim", ["scope", "scopes", "SCP", "groups"])
-def test_the_scope_in_another_claim(target, claim):
-    for value in (["hooks"], "hooks"):
-        token = claims(target, {"scp": ABSENT, claim: value})
-        refuse(target, bearer(token), INSUFFICIENT_SCOPE, "scope_missing")
+@pytest.mark.parametrize("scope", ["hooks", ["hooks"]], ids=str)
+def test_the_scope_in_other_claims_alone(target, caplog, scope):
+    others = {"scp": ABSENT} | dict.fromkeys(("scope", "scopes", "SCP", "groups"), scope)
+    refuse(target, caplog, claims(target, others), INSUFFICIENT_SCOPE, "scope_missing")
 
 
-# Where the token stands.
+# Where the token stands, in requests that gunicorn reads.
+
+
+@pytest.fixture(scope="module")
+def service(okta, tmp_path_factory):
+    with Service(oauth_settings(okta), tmp_path_factory.mktemp("attacks") / "log") as running:
+        yield running
+
+
+def send(
+    service,
+    headers,
+    *,
+    method="POST",
+    path="/tokenHook",
+    body=None,
+    content_type="application/json",
+) -> Response:
+    """One request with these headers as they are, in this order, on a connection of its own."""
+    body = json.dumps(PAYLOAD) if body is None else body
+    with closing(HTTPConnection("127.0.0.1", service.port, timeout=30)) as connection:
+        connection.putrequest(method, path)
+        fixed = [("Content-Type", content_type), ("Content-Length", len(body))]
+        for name, value in [*fixed, *headers]:
+            connection.putheader(name, str(value).encode("latin-1"))
+        connection.endheaders(body.encode())
+        response = connection.getresponse()
+        return Response(response.read(), response.status, response.getheaders())
+
+
+@pytest.mark.parametrize("path", ["/tokenHook", "/tokenHook/", "/tokenHook//", "/./tokenHook"])
+def test_no_redirect_leads_to_the_right_path(okta, service, path):
+    """Okta would not follow it."""
+    response = send(service, bearer(okta.issue()).items(), path=path)
+    assert response.status_code == (204 if path == "/tokenHook" else 404)
+
 
 PAIR = basic_header(*BASIC_PAIR)
 PAIR_UNDER_BEARER = PAIR.replace("Basic", "Bearer")
 # Values of Authorization, of which {} is a good token: one header each.
 WITH_A_BAD_TOKEN = [
     ["Bearer {}", "Bearer {}"], ["Bearer {}", "Bearer x"], ["Bearer x", "Bearer {}"],
-    ["Bearer {}", ""], ["Bearer {}", PAIR], ["Bearer {}, Bearer {}"], ["Bearer {},{}"],
-    ["Bearer {} {}"], ["Bearer {} x"], ["Bearer {}, realm=x"], ["Bearer Bearer {}"],
-    ['Bearer "{}"'], ["Bearer <{}>"], ['Bearer token="{}"'], ["Bearer {}\u00a0"],
-    [PAIR_UNDER_BEARER],
+    ["Bearer {}", ""], ["Bearer {}", PAIR], ["Bearer {},{}"], ["Bearer {} x"], ["Bearer Bearer {}"],
+    ['Bearer "{}"'], ['Bearer token="{}"'], ["Bearer {}\u00a0"], [PAIR_UNDER_BEARER],
 ]  # fmt: skip
 # RFC 6750, 2.1, and RFC 9110, 11.4: one or more spaces, and nothing else that looks like one.
 WITHOUT_A_TOKEN = [
-    ["", "Bearer {}"], [PAIR, "Bearer {}"], ["{}"], ["Bearer"], ["Bearer{}"], ["Bearer:{}"],
-    ["Bearer={}"], [",Bearer {}"], ["Bearer\t{}"], ["Bearer\u00a0{}"], ["Bearer\u0085{}"],
-    ["\u00a0Bearer {}"], ["Token {}"], ["JWT {}"], ["DPoP {}"], ["Basic {}"], ["Basic {user}"],
+    ["", "Bearer {}"], [PAIR, "Bearer {}"], [""], [PAIR], ["{}"], ["Bearer"], ["Bearer{}"],
+    ["Bearer:{}"], [",Bearer {}"], ["Bearer\t{}"], ["Bearer\u00a0{}"], ["Bearer\u0085{}"],
+    ["\u00a0Bearer {}"], ["Token {}"], ["DPoP {}"], ["Basic {}"], ["Basic {user}"],
     ["Basic {password}"],
 ]  # fmt: skip
 EVENT_AUTHORIZATION = [
-    [PAIR, "Bearer {}"], ["Bearer {}", PAIR], [PAIR, PAIR], [f"{PAIR}, {PAIR}"], [PAIR, ""],
-    [PAIR_UNDER_BEARER], ["Bearer {}"], ["Basic {}"],
+    [PAIR, "Bearer {}"], ["Bearer {}", PAIR], [PAIR, PAIR], [PAIR, ""], [PAIR_UNDER_BEARER],
+    ["Basic {}"],
 ]  # fmt: skip
 AUTHORIZATION = [
     *(("/tokenHook", INVALID_TOKEN, values) for values in WITH_A_BAD_TOKEN),
@@ -755,12 +603,14 @@ AUTHORIZATION = [
 
 
 @pytest.mark.parametrize(("path", "expected", "values"), AUTHORIZATION, ids=repr)
-def test_odd_authorization_header(target, path, expected, values):
-    token = target.token()
+def test_odd_authorization_header(okta, service, path, expected, values):
+    token = okta.issue()
     as_user, as_password = (basic_header(*pair)[6:] for pair in ((token, ""), ("", token)))
     for place, text in (("{}", token), ("{user}", as_user), ("{password}", as_password)):
         values = [value.replace(place, text) for value in values]
-    refuse(target, [("Authorization", value) for value in values], expected, path=path)
+    headers = [("Authorization", value) for value in values]
+    assert refusal(send(service, headers, path=path)) == expected
+    assert not any(part in service.log for part in (*token.split(".")[1:], as_user, as_password))
 
 
 # Where a token may stand in some OAuth servers (RFC 6750, 2.2 and 2.3), or in what a proxy sends.
@@ -770,36 +620,30 @@ NOT_THE_HEADER = [
     {"body": "access_token={}", "content_type": "application/x-www-form-urlencoded"},
     {"body": '{"access_token": "{}", "data": {"context": {}}}'},
     {"headers": [("Cookie", "access_token={}; Authorization=Bearer {}")]},
-    {"headers": [("X-Access-Token", "{}")]},
-    {"headers": [("X-Amzn-Oidc-Accesstoken", "{}")]},
-    {"headers": [("Proxy-Authorization", "Bearer {}")]},
-    {"headers": [("X-Authorization", "Bearer {}")]},
+    {"headers": [("X-Access-Token", "{}"), ("X-Amzn-Oidc-Accesstoken", "{}")]},
+    {"headers": [("Proxy-Authorization", "Bearer {}"), ("X-Authorization", "Bearer {}")]},
     {"headers": [("X-Forwarded-Authorization", "Bearer {}")]},
-    {"headers": [("Authorization_", "Bearer {}")]},
-    {"headers": [("HTTP_AUTHORIZATION", "Bearer {}")]},
+    {"headers": [("Authorization_", "Bearer {}"), ("HTTP_AUTHORIZATION", "Bearer {}")]},
 ]
 # Ways around the guard altogether, without a token.
 WAYS_AROUND = [
     *({"path": path} for path in ("//tokenHook", "/./tokenHook", "/healthz/../tokenHook")),
     *({"path": path} for path in ("/healthz%2f..%2ftokenHook", "/healthz/", "/healthz;/tokenHook")),
     *({"path": path} for path in ("/healthz%00/tokenHook", "/TOKENHOOK", "/healthz")),
-    {"path": "http://127.0.0.1/tokenHook"},
     {"path": "http://healthz:80/tokenHook?/healthz"},
     {"path": "/healthz", "headers": [("X-HTTP-Method-Override", "GET")]},
-    {"method": "PUT"},
-    {"method": "OPTIONS"},
-    {"method": "PURGE"},
-    {"headers": [("X-Original-URL", "/healthz")]},
-    {"headers": [("X-Rewrite-URL", "/healthz")]},
-    {"headers": [("PATH_INFO", "/healthz")]},
+    *({"method": method} for method in ("PUT", "OPTIONS", "PURGE")),
+    {"headers": [("X-Original-URL", "/healthz"), ("X-Rewrite-URL", "/healthz")]},
+    {"headers": [("PATH_INFO", "/healthz"), ("SCRIPT_NAME", "/tokenHook")]},
     {"headers": [("X-Forwarded-For", "127.0.0.1"), ("X-Real-IP", "::1")]},
     {"headers": [("X-Remote-User", "okta"), ("REMOTE_USER", "okta")]},
 ]
 
 
 @pytest.mark.parametrize("request_", [*NOT_THE_HEADER, *WAYS_AROUND], ids=str)
-def test_without_the_header_there_is_no_way_around_the_guard(target, request_):
-    token = target.token()
+def test_without_the_header_there_is_no_way_around_the_guard(okta, service, request_):
+    token = okta.issue()
     headers = [(name, value.replace("{}", token)) for name, value in request_.get("headers", [])]
     others = {n: v.replace("{}", token) for n, v in request_.items() if n != "headers"}
-    refuse(target, headers, NO_TOKEN, "no_credentials", **others)
+    assert refusal(send(service, headers, **others)) == NO_TOKEN
+    assert not any(part in service.log for part in token.split(".")[1:])

@@ -20,7 +20,7 @@ from local_okta import terminal
 from local_okta.authorization_server import LocalOkta
 from local_okta.client import Answer, basic_header
 from local_okta.samples import SAMPLES
-from settings import Settings, SettingsError
+from settings import Settings, SettingsError, load
 from tests.service import PROJECT, free_port, serving
 from tools import doctor
 
@@ -246,6 +246,7 @@ def test_new_env_is_for_your_eyes_only_and_overwrites_nothing(run):
     [password] = re.findall(r"(?m)^BASIC_AUTH_PASSWORD=(.*)$", text)
     assert len(password) > 40
     assert password not in result.output
+    assert load({}, made).basic_auth_password == password
     # What is said beside it is true of a password that was made up.
     assert "#!" not in text
     assert "printed in Okta's guide" not in text

@@ -1,41 +1,36 @@
 """How the service starts, reloads and stops."""
 
-import base64
 import json
 import os
 import re
-import shutil
+import runpy
 import signal
 import socket
-import stat
 import subprocess
 import sys
-import time
 
 import pytest
-import requests
 
+import app
+from local_okta.client import basic_header
 from tests.service import (
     BASIC_PAIR,
+    NOT_SET,
     PAYLOAD,
     PROJECT,
     Service,
     basic_settings,
     environment,
-    free_port,
 )
 
 PUBLISHED = {"BASIC_AUTH_USER": "admin", "BASIC_AUTH_PASSWORD": "supersecret"}
 
 
-def run(*command: str, settings=None, cwd=PROJECT) -> subprocess.CompletedProcess:
-    """Elsewhere than in this project, .env alone says what the settings are."""
-    elsewhere = {name: os.environ[name] for name in ("PATH", "HOME")}
-    here = environment(basic_settings() if settings is None else settings)
+def gunicorn(*arguments: str, **settings: str) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, *command],
-        cwd=cwd,
-        env=here if cwd == PROJECT else elsewhere,
+        [sys.executable, "-m", "gunicorn", *arguments],
+        cwd=PROJECT,
+        env=environment(settings),
         capture_output=True,
         text=True,
         timeout=60,
@@ -49,151 +44,38 @@ def workers_of(service: Service) -> set[int]:
     return {int(pid) for pid in began} - {int(pid) for pid in ended}
 
 
-def answers(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/healthz", timeout=30).status_code == 200
-    except requests.ConnectionError:
-        return False
+def status(service: Service, auth=BASIC_PAIR) -> int:
+    return service.call("/tokenHook", json=PAYLOAD, auth=auth).status_code
 
 
-def test_gunicorn_needs_no_argument_and_takes_a_worker_for_each_core(tmp_path):
-    with Service(basic_settings(), tmp_path / "log", workers=None) as service:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        service.wait_until(lambda: len(workers_of(service)) == cores, "other number of workers")
-        assert service.call("/tokenHook", json=PAYLOAD, auth=BASIC_PAIR).status_code == 204
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    settings = basic_settings(BASIC_AUTH_PASSWORD_PREVIOUS="the old one")
+    log_path = tmp_path_factory.mktemp("service") / "log"
+    with Service(settings, log_path, workers=None) as running:
+        yield running
 
 
-def test_gunicorn_takes_the_usual_argument_too(tmp_path):
-    with Service(basic_settings(), tmp_path / "log", arguments=["app:app"]) as service:
-        assert service.call("/tokenHook", json=PAYLOAD, auth=BASIC_PAIR).status_code == 204
+def test_gunicorn_needs_no_argument_and_takes_a_worker_for_each_core(service):
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    service.wait_until(lambda: len(workers_of(service)) == cores, "other number of workers")
+    assert status(service) == 204
+    # Said once for all workers.
+    assert service.log.count("note: BASIC_AUTH_PASSWORD_PREVIOUS is still accepted") == 1
 
 
-def test_gunicorn_is_set_up_with_no_way_in_but_the_hooks():
-    printed = run("-m", "gunicorn", "--print-config").stdout
-    set_up = dict(re.findall(r"(?m)^(\w+) += (.*)$", printed))
-    expected = {
-        "control_socket_disable": "True",
-        "accesslog": "None",
-        "forwarder_headers": "[]",
-        "secure_scheme_headers": "{}",
-        "limit_request_line": "4094",
-        "limit_request_field_size": "8190",
-    }
-    assert {name: set_up[name] for name in expected} == expected
-    assert int(set_up["worker_connections"]) < 512
-
-
-def test_python_app_says_what_to_type():
-    done = run("app.py")
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "flask run" in done.stderr
-    assert "gunicorn" in done.stderr
-
-
-def make(*arguments: str, cwd=PROJECT) -> str:
-    """What make says, in a folder where the virtual environment is there already."""
-    return subprocess.run(
-        ["make", f"VENV={sys.prefix}", *arguments],
-        cwd=cwd,
-        env=environment({}),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-
-
-def test_make_run_leaves_the_debugger_off():
-    assert "--no-debugger" in make("-n", "run")
-
-
-@pytest.fixture
-def copy(tmp_path):
-    """The project as somebody has just cloned it."""
-    folder = tmp_path / "project"
-    made_here = shutil.ignore_patterns(
-        ".git", ".venv", ".env", "instance", "__pycache__", ".*_cache"
-    )
-    shutil.copytree(PROJECT, folder, ignore=made_here)
-    return folder
-
-
-def test_make_run_makes_a_dotenv_for_your_eyes_only(copy):
-    """The password is on no command line, and no other file is left."""
-    before = set(copy.iterdir())
-    [recipe] = [line for line in make("-n", ".env", cwd=copy).splitlines() if "flask" in line]
-    assert recipe.endswith("flask okta new-env")
-    said = make(".env", cwd=copy)
-    made = copy / ".env"
-    assert {path.name for path in set(copy.iterdir()) - before} <= {".env", "__pycache__"}
-    assert stat.S_IMODE(made.stat().st_mode) == 0o600
-    [password] = re.findall(r"(?m)^BASIC_AUTH_PASSWORD=(.{40,})$", made.read_text())
-    assert password not in said
-    # The service starts with it.
-    assert run("-m", "settings", cwd=copy).returncode == 0
-
-
-def test_flask_takes_no_dotenv_of_a_parent_folder_for_its_own(copy):
-    other = copy.parent / ".env"
-    other.write_text("AUTH_MODE=basic\nBASIC_AUTH_USER=okta\nBASIC_AUTH_PASSWORD=of another\n")
-    done = run("-m", "flask", "okta", "auth-secret", cwd=copy)
-    assert done.returncode == 1
-    assert f"{other}  was read by flask" in done.stderr
-
-
-def test_flask_run_serves_this_machine_and_says_what_it_tolerates(tmp_path):
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    log_path = tmp_path / "log"
-    with log_path.open("w") as log:
-        command = [sys.executable, "-m", "flask", "run", "--port", str(port)]
-        process = subprocess.Popen(
-            command, cwd=PROJECT, env=environment(PUBLISHED), stdout=log, stderr=log
-        )
-    try:
-        end = time.monotonic() + 30
-        while not answers(url):
-            assert process.poll() is None
-            assert time.monotonic() < end
-            time.sleep(0.05)
-        pair = tuple(PUBLISHED.values())
-        answer = requests.post(f"{url}/tokenHook", json=PAYLOAD, auth=pair, timeout=30)
-        assert answer.status_code == 204
-    finally:
-        process.terminate()
-        process.wait(30)
-    lines = log_path.read_text().splitlines()
-    assert any(f"Running on {url}" in line for line in lines)
-    assert sum("WARNING" in line and "Okta's guide" in line for line in lines) == 1
-    assert len([line for line in lines if "tokenHook" in line]) == 1
-    assert "supersecret" not in log_path.read_text()
-
-
-@pytest.mark.parametrize(
-    ("command", "settings"),
-    [(["gunicorn", "-b", "127.0.0.1:0"], PUBLISHED), (["settings"], {"AUTH_MODE": "oauth"})],
-)
-def test_wrong_settings_end_the_start_with_one_plain_message(command, settings):
-    done = run("-m", *command, settings=settings)
-    assert done.returncode == 1
-    assert done.stderr.count("The service cannot start") == 1
-    assert "Traceback" not in done.stderr
-    assert "Booting worker" not in done.stderr
-
-
-def test_a_reload_takes_new_workers_and_answers_on(tmp_path):
-    with Service(basic_settings(), tmp_path / "log") as service:
-        before = workers_of(service)
-        service.process.send_signal(signal.SIGHUP)
-        while workers_of(service) & before:
-            assert service.call("/tokenHook", json=PAYLOAD, auth=BASIC_PAIR).status_code == 204
+def test_a_reload_takes_new_workers_and_answers_on(service):
+    before = workers_of(service)
+    service.process.send_signal(signal.SIGHUP)
+    while workers_of(service) & before:
+        assert status(service) == 204
+    assert status(service) == 204
 
 
 def test_a_stop_answers_what_is_in_flight(tmp_path):
-    pair = base64.b64encode(":".join(BASIC_PAIR).encode()).decode()
     body = json.dumps(PAYLOAD)
     head = (
-        f"POST /tokenHook HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {pair}\r\n"
+        f"POST /tokenHook HTTP/1.1\r\nHost: x\r\nAuthorization: {basic_header(*BASIC_PAIR)}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n"
     )
     with Service(basic_settings(), tmp_path / "log") as service:
@@ -207,3 +89,60 @@ def test_a_stop_answers_what_is_in_flight(tmp_path):
             connection.sendall(body.encode())
             assert b"204 NO CONTENT" in connection.recv(1024)
         assert service.process.wait(30) == 0
+
+
+def test_gunicorn_ends_its_start_with_one_plain_message_where_settings_are_wrong():
+    done = gunicorn("-b", "127.0.0.1:0", **PUBLISHED)
+    assert done.returncode == 1
+    assert done.stderr.count("The service cannot start") == 1
+    assert "Traceback" not in done.stderr
+    assert "Booting worker" not in done.stderr
+
+
+def test_gunicorn_is_set_up_with_no_way_in_but_the_hooks():
+    set_up = dict(re.findall(r"(?m)^(\w+) += (.*)$", gunicorn("--print-config").stdout))
+    expected = {
+        "control_socket_disable": "True",
+        "accesslog": "None",
+        "forwarder_headers": "[]",
+        "secure_scheme_headers": "{}",
+        "limit_request_line": "4094",
+        "limit_request_field_size": "8190",
+    }
+    assert {name: set_up[name] for name in expected} == expected
+    assert int(set_up["worker_connections"]) < 512
+
+
+def test_gunicorn_may_be_told_the_app_by_its_usual_name(monkeypatch):
+    for name, value in (NOT_SET | basic_settings()).items():
+        monkeypatch.setenv(name, value)
+    client = app.app.test_client()
+    assert client.post("/tokenHook", json=PAYLOAD, auth=BASIC_PAIR).status_code == 204
+
+
+def test_python_app_says_in_one_line_what_to_type():
+    with pytest.raises(SystemExit, match=r"^.*flask run.*gunicorn$"):
+        runpy.run_path(str(PROJECT / "app.py"), run_name="__main__")
+
+
+def test_flask_run_serves_this_machine_and_says_what_it_tolerates(tmp_path):
+    class FlaskRun(Service):
+        command = ("flask", "run")
+
+    with FlaskRun(PUBLISHED, tmp_path / "log") as service:
+        assert status(service, tuple(PUBLISHED.values())) == 204
+    lines = service.log.splitlines()
+    assert any(f"Running on {service.url}" in line for line in lines)
+    assert sum("WARNING" in line and "Okta's guide" in line for line in lines) == 1
+    assert len([line for line in lines if "tokenHook" in line]) == 1
+    assert "supersecret" not in service.log
+
+
+def test_make_run_leaves_the_debugger_off_and_shows_no_password():
+    makefile = (PROJECT / "Makefile").read_text()
+    [run], [dotenv] = (
+        re.findall(rf"(?m)^{target}:.*\n\t(.*)", makefile) for target in ("run", r"\.env")
+    )
+    assert "--no-debugger" in run
+    # A local user can read every command line, so none makes the password.
+    assert dotenv.endswith("flask okta new-env")

@@ -31,10 +31,14 @@ def load(tmp_path):
     return load
 
 
-def problems_of(load, environ, dotenv=""):
-    with pytest.raises(SettingsError) as raised:
-        load(environ, dotenv)
-    return raised.value.problems
+@pytest.fixture
+def problems_of(load):
+    def problems_of(environ, dotenv=""):
+        with pytest.raises(SettingsError) as raised:
+            load(environ, dotenv)
+        return raised.value.problems
+
+    return problems_of
 
 
 def test_defaults(load):
@@ -57,89 +61,79 @@ def test_oauth_settings(load):
     assert loaded.basic_auth_password is None
 
 
-def test_the_guides_names_count_in_dotenv_alone(load):
+def test_the_guides_names_count_in_dotenv_alone(load, problems_of):
     dotenv = "USER=guide\nPASSWORD=from the guide\n"
     loaded = load({"USER": "root"}, dotenv)
     assert (loaded.basic_auth_user, loaded.basic_auth_password) == ("guide", "from the guide")
     assert load(PAIR, dotenv).basic_auth_user == "okta"
-    problems = problems_of(load, {"USER": "root", "PASSWORD": "login password"})
+    problems = problems_of({"USER": "root", "PASSWORD": "login password"})
     assert set(problems) == {"BASIC_AUTH_USER", "BASIC_AUTH_PASSWORD"}
 
 
-def test_all_mistakes_are_reported_together(load):
+def test_all_mistakes_are_reported_together(problems_of):
     environ = {"AUTH_MODE": "oauth2", "MAX_CONTENT_LENGTH": "1MB", "LOG_LEVEL": "loud"}
-    assert {"AUTH_MODE", "MAX_CONTENT_LENGTH", "LOG_LEVEL"} <= set(problems_of(load, environ))
+    assert {"AUTH_MODE", "MAX_CONTENT_LENGTH", "LOG_LEVEL"} <= set(problems_of(environ))
 
 
-def issuers(*rows):
-    return [(OAUTH | {"OKTA_ISSUER": text}, "OKTA_ISSUER", what) for text, what in rows]
-
-
+ISSUERS = [
+    ("", "Issuer URI"),
+    ("https://{yourOktaDomain}/oauth2/default", "placeholder"),
+    ("https://yourOktaDomain/oauth2/default", "placeholder"),
+    ("https://example-admin.okta.com/oauth2/default", "without -admin"),
+    (ISSUER.replace("https", "http"), "https is needed"),
+    ("http://localhost.example.com/oauth2/default", "https is needed"),
+    (ISSUER.removeprefix("https://"), "https://"),
+    (f"{ISSUER}/", "slash"),
+    (f"{ISSUER}?a=b", "a query"),
+    (f"{ISSUER}#a", "a fragment"),
+    ("https://user:word@example.okta.com/oauth2/default", "a user"),
+    ("https://[::1", "Issuer URI"),
+    ("https://example.okta.com:port/oauth2/default", "Issuer URI"),
+    (f"{ISSUER}/v1/token", f"the issuer is “{ISSUER}”"),
+    (f"{ISSUER}/.well-known/openid-configuration", f"the issuer is “{ISSUER}”"),
+]
+# What is right, the setting that is not, its text, and what is said of it.
 WRONG = [
-    (PAIR | {"AUTH_MODE": "digest"}, "AUTH_MODE", "basic or oauth"),
-    ({"BASIC_AUTH_USER": "okta"}, "BASIC_AUTH_PASSWORD", "is not set"),
-    (PAIR | {"BASIC_AUTH_PASSWORD": ""}, "BASIC_AUTH_PASSWORD", "empty"),
-    (PAIR | {"BASIC_AUTH_USER": "{user}"}, "BASIC_AUTH_USER", "placeholder"),
-    (PAIR | {"BASIC_AUTH_USER": "a:b"}, "BASIC_AUTH_USER", "colon"),
-    (PAIR | {"BASIC_AUTH_PASSWORD": "secret\n"}, "BASIC_AUTH_PASSWORD", "white space"),
-    (PAIR | {"BASIC_AUTH_PASSWORD": "s3cret of ours "}, "BASIC_AUTH_PASSWORD", "white space"),
-    (OAUTH | {"BASIC_AUTH_PASSWORD": "secret"}, "BASIC_AUTH_USER", "is not set"),
-    (OAUTH | {"BASIC_AUTH_PASSWORD_PREVIOUS": "old"}, "BASIC_AUTH_PASSWORD", "is not set"),
-    (PAIR | {"BASIC_AUTH_PASSWORD_PREVIOUS": "<o>"}, "BASIC_AUTH_PASSWORD_PREVIOUS", "placeholder"),
-    (PAIR | {"BASIC_AUTH_PASSWORD": "supersecret"}, "BASIC_AUTH_PASSWORD", "Okta's guide"),
-    (
-        PAIR | {"BASIC_AUTH_PASSWORD_PREVIOUS": "supersecret"},
-        "BASIC_AUTH_PASSWORD_PREVIOUS",
-        "Okta's guide",
-    ),
-    *issuers(
-        ("", "Issuer URI"),
-        ("https://{yourOktaDomain}/oauth2/default", "placeholder"),
-        ("https://yourOktaDomain/oauth2/default", "placeholder"),
-        ("https://example-admin.okta.com/oauth2/default", "without -admin"),
-        (ISSUER.replace("https", "http"), "https is needed"),
-        ("http://localhost.example.com/oauth2/default", "https is needed"),
-        (ISSUER.removeprefix("https://"), "https://"),
-        (f"{ISSUER}/", "slash"),
-        (f"{ISSUER}?a=b", "a query"),
-        (f"{ISSUER}#a", "a fragment"),
-        ("https://user:word@example.okta.com/oauth2/default", "a user"),
-        ("https://[::1", "Issuer URI"),
-        ("https://example.okta.com:port/oauth2/default", "Issuer URI"),
-        (f"{ISSUER}/v1/token", f"the issuer is “{ISSUER}”"),
-        (f"{ISSUER}/.well-known/openid-configuration", f"the issuer is “{ISSUER}”"),
-    ),
-    (OAUTH | {"OKTA_CLIENT_ID": "{clientId}"}, "OKTA_CLIENT_ID", "placeholder"),
-    (OAUTH | {"OKTA_CLIENT_ID": "0oa1,{clientId}"}, "OKTA_CLIENT_ID", "placeholder"),
-    (OAUTH | {"OKTA_CLIENT_ID": ","}, "OKTA_CLIENT_ID", "empty list"),
-    (OAUTH | {"OKTA_CLIENT_ID": " "}, "OKTA_CLIENT_ID", "empty list"),
-    (OAUTH | {"OKTA_SCOPE": " "}, "OKTA_SCOPE", "blank"),
-    (OAUTH | {"OKTA_SCOPE": "hooks more"}, "OKTA_SCOPE", "space"),
-    (OAUTH | {"OKTA_CLIENT_ID": "", "OKTA_SCOPE": ""}, "OKTA_CLIENT_ID", "any token"),
-    (PAIR | {"OKTA_SCOPES": "hooks"}, "OKTA_SCOPES", "is OKTA_SCOPE meant?"),
-    (OAUTH | {"okta_scope": "hooks"}, "okta_scope", "in capitals, OKTA_SCOPE"),
-    (PAIR | {"auth_mode": "oauth"}, "auth_mode", "in capitals, AUTH_MODE"),
-    (PAIR | {"OKTA-CLIENT-ID": "0oa1"}, "OKTA-CLIENT-ID", "in capitals, OKTA_CLIENT_ID"),
-    (
-        PAIR | {"REGISTRATION_ALLOWED_DOMAINS": "a@okta.com"},
-        "REGISTRATION_ALLOWED_DOMAINS",
-        "without @",
-    ),
-    (
-        PAIR | {"REGISTRATION_ALLOWED_DOMAINS": ", ,"},
-        "REGISTRATION_ALLOWED_DOMAINS",
-        "empty list",
-    ),
-    (PAIR | {"MAX_CONTENT_LENGTH": "0"}, "MAX_CONTENT_LENGTH", "number of bytes"),
-    (PAIR | {"MAX_CONTENT_LENGTH": "-1"}, "MAX_CONTENT_LENGTH", "number of bytes"),
+    (PAIR, "AUTH_MODE", "digest", "basic or oauth"),
+    (PAIR, "BASIC_AUTH_PASSWORD", "", "empty"),
+    (PAIR, "BASIC_AUTH_USER", "{user}", "placeholder"),
+    (PAIR, "BASIC_AUTH_USER", "a:b", "colon"),
+    (PAIR, "BASIC_AUTH_PASSWORD", "secret\n", "white space"),
+    (PAIR, "BASIC_AUTH_PASSWORD", "s3cret of ours ", "white space"),
+    (PAIR, "BASIC_AUTH_PASSWORD_PREVIOUS", "<o>", "placeholder"),
+    (PAIR, "BASIC_AUTH_PASSWORD", "supersecret", "Okta's guide"),
+    (PAIR, "BASIC_AUTH_PASSWORD_PREVIOUS", "supersecret", "Okta's guide"),
+    *((OAUTH, "OKTA_ISSUER", text, what) for text, what in ISSUERS),
+    (OAUTH, "OKTA_CLIENT_ID", "0oa1,{clientId}", "placeholder"),
+    (OAUTH, "OKTA_CLIENT_ID", ",", "empty list"),
+    (OAUTH, "OKTA_SCOPE", " ", "blank"),
+    (OAUTH, "OKTA_SCOPE", "hooks more", "space"),
+    (PAIR, "OKTA_SCOPES", "hooks", "is OKTA_SCOPE meant?"),
+    (OAUTH, "okta_scope", "hooks", "in capitals, OKTA_SCOPE"),
+    (PAIR, "auth_mode", "oauth", "in capitals, AUTH_MODE"),
+    (PAIR, "OKTA-CLIENT-ID", "0oa1", "in capitals, OKTA_CLIENT_ID"),
+    (PAIR, "REGISTRATION_ALLOWED_DOMAINS", "a@okta.com", "without @"),
+    (PAIR, "REGISTRATION_ALLOWED_DOMAINS", ", ,", "empty list"),
+    (PAIR, "MAX_CONTENT_LENGTH", "0", "number of bytes"),
 ]
 
 
-@pytest.mark.parametrize(
-    ("environ", "name", "what"), WRONG, ids=[f"{name} {what}" for _, name, what in WRONG]
-)
-def test_a_wrong_setting_is_named_with_what_is_wrong(load, environ, name, what):
-    assert what in problems_of(load, environ)[name]
+@pytest.mark.parametrize(("right", "name", "text", "what"), WRONG)
+def test_a_wrong_setting_is_named_with_what_is_wrong(problems_of, right, name, text, what):
+    assert what in problems_of(right | {name: text})[name]
+
+
+MISSING = [
+    ({"BASIC_AUTH_USER": "okta"}, "BASIC_AUTH_PASSWORD", "is not set"),
+    (OAUTH | {"BASIC_AUTH_PASSWORD": "secret"}, "BASIC_AUTH_USER", "is not set"),
+    (OAUTH | {"BASIC_AUTH_PASSWORD_PREVIOUS": "old"}, "BASIC_AUTH_PASSWORD", "is not set"),
+    (OAUTH | {"OKTA_CLIENT_ID": "", "OKTA_SCOPE": ""}, "OKTA_CLIENT_ID", "any token"),
+]
+
+
+@pytest.mark.parametrize(("environ", "name", "what"), MISSING)
+def test_a_missing_setting_is_named(problems_of, environ, name, what):
+    assert what in problems_of(environ)[name]
 
 
 WRONG_LINES = [
@@ -153,8 +147,8 @@ WRONG_LINES = [
 
 
 @pytest.mark.parametrize(("line", "name", "what"), WRONG_LINES)
-def test_a_line_of_dotenv_that_would_not_mean_what_it_says_is_named(load, line, name, what):
-    assert what in problems_of(load, {}, line)[name]
+def test_a_line_of_dotenv_that_would_not_mean_what_it_says_is_named(problems_of, line, name, what):
+    assert what in problems_of({}, line)[name]
 
 
 def test_a_password_in_dotenv_is_taken_as_it_stands_there(load):
@@ -231,17 +225,11 @@ def test_the_message_names_the_command_that_makes_a_dotenv(load):
         load({})
 
 
-@pytest.mark.parametrize("command", [["run", "--port", "0"], ["okta", "auth-secret"]], ids=str)
-def test_flask_ends_with_one_plain_message(command):
+def test_flask_run_ends_with_one_plain_message():
     wrong = {"AUTH_MODE": "oauth", "OKTA_ISSUER": "https://{yourOktaDomain}/oauth2/default"}
+    command = [sys.executable, "-m", "flask", "run", "--port", "0"]
     done = subprocess.run(
-        [sys.executable, "-m", "flask", *command],
-        cwd=PROJECT,
-        env=environment(wrong),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        command, cwd=PROJECT, env=environment(wrong), capture_output=True, text=True, check=False
     )
     assert done.returncode != 0
     assert done.stderr.count("OKTA_ISSUER") == 1
