@@ -394,6 +394,23 @@ def test_an_attempt_under_way_may_have_come_too_early(start_keys, monkeypatch):
     assert outcome(keys, "new") == "known"
 
 
+def test_who_comes_while_a_refresh_is_under_way_is_not_refused_for_good(start_keys, monkeypatch):
+    monkeypatch.setattr(auth.keys, "MISSES_ANSWERED", 1000)
+    fetch = Fetch("a")
+    keys = start_keys(fetch=fetch)
+
+    def outcome_of_the_second() -> str:
+        seen = fetch.begun
+        fetch.gate.clear()
+        threading.Thread(target=outcome, args=(keys, "b")).start()
+        wait_until(lambda: fetch.begun > seen)
+        threading.Timer(0.1, fetch.gate.set).start()
+        return outcome(keys, "b")
+
+    # On a busy machine it may come when that refresh is over.
+    wait_until(lambda: outcome_of_the_second() == "key_unknown_for_now")
+
+
 def test_misses_are_answered_by_a_small_budget_of_refreshes(start_keys):
     clock, fetch, budget = Clock(), Fetch("a"), auth.keys.MISSES_ANSWERED
     assert 1 <= budget <= 3
