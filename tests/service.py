@@ -121,10 +121,6 @@ class Service:
     def log(self) -> str:
         return self.log_path.read_text()
 
-    def line_of(self, request_id: str) -> str:
-        """The log's line for the request that had this X-Okta-Request-Id."""
-        return next(line for line in self.log.splitlines() if f"request_id={request_id} " in line)
-
     def call(self, path: str, *, method: str = "POST", headers=None, **arguments):
         """One request on a connection of its own, which keeps no stopping service waiting."""
         headers = {"Connection": "close"} | (headers or {})
