@@ -17,10 +17,10 @@ demo: $(RUNTIME)  ## See every hook and every authentication work, on this machi
 run: $(RUNTIME) .env  ## Serve on http://127.0.0.1:5000 for development
 	@FLASK_SKIP_DOTENV=1 $(BIN)/flask run --debug --no-debugger
 
-test: $(DEVELOPMENT)  ## Run the tests (two to three minutes)
+test: $(DEVELOPMENT)  ## Run the tests (a minute and a half)
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-test-pages: $(DEVELOPMENT)  ## Go through README and docs as a reader does, hooks of your own included (ten minutes)
+test-pages: $(DEVELOPMENT)  ## Go through README and docs as a reader does, hooks of your own included (four minutes)
 	@$(BIN)/python -m pytest tests/pages.py
 
 test-killed: $(DEVELOPMENT)  ## Kill what handles events again and again, and count what is lost (two minutes)

@@ -76,6 +76,7 @@ def test_a_body_that_cannot_be_read_is_a_400(service, body):
 
 NOT_HTTP = {
     "Authorization as the first line": ([f"Authorization: Bearer {SECRET}"], 400),
+    # Of this one gunicorn's own words quote the whole line.
     "no HTTP version": ([f"GET /?{SECRET}"], 400),
     "blank before the colon": (["GET / HTTP/1.1", f"Authorization : Bearer {SECRET}"], 400),
     "NUL": (["GET / HTTP/1.1", f"Authorization: Bearer {SECRET}\0"], 400),

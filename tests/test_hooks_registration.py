@@ -105,7 +105,7 @@ def update_to(number):
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
-        (UPDATE, update_to("1234")),
+        (changed(UPDATE, {ADDED_NUMBER: 1234}), update_to("1234")),
         (changed(UPDATE, {ADDED_NUMBER: "0012"}), update_to("0012")),
         (without(UPDATE, ADDED_NUMBER), [WRONG_ADDED_NUMBER]),
         *(

@@ -6,6 +6,8 @@ import os
 import re
 import shutil
 import stat
+import time
+from email.utils import formatdate
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +22,7 @@ from local_okta.client import Answer, basic_header
 from local_okta.samples import SAMPLES
 from settings import Settings, SettingsError, load
 from tests.service import PROJECT, free_port, serving
+from tools import doctor
 
 PAIR = {"basic_auth_user": "okta", "basic_auth_password": "pässword:with a colon"}
 EVENTS = [sample for sample in SAMPLES.values() if sample.kind == "event"]
@@ -252,6 +255,14 @@ def test_new_env_is_for_your_eyes_only_and_overwrites_nothing(run):
 
 
 WRONG = SettingsError({"AUTH_MODE": "is wrong"})
+
+
+@pytest.mark.parametrize(("seconds", "mark"), [(0, "ok"), (30, "note"), (300, "WRONG")])
+def test_the_doctor_compares_the_clocks(capsys, seconds, mark):
+    report = doctor.Report()
+    doctor.check_clock(report, formatdate(time.time() - seconds, usegmt=True))
+    assert capsys.readouterr().out.split()[0] == mark
+    assert report.wrong == (mark == "WRONG")
 
 
 @pytest.mark.parametrize("command", ["preview", "verify-event-hook", "auth-secret", "doctor"])
