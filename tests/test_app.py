@@ -68,6 +68,12 @@ def test_a_hook_knows_its_caller(okta):
     assert answer.json == caller | {"scopes": ["hooks", "other"]}
 
 
+def test_a_request_that_cannot_be_read_is_a_400_that_names_the_field():
+    answer = client_of(basic_settings()).post("/userCreated", json={}, auth=BASIC_PAIR)
+    assert answer.status_code == 400
+    assert [each["location"] for each in answer.json["error"]["errorCauses"]] == ["data.events"]
+
+
 def broken(name):
     raise ValueError(f"{name} and {SECRET}")
 

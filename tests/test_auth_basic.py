@@ -100,7 +100,7 @@ def test_the_previous_password_passes_while_okta_is_switched_over(capsys):
 def test_a_pair_outside_ascii_is_compared_as_utf8():
     pair = {"BASIC_AUTH_USER": "öktå", "BASIC_AUTH_PASSWORD": "пароль"}
     client = client_of(basic_settings(**pair))
-    for text, status in (("öktå:пароль", 204), ("öktå:parol", 401)):
+    for text, status in (("öktå:пароль", 204), ("öktå:пороль", 401)):
         assert ask(client, basic(text)).status_code == status
 
 
