@@ -5,6 +5,7 @@ import pytest
 from werkzeug.wrappers import Request, Response
 
 import settings
+from app import create_app
 from hooks import telephony_providers
 from hooks.telephony_providers import (
     MESSAGES,
@@ -20,7 +21,7 @@ from hooks.telephony_providers import (
 from local_okta.client import basic_header
 from local_okta.samples import SAMPLES
 from tests.hook_app import changed, hook_client, refused_field, without
-from tests.service import basic_settings, free_port, serving
+from tests.service import NOT_SET, basic_settings, free_port, serving
 
 HOOK = "/telephonyHook"
 PROFILE = "data.messageProfile"
@@ -292,3 +293,9 @@ def test_only_development_has_a_provider_by_itself(tmp_path, development, provid
     assert loaded.telephony_provider == provider
     assert ("TELEPHONY_PROVIDER" in " ".join(loaded.notes)) is (provider is None)
     assert AUTH_TOKEN not in repr(loaded)
+
+
+def test_no_deployment_writes_a_code_into_its_log_instead_of_sending_it(monkeypatch):
+    for name, value in (NOT_SET | basic_settings()).items():
+        monkeypatch.setenv(name, value)
+    assert create_app().config["TELEPHONY_PROVIDER"] is None

@@ -47,8 +47,6 @@ def test_defaults(load):
     assert loaded.registration_allowed_domains == {"okta.com"}
     assert loaded.max_content_length == 1048576
     assert (loaded.log_level, loaded.log_format) == ("INFO", "text")
-    # So that no deployment writes a code into its log instead of sending it.
-    assert loaded.telephony_provider is None
 
 
 def test_the_environment_wins_over_dotenv(load):
