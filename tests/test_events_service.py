@@ -145,6 +145,6 @@ def test_in_development_the_service_has_one_worker_of_its_own(sqlite_url, tmp_pa
         assert service.log.count("worker started") == 1
         # The child of the reloader would outlive it.
         for process in children_of(service.process.pid):
-            os.kill(process, signal.SIGINT)
+            os.kill(process, signal.SIGTERM)
         service.process.wait(60)
     assert backlog(sqlite_url).waiting == 0
