@@ -81,7 +81,7 @@ def issuer(text: str) -> str:
         raise ValueError(
             f"has the Admin Console's domain ({host}), but tokens come from it without -admin"
         )
-    if url.scheme == "http" and not is_loopback(host):
+    if url.scheme == "http" and not is_on_this_machine(text):
         raise ValueError("uses http, which anybody on the way can change (https is needed)")
     return text
 
@@ -136,8 +136,9 @@ def shown(text: str) -> str:
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in f"“{text}”")
 
 
-def is_loopback(host: str) -> bool:
+def is_on_this_machine(url: str) -> bool:
     """Whether a URL's host is this machine, by name or by address."""
+    host = urlsplit(url).hostname or ""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

@@ -5,18 +5,16 @@ hooks by what AUTH_MODE says. A blueprint says in its `kind` which of the two it
 says nothing is an inline hook.
 """
 
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
-from authlib.oauth2.rfc6749 import MissingAuthorizationError, UnsupportedTokenTypeError
-from authlib.oauth2.rfc6750 import InsufficientScopeError
 from flask import Flask, current_app, g, request
 from werkzeug.exceptions import HTTPException
 
 from settings import Settings
 
 from .basic import HookBasicAuth
-from .keys import IssuerKeys, KeysUnavailable, UnknownKey
+from .keys import IssuerError, IssuerKeys
 from .oauth import BearerProtector, OktaAccessTokenValidator, TokenRefused
 
 REALM = "okta-hooks"
@@ -26,8 +24,7 @@ BASIC_CHALLENGE = f'Basic realm="{REALM}", charset="UTF-8"'
 BEARER_CHALLENGE = f'Bearer realm="{REALM}"'
 
 
-@dataclass(frozen=True)
-class Caller:
+class Caller(NamedTuple):
     """Who passed the guard; a hook finds it in `flask.g.caller`."""
 
     method: str
@@ -57,33 +54,20 @@ def init_app(app: Flask, settings: Settings) -> IssuerKeys | None:
     Returns the issuer's keys, to be started in the process that serves, or None where no token is
     ever validated.
     """
-    pair = settings.basic_auth_user, settings.basic_auth_password
-    basic = HookBasicAuth(REALM, *pair, settings.basic_auth_password_previous)
-    keys = require_token = None
+    basic, oauth, keys = HookBasicAuth(REALM, settings), None, None
     if settings.auth_mode == "oauth":
-        keys = IssuerKeys(settings.okta_issuer)
-        oauth = BearerProtector()
-        oauth.register_token_validator(
-            OktaAccessTokenValidator(
-                issuer=settings.okta_issuer,
-                audience=settings.okta_audience,
-                client_ids=settings.okta_client_id,
-                key_for=keys.get,
-                realm=REALM,
-            )
-        )
-        scopes = [settings.okta_scope] if settings.okta_scope else []
-        require_token = partial(_require_token, oauth, scopes)
-    app.before_request(partial(_guard, settings, basic, require_token))
+        keys, oauth = IssuerKeys(settings.okta_issuer), BearerProtector()
+        oauth.register_token_validator(OktaAccessTokenValidator(REALM, settings, keys.get))
+    app.before_request(partial(_guard, settings, basic, oauth))
     return keys
 
 
-def _guard(settings: Settings, basic: HookBasicAuth, require_token) -> None:
+def _guard(settings: Settings, basic: HookBasicAuth, oauth: BearerProtector | None) -> None:
     """Lets the request go on, with `g.caller` set, or raises Refusal."""
     endpoint = request.endpoint
     if endpoint in OPEN_ENDPOINTS:
         return
-    challenge = BASIC_CHALLENGE if require_token is None else _basic_challenge(endpoint)
+    challenge = _basic_challenge(endpoint) if oauth else BASIC_CHALLENGE
     g.auth_method = "basic" if challenge else "oauth"
     if challenge:
         password = basic.password_of_request()
@@ -91,7 +75,8 @@ def _guard(settings: Settings, basic: HookBasicAuth, require_token) -> None:
             raise Refusal(401, basic.reason_of_refusal(), WWW_Authenticate=challenge)
         g.caller = Caller("basic", user=settings.basic_auth_user, password=password)
     else:
-        g.caller = require_token()
+        claims = _claims_of_token(oauth, [settings.okta_scope] if settings.okta_scope else [])
+        g.caller = Caller("oauth", client_id=claims["cid"], scopes=frozenset(claims["scp"]))
 
 
 def _basic_challenge(endpoint: str | None) -> str | None:
@@ -108,21 +93,12 @@ def _basic_challenge(endpoint: str | None) -> str | None:
     return BASIC_CHALLENGE if getattr(blueprint, "kind", "inline") == "event" else None
 
 
-def _require_token(oauth: BearerProtector, scopes: list[str]) -> Caller:
+def _claims_of_token(oauth: BearerProtector, scopes: list[str]) -> dict:
     try:
-        claims = oauth.validate_request(scopes, request)
-    except (MissingAuthorizationError, UnsupportedTokenTypeError) as error:
-        # RFC 6750, 3.1 gives no error code where no token came.
-        missing = isinstance(error, MissingAuthorizationError)
-        reason = "no_credentials" if missing else "not_a_bearer_token"
-        raise Refusal(401, reason, WWW_Authenticate=BEARER_CHALLENGE) from None
-    except (TokenRefused, UnknownKey) as error:
-        reason = getattr(error, "reason", "key_unknown")
-        challenge = f'{BEARER_CHALLENGE}, error="invalid_token"'
-        raise Refusal(401, reason, WWW_Authenticate=challenge) from None
-    except InsufficientScopeError:
-        challenge = f'{BEARER_CHALLENGE}, error="insufficient_scope"'
-        raise Refusal(403, "scope_missing", WWW_Authenticate=challenge) from None
-    except KeysUnavailable as error:
+        return oauth.validate_request(scopes, request)
+    except TokenRefused as error:
+        challenge = BEARER_CHALLENGE + (f', error="{error.code}"' if error.code else "")
+        status = 403 if error.code == "insufficient_scope" else 401
+        raise Refusal(status, error.reason, WWW_Authenticate=challenge) from None
+    except IssuerError as error:
         raise Refusal(503, str(error), Retry_After=str(RETRY_AFTER_SECONDS)) from None
-    return Caller("oauth", client_id=claims["cid"], scopes=frozenset(claims["scp"]))

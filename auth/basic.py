@@ -9,6 +9,8 @@ from typing import Literal
 from flask import request
 from flask_httpauth import HTTPBasicAuth
 
+from settings import Settings
+
 # One scheme and one Base64 text. Flask-HTTPAuth alone would take any scheme for Basic, and its
 # Base64 decoder skips characters such as the comma between two headers joined into one.
 _CREDENTIALS = re.compile(r"basic +[A-Za-z0-9+/]+={0,2}", re.IGNORECASE)
@@ -17,10 +19,12 @@ _CREDENTIALS = re.compile(r"basic +[A-Za-z0-9+/]+={0,2}", re.IGNORECASE)
 class HookBasicAuth(HTTPBasicAuth):
     """Admits one pair, and the same user's previous password; without a password nobody."""
 
-    def __init__(self, realm: str, user: str | None, password: str | None, previous: str | None):
+    def __init__(self, realm: str, settings: Settings):
         super().__init__(realm=realm)
-        self.has_pair = password is not None
-        self._user, self._password, self._previous = map(_digest, (user, password, previous))
+        self.has_pair = settings.basic_auth_password is not None
+        self._user = _digest(settings.basic_auth_user)
+        self._password = _digest(settings.basic_auth_password)
+        self._previous = _digest(settings.basic_auth_password_previous)
         self.verify_password(self._password_that_matches)
 
     def get_auth(self):
@@ -44,8 +48,9 @@ class HookBasicAuth(HTTPBasicAuth):
         # All three comparisons are always made, each in constant time: how long a refusal takes
         # tells neither which part was wrong nor how much of it was right.
         user_matches = hmac.compare_digest(_digest(user), self._user)
-        matches = hmac.compare_digest(_digest(password), self._password)
-        previous_matches = hmac.compare_digest(_digest(password), self._previous)
+        digest = _digest(password)
+        matches = hmac.compare_digest(digest, self._password)
+        previous_matches = hmac.compare_digest(digest, self._previous)
         if not user_matches & (matches | previous_matches):
             return None
         return "current" if matches else "previous"

@@ -19,14 +19,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
 
 import requests
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
-from setting_values import is_loopback
+from setting_values import is_on_this_machine
 
 log = logging.getLogger("okta_hooks.keys")
 
@@ -41,8 +40,8 @@ ATTEMPT_SECONDS = 2.0
 # How long after a miss requests wait for its refresh. Short, because made-up kids must not hold the
 # threads that good tokens need while the issuer is slow.
 WAIT_SECONDS = 1.0
-# How often an outage that goes on is mentioned again in the log.
-REMIND_EVERY = 10 * 60.0
+# An outage that goes on is in the log again after about ten minutes.
+REMIND_AFTER_ATTEMPTS = 100
 
 METADATA_PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
 # An authorization server's metadata has about 3 KB and its key set 2 KB.
@@ -53,16 +52,7 @@ class IssuerError(Exception):
     """The keys could not be had; `str()` is the reason's name, for the log and `/readyz`."""
 
 
-class UnknownKey(Exception):
-    """The issuer, asked just now, has no key of that ID."""
-
-
-class KeysUnavailable(Exception):
-    """Whether the issuer has such a key cannot be told now; `str()` is the reason's name."""
-
-
-Keys = Mapping[str, RSAKey]
-"""An issuer's RS256 keys by key ID."""
+Keys = Mapping[str, RSAKey]  # by key ID
 
 
 class IssuerKeys:
@@ -71,20 +61,11 @@ class IssuerKeys:
     `fetch` and `clock` (seconds that never go back) are parameters so that a test can hold them.
     """
 
-    def __init__(
-        self,
-        issuer: str,
-        *,
-        fetch: Callable[[str], Keys] | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ):
-        self.issuer = issuer
-        self._fetch = fetch or fetch_keys
-        self._clock = clock
+    def __init__(self, issuer: str, *, fetch: Callable | None = None, clock=time.monotonic):
+        self.issuer, self._fetch, self._clock = issuer, fetch or fetch_keys, clock
         self._keys: Keys = {}
         self._good_until = float("-inf")
         self._failure: str | None = "keys_not_fetched_yet"
-        self._reminded_at = float("-inf")
         self._changed = threading.Condition()
         # Attempts are counted, so that a request can wait for one that began after it came: an
         # attempt under way may have read the key set before the key was published.
@@ -101,10 +82,11 @@ class IssuerKeys:
         with self._changed:
             self._changed.wait_for(lambda: self._ended, timeout=ATTEMPT_SECONDS)
 
-    def get(self, kid: str) -> RSAKey:
-        """The key of that ID. Waits only for one that is not in hand, WAIT_SECONDS at most.
+    def get(self, kid: str) -> RSAKey | None:
+        """The key of that ID; None if the issuer, asked since this request came, has none.
 
-        Raises UnknownKey or KeysUnavailable.
+        Waits only for a key that is not in hand, WAIT_SECONDS at most. Raises IssuerError where it
+        cannot be told now whether there is such a key.
         """
         self._ensure_thread()
         return self._in_hand(kid) or self._ask_for(kid)
@@ -118,12 +100,12 @@ class IssuerKeys:
     def _in_hand(self, kid: str) -> RSAKey | None:
         return self._keys.get(kid) if self._clock() < self._good_until else None
 
-    def _ask_for(self, kid: str) -> RSAKey:
+    def _ask_for(self, kid: str) -> RSAKey | None:
         with self._changed:
             if self._ended >= self._wanted:
                 if self._clock() - self._misses[0] < MISS_WINDOW:
                     # The key may have been published since: Okta never repeats after a 401.
-                    raise KeysUnavailable(self._failure or "key_unknown_for_now")
+                    raise IssuerError(self._failure or "key_unknown_for_now")
                 self._misses.append(self._clock())
                 self._wanted = self._begun + 1
                 self._changed.notify_all()
@@ -134,13 +116,11 @@ class IssuerKeys:
 
             left = self._misses[-1] + WAIT_SECONDS - self._clock()
             if not self._changed.wait_for(answered, timeout=max(0.0, left)):
-                raise KeysUnavailable("issuer_slow")
+                raise IssuerError("issuer_slow")
             key = self._in_hand(kid)
-            if key is not None:
-                return key
-            if self._failure or not begins_later:
-                raise KeysUnavailable(self._failure or "key_unknown_for_now")
-            raise UnknownKey
+            if key is None and (self._failure or not begins_later):
+                raise IssuerError(self._failure or "key_unknown_for_now")
+            return key
 
     def _ensure_thread(self) -> None:
         # With gunicorn's --preload a worker is forked from a process that keeps the thread.
@@ -177,8 +157,7 @@ class IssuerKeys:
                 fields = {"issuer": self.issuer, "keys": len(keys)}
                 log.info("keys fetched", extra={"fields": fields})
             self._keys, self._good_until = keys, now + KEEP_FOR
-        elif failure != self._failure or now - self._reminded_at >= REMIND_EVERY:
-            self._reminded_at = now
+        elif failure != self._failure or self._begun % REMIND_AFTER_ATTEMPTS == 0:
             fields = {"issuer": self.issuer, "reason": failure, "keys_in_hand": len(self._keys)}
             log.warning("keys not fetched", extra={"fields": fields | {"retry_s": RETRY_EVERY}})
         self._failure = failure
@@ -209,7 +188,7 @@ def session_for(issuer: str) -> requests.Session:
     session.verify = True
     # A company's proxy and certificate authority come from the environment, as everywhere else; an
     # issuer on this machine is not reached through a proxy.
-    session.trust_env = not _is_on_this_machine(issuer)
+    session.trust_env = not is_on_this_machine(issuer)
     # Without this, requests would send a password that .netrc has for the host.
     session.auth = lambda request: request
     session.headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
@@ -234,7 +213,7 @@ def _jwks_uri(issuer: str, metadata: dict) -> str:
     if not isinstance(uri, str):
         raise IssuerError("metadata_without_jwks_uri")
     # http is for an issuer on this machine, and must not lead away from it.
-    stays_here = _is_on_this_machine(issuer) and _is_on_this_machine(uri)
+    stays_here = is_on_this_machine(issuer) and is_on_this_machine(uri)
     if not uri.startswith(("https://", "http://") if stays_here else "https://"):
         raise IssuerError("jwks_uri_not_https")
     return uri
@@ -269,17 +248,10 @@ def _usable_keys(key_set: object) -> Keys:
         with contextlib.suppress(JoseError, AttributeError, KeyError, TypeError, ValueError):
             if (member.get("use", "sig"), member.get("alg", "RS256")) != ("sig", "RS256"):
                 continue
-            # The public members alone, whatever else was published by mistake.
-            public = {name: member[name] for name in ("kty", "n", "e")}
-            parameters = {"kid": member["kid"], "use": "sig", "alg": "RS256"}
-            key = RSAKey.import_key(public, parameters)
+            key = RSAKey.import_key(member)
             # RFC 7518, 3.3: smaller ones are too weak for RS256.
             if key.raw_value.key_size >= 2048:
-                keys.setdefault(key.kid, key)
+                keys.setdefault(member["kid"], key)
     if not keys:
         raise IssuerError("key_set_without_usable_key")
     return keys
-
-
-def _is_on_this_machine(url: str) -> bool:
-    return is_loopback(urlsplit(url).hostname or "")

@@ -9,14 +9,15 @@ import re
 from collections.abc import Callable
 
 from authlib.integrations.flask_oauth2 import ResourceProtector
-from authlib.oauth2.rfc6749 import MissingAuthorizationError, UnsupportedTokenTypeError
-from authlib.oauth2.rfc6750 import BearerTokenValidator, InsufficientScopeError, InvalidTokenError
+from authlib.oauth2.rfc6750 import BearerTokenValidator
 from joserfc import jws
 from joserfc.errors import ClaimError, JoseError
 from joserfc.jwk import RSAKey
 from joserfc.jwt import JWTClaimsRegistry
 from joserfc.registry import HeaderParameter
 from joserfc.util import urlsafe_b64decode
+
+from settings import Settings
 
 CLOCK_SKEW_SECONDS = 60
 _SCHEME = re.compile(r"bearer +(?=[!-~])", re.IGNORECASE)
@@ -34,12 +35,12 @@ REGISTRY = jws.JWSRegistry(
 )
 
 
-class TokenRefused(InvalidTokenError):
-    """The token does not count. `reason` is for the log alone; the answer never says it."""
+class TokenRefused(Exception):
+    """No token came, or it does not count. `code` is RFC 6750's; `reason` is for the log alone."""
 
-    def __init__(self, reason: str):
+    def __init__(self, reason: str, code: str | None = "invalid_token"):
         super().__init__()
-        self.reason = reason
+        self.reason, self.code = reason, code
 
 
 class BearerProtector(ResourceProtector):
@@ -50,36 +51,28 @@ class BearerProtector(ResourceProtector):
 
     def parse_request_authorization(self, request):
         header = request.headers.get("Authorization")
-        if header is None:
-            raise MissingAuthorizationError
-        scheme = _SCHEME.match(header)
+        scheme = _SCHEME.match(header or "")
         if scheme is None:
-            raise UnsupportedTokenTypeError
+            # RFC 6750, 3.1 gives no error code where no token came.
+            raise TokenRefused("no_credentials" if header is None else "not_a_bearer_token", None)
         return self.get_token_validator("bearer"), header[scheme.end() :]
 
 
 class OktaAccessTokenValidator(BearerTokenValidator):
     """Validates access tokens of one Okta custom authorization server.
 
-    `key_for` gives the issuer's public key for a key ID; what it raises passes through. An empty
-    `client_ids` admits every client.
+    `key_for` gives the issuer's public key for a key ID, None where there is none; what it raises
+    passes through.
     """
 
-    def __init__(
-        self,
-        issuer: str,
-        audience: str,
-        client_ids: frozenset[str],
-        key_for: Callable[[str], RSAKey],
-        realm: str,
-    ):
+    def __init__(self, realm: str, settings: Settings, key_for: Callable[[str], RSAKey | None]):
         super().__init__(realm)
-        self._client_ids = client_ids
+        self._client_ids = settings.okta_client_id
         self._key_for = key_for
         self._claims = JWTClaimsRegistry(
             leeway=CLOCK_SKEW_SECONDS,
-            iss={"essential": True, "value": issuer},
-            aud={"essential": True, "value": audience},
+            iss={"essential": True, "value": settings.okta_issuer},
+            aud={"essential": True, "value": settings.okta_audience},
             exp={"essential": True},
             iat={"essential": True},
             nbf={"essential": False},
@@ -89,13 +82,13 @@ class OktaAccessTokenValidator(BearerTokenValidator):
         """The claims of the access token, each of its type. Raises TokenRefused."""
         try:
             token = jws.deserialize_compact(token_string, self._key_of, registry=REGISTRY)
-            claims = _json_object(token.payload)
+            claims = _json(token.payload)
             self._claims.validate(claims)
         except ClaimError as error:
             raise TokenRefused(f"{error.error}:{error.claim}") from None
         except JoseError as error:
             raise TokenRefused(error.error) from None
-        except (TypeError, ValueError, RecursionError):
+        except (AttributeError, TypeError, ValueError, RecursionError):
             # joserfc raises these for some headers and payloads that are not JSON objects.
             raise TokenRefused("malformed") from None
         client_id, scopes = claims.get("cid"), claims.setdefault("scp", [])
@@ -108,25 +101,22 @@ class OktaAccessTokenValidator(BearerTokenValidator):
         return claims
 
     def validate_token(self, claims: dict, scopes: list[str], request) -> None:
-        """Raises InsufficientScopeError unless the token holds every one of `scopes`."""
+        """Raises TokenRefused unless the token holds every one of `scopes`."""
         if not set(scopes) <= set(claims["scp"]):
-            raise InsufficientScopeError
+            raise TokenRefused("scope_missing", "insufficient_scope")
 
     def _key_of(self, token: jws.CompactSignature) -> RSAKey:
         """The key for a token whose header the registry has checked."""
-        _json_object(urlsafe_b64decode(token.segments["header"]))
-        return self._key_for(token.headers()["kid"])
+        _json(urlsafe_b64decode(token.segments["header"]))
+        key = self._key_for(token.headers()["kid"])
+        if key is None:
+            raise TokenRefused("key_unknown")
+        return key
 
 
-def _json_object(text: bytes) -> dict:
-    """A JSON object in UTF-8 that has each member once. Raises ValueError.
-
-    joserfc alone takes UTF-16 too, and the last of two members.
-    """
-    value = json.loads(text.decode(), object_pairs_hook=_members)
-    if not isinstance(value, dict):
-        raise ValueError("not an object")
-    return value
+def _json(text: bytes):
+    """joserfc alone takes UTF-16 too, and the last of two members. Raises ValueError."""
+    return json.loads(text.decode(), object_pairs_hook=_members)
 
 
 def _members(pairs: list[tuple[str, object]]) -> dict:

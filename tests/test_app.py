@@ -2,7 +2,6 @@
 
 import json
 import logging
-from dataclasses import asdict
 
 import pytest
 from flask import Blueprint, g
@@ -57,7 +56,7 @@ def test_the_routed_endpoint_decides_who_may_pass_and_never_the_path(okta):
 
 def test_a_hook_knows_its_caller(okta):
     def view(name):
-        return {**asdict(g.caller), "scopes": sorted(g.caller.scopes)}
+        return {**g.caller._asdict(), "scopes": sorted(g.caller.scopes)}
 
     caller = {"method": "basic", "user": "okta", "password": "current", "client_id": None}
     answer = client_with(view).post("/hook/a", auth=BASIC_PAIR)
