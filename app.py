@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from functools import cache
 
 import click
 from flask import Flask, Response, g, jsonify
@@ -36,6 +37,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.debug = app.debug and command is not None
     app.json.sort_keys = False
+    # Cached: Flask would inspect the same few functions at every request.
+    app.ensure_sync = cache(app.ensure_sync)
     app.config.update(
         SETTINGS=settings,
         SETTINGS_ERROR=settings_error,
@@ -126,7 +129,7 @@ def _register_errors(app: Flask) -> None:
         g.error = None if g.reason else summary
         response = error_response(error.code, summary, getattr(error, "causes", ()))
         for name, value in error.get_headers():
-            if name.lower() not in ("content-type", "content-length"):
+            if name != "Content-Type":
                 response.headers[name] = value
         return response
 

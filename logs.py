@@ -15,9 +15,12 @@ from pathlib import Path
 
 from flask import Flask, Response, g, request
 
+# All fields of a line fit into 2,000 characters.
 MAX_VALUE_LENGTH = 120
 PROJECT = str(Path(__file__).parent)
-_PLAIN = re.compile(r"[A-Za-z0-9_.:/@+,;*~-]+")
+# The virtual environment may lie inside the project.
+_OURS = re.compile(rf"{re.escape(PROJECT)}/(?!.*/site-packages/)")
+_PLAIN = re.compile(r"[A-Za-z0-9_.:/@+,;*~-]{1,120}")
 _COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "31"}
 
 log = logging.getLogger("okta_hooks.requests")
@@ -33,9 +36,10 @@ def configure(level: str, log_format: str, *, development: bool) -> None:
     handler.set_name("okta_hooks")
     handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
     root = logging.getLogger()
-    root.handlers = [other for other in root.handlers if other.get_name() != "okta_hooks"]
-    root.addHandler(handler)
+    root.handlers = [*(old for old in root.handlers if old.get_name() != "okta_hooks"), handler]
     root.setLevel(logging.WARNING)
+    # No line has them, and each would pay for them (Logging HOWTO, Optimization).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.getLogger("okta_hooks").setLevel(level)
     # In a gunicorn worker its own lines look like the others.
     for other in logging.getLogger("gunicorn.error").handlers:
@@ -52,11 +56,13 @@ class TextFormatter(logging.Formatter):
     """`2026-01-31T12:00:00.123Z INFO    request hook=token status=200 …`"""
 
     def format(self, record: logging.LogRecord) -> str:
-        level = f"{record.levelname:<7}"
+        level, words = f"{record.levelname:<7}", [_ascii(record.getMessage())[1:-1]]
         if record.levelname in _COLOURS and sys.stderr.isatty() and "NO_COLOR" not in os.environ:
             level = f"\x1b[{_COLOURS[record.levelname]}m{level}\x1b[0m"
-        words = [f"{name}={_word(value)}" for name, value in _fields_of(record)]
-        line = " ".join((_time_of(record), level, _ascii(record.getMessage())[1:-1], *words))
+        for name, value in _fields_of(record):
+            text = str(value)
+            words.append(f"{name}={text if _PLAIN.fullmatch(text) else _ascii(_cut(text))}")
+        line = f"{_time_of(record)} {level} {' '.join(words)}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
@@ -82,9 +88,7 @@ def init_app(app: Flask) -> None:
 def place_of(error: Exception) -> str:
     """File and line of this project where it happened; a library's own line says less."""
     frames = traceback.extract_tb(error.__traceback__)
-    files = [frame for frame in frames if frame.filename.startswith(PROJECT)]
-    # The virtual environment may lie inside the project.
-    ours = [frame for frame in files if "site-packages" not in frame.filename]
+    ours = [frame for frame in frames if _OURS.match(frame.filename)]
     frame = (ours or frames)[-1]
     return f"{os.path.relpath(frame.filename, PROJECT)}:{frame.lineno}"
 
@@ -94,13 +98,10 @@ def _start() -> None:
 
 
 def _log_request(response: Response) -> Response:
-    status, noted = response.status_code, vars(g)
+    environ, noted, status = request.environ, vars(g), response.status_code
     caller, reason = noted.get("caller"), noted.get("reason")
     # Anybody can cause a refusal, so none of them is an error of the service.
-    level = logging.INFO if status < 400 else logging.WARNING
-    if status >= 500 and not reason:
-        level = logging.ERROR
-    forwarded_for = request.headers.get("X-Forwarded-For", "")
+    failed = logging.WARNING if status < 500 or reason else logging.ERROR
     fields = {
         "hook": request.blueprint or "-",
         "method": request.method,
@@ -112,14 +113,18 @@ def _log_request(response: Response) -> Response:
         "result": "refused" if reason else "accepted" if caller else None,
         "reason": reason,
         "error": noted.get("error"),
-        "request_id": request.headers.get("X-Okta-Request-Id"),
+        "request_id": environ.get("HTTP_X_OKTA_REQUEST_ID"),
         "event_id": noted.get("event_id"),
-        "client": request.remote_addr or None,  # a Unix socket has none
+        "client": environ.get("REMOTE_ADDR") or None,  # a Unix socket has none
         # A proxy appends the address that it sees: the last is what the nearest one says.
-        "forwarded_for": forwarded_for.rpartition(",")[2].strip() or None,
+        "forwarded_for": environ.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip() or None,
         "ms": round((time.perf_counter() - noted["started"]) * 1000, 1),
     }
-    log.log(level, "request", extra={"fields": fields})
+    level = logging.INFO if status < 400 else failed
+    if log.isEnabledFor(level):
+        # Not log.log, which would look for its caller's file and line at every request.
+        extra = {"fields": fields}
+        log.handle(log.makeRecord(log.name, level, "", 0, "request", (), None, extra=extra))
     return response
 
 
@@ -128,26 +133,14 @@ def _time_of(record: logging.LogRecord) -> str:
 
 
 def _fields_of(record: logging.LogRecord) -> list[tuple[str, object]]:
-    """The fields that are there."""
     fields = getattr(record, "fields", {})
     return [(name, value) for name, value in fields.items() if value is not None]
 
 
-def _word(value: object) -> str:
-    """The value in one word: as it is, or in quotes."""
-    text = str(value)
-    if len(text) <= MAX_VALUE_LENGTH and _PLAIN.fullmatch(text):
-        return text
-    return _ascii(_cut(text))
-
-
 def _cut(text: str) -> str:
-    """The text, short enough for all fields of a line to fit into 2,000 characters."""
-    if len(_ascii(text)) <= MAX_VALUE_LENGTH:
-        return text
-    # An escaped character takes up to twelve: \ud83d\ude00.
-    length = MAX_VALUE_LENGTH if _PLAIN.fullmatch(text) else MAX_VALUE_LENGTH // 12
-    return f"{text[: length - 3]}..."
+    """The text; one that is too long is cut as it looks with escapes, which take up to 12 each."""
+    escaped = _ascii(text)[1:-1]
+    return text if len(escaped) <= MAX_VALUE_LENGTH else f"{escaped[: MAX_VALUE_LENGTH - 3]}..."
 
 
 def _ascii(value: object) -> str:

@@ -107,14 +107,13 @@ class Payload:
         return value
 
     def _find(self, path: str) -> Any:
-        value, walked = self.body, []
-        for name in path.split("."):
+        value, names = self.body, path.split(".")
+        for depth, name in enumerate(names):
             if not isinstance(value, dict):
-                raise _wrong_type(".".join(walked), "an object")
+                raise _wrong_type(".".join(names[:depth]), "an object")
             if name not in value:
                 return _ABSENT
             value = value[name]
-            walked.append(name)
         return value
 
 
