@@ -81,5 +81,7 @@ def on_starting(server):
 
 def post_worker_init(worker):
     """A database that is away shows in the log before the first event comes."""
-    if "event_intake" in worker.wsgi.extensions:
-        worker.wsgi.extensions["event_intake"].open()
+    # Another application, or one in a middleware, has none.
+    intake = getattr(worker.wsgi, "extensions", {}).get("event_intake")
+    if intake:
+        intake.open()

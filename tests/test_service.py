@@ -146,3 +146,13 @@ def test_make_run_leaves_the_debugger_off_and_shows_no_password():
     assert "--no-debugger" in run
     # A local user can read every command line, so none makes the password.
     assert dotenv.endswith("flask okta new-env")
+
+
+def test_the_app_may_stand_in_a_middleware(tmp_path):
+    module = (
+        "from app import create_app\napp = create_app()\ndef wrapped(*args): return app(*args)\n"
+    )
+    (tmp_path / "wrapped.py").write_text(module)
+    arguments = ("--pythonpath", str(tmp_path), "wrapped:wrapped")
+    with Service(basic_settings(), tmp_path / "log", arguments=arguments) as service:
+        assert service.call("/tokenHook", json=PAYLOAD, auth=BASIC_PAIR).status_code == 204
