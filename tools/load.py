@@ -19,8 +19,12 @@ class Load(NamedTuple):
 def load(port: int, request: bytes, connections: int, seconds: float) -> Load:
     """Send the request on each connection, and again as soon as its answer is there."""
     selector = selectors.DefaultSelector()
-    sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(connections)]
-    length = _answer_length(sockets[0], request)
+    sockets = []
+    for _ in range(connections):
+        sockets.append(socket.create_connection(("127.0.0.1", port)))
+        # One at a time, as they come to a service: together they would all go to the worker that
+        # happens to be awake.
+        length = _answer_length(sockets[-1], request)
     sent_at, missing, times = {}, {}, []
 
     def send(connection: socket.socket) -> None:
