@@ -13,7 +13,6 @@ from werkzeug.serving import is_running_from_reloader
 import auth
 import logs
 import settings as service_settings
-from auth.keys import IssuerKeys
 from hooks import register_hooks
 from hooks.contract import error_response
 from hooks.event_commands import event_commands, start_worker
@@ -64,14 +63,14 @@ def create_app(settings: Settings | None = None) -> Flask:
     okta_commands.add_command(doctor_command)
     app.cli.add_command(okta_commands)
     app.cli.add_command(event_commands)
-    serves = command is None or _will_serve(command)
-    if serves and keys is not None:
-        keys.start()
-    if serves and command is not None:
-        # Under gunicorn its master says the notes, once for all workers.
-        for note in settings.notes:
-            log.warning(note)
-        start_worker(app)
+    if command is None or _will_serve(command):
+        if keys:
+            keys.start()
+        if command:
+            # Under gunicorn its master says the notes, once for all workers.
+            for note in settings.notes:
+                log.warning(note)
+            start_worker(app)
     return app
 
 
@@ -97,14 +96,12 @@ def _read_settings(command: click.Context | None) -> tuple[Settings, SettingsErr
 
 def _will_serve(command: click.Context) -> bool:
     """Whether this `flask` process answers requests: with the reloader, only the child does."""
-    if command.info_name != "run":
-        return False
     reload = command.params.get("reload")
     reloads = get_debug_flag() if reload is None else reload
-    return not reloads or is_running_from_reloader()
+    return command.info_name == "run" and (not reloads or is_running_from_reloader())
 
 
-def _register_health(app: Flask, keys: IssuerKeys | None) -> None:
+def _register_health(app: Flask, keys: auth.IssuerKeys | None) -> None:
     @app.get("/healthz")
     def healthz():
         """The process answers."""

@@ -21,7 +21,8 @@ PROJECT = str(Path(__file__).parent)
 # The virtual environment may lie inside the project.
 _OURS = re.compile(rf"{re.escape(PROJECT)}/(?!.*/site-packages/)")
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@+,;*~-]{1,120}")
-_COLOURS = {"WARNING": "33", "ERROR": "31", "CRITICAL": "31"}
+# JSON in printable ASCII: no terminal and no log reader takes any of it for a command.
+_ascii = json.JSONEncoder(ensure_ascii=True).encode
 
 log = logging.getLogger("okta_hooks.requests")
 
@@ -34,12 +35,10 @@ def configure(level: str, log_format: str, *, development: bool) -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.set_name("okta_hooks")
-    handler.setFormatter(JsonFormatter() if log_format == "json" else TextFormatter())
+    handler.setFormatter(LineFormatter(log_format))
     root = logging.getLogger()
     root.handlers = [*(old for old in root.handlers if old.get_name() != "okta_hooks"), handler]
     root.setLevel(logging.WARNING)
-    # No line has them, and each would pay for them (Logging HOWTO, Optimization).
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.getLogger("okta_hooks").setLevel(level)
     # In a gunicorn worker its own lines look like the others.
     for other in logging.getLogger("gunicorn.error").handlers:
@@ -52,36 +51,40 @@ def configure(level: str, log_format: str, *, development: bool) -> None:
         server.filters = [lambda record: " - - [" not in str(record.msg)]
 
 
-class TextFormatter(logging.Formatter):
-    """`2026-01-31T12:00:00.123Z INFO    request hook=token status=200 …`"""
+class LineFormatter(logging.Formatter):
+    """`2026-01-31T12:00:00.123Z INFO    request hook=token status=200 …`, or the same as JSON."""
+
+    def __init__(self, log_format: str):
+        super().__init__()
+        self.as_json = log_format == "json"
 
     def format(self, record: logging.LogRecord) -> str:
-        level, words = f"{record.levelname:<7}", [_ascii(record.getMessage())[1:-1]]
-        if record.levelname in _COLOURS and sys.stderr.isatty() and "NO_COLOR" not in os.environ:
-            level = f"\x1b[{_COLOURS[record.levelname]}m{level}\x1b[0m"
-        for name, value in _fields_of(record):
-            text = str(value)
-            words.append(f"{name}={text if _PLAIN.fullmatch(text) else _ascii(_cut(text))}")
-        line = f"{_time_of(record)} {level} {' '.join(words)}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
-
-
-class JsonFormatter(logging.Formatter):
-    """`{"time": "2026-01-31T12:00:00.123Z", "level": "INFO", "message": "request", …}`"""
-
-    def format(self, record: logging.LogRecord) -> str:
-        entry = {"time": _time_of(record), "level": record.levelname}
-        entry["message"] = record.getMessage()
-        for name, value in _fields_of(record):
-            entry[name] = value if isinstance(value, int | float) else _cut(str(value))
-        if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
-        return _ascii(entry)
+        at, level, message = time.gmtime(record.created), record.levelname, record.getMessage()
+        when = time.strftime(f"%Y-%m-%dT%H:%M:%S.{int(record.msecs):03d}Z", at)
+        given = getattr(record, "fields", {}).items()
+        fields = {name: value for name, value in given if value is not None}
+        trace = self.formatException(record.exc_info) if record.exc_info else None
+        if self.as_json:
+            entry = {"time": when, "level": level, "message": message}
+            for name, value in fields.items():
+                entry[name] = value if isinstance(value, int | float) else _cut(str(value))
+            return _ascii(entry | {"traceback": trace} if trace else entry)
+        words = [f"{name}={_word(value)}" for name, value in fields.items()]
+        colour = {"WARNING": 33, "ERROR": 31}.get(level)
+        level = f"{level:<7}"
+        if colour and sys.stderr.isatty() and "NO_COLOR" not in os.environ:
+            level = f"\x1b[{colour}m{level}\x1b[0m"
+        line = " ".join((when, level, _ascii(message)[1:-1], *words))
+        return f"{line}\n{trace}" if trace else line
 
 
 def init_app(app: Flask) -> None:
     """Log each request of the app when its answer is ready. Comes before the guard, to time it."""
-    app.before_request(_start)
+
+    @app.before_request
+    def start():
+        g.started = time.perf_counter()
+
     app.after_request(_log_request)
 
 
@@ -91,10 +94,6 @@ def place_of(error: Exception) -> str:
     ours = [frame for frame in frames if _OURS.match(frame.filename)]
     frame = (ours or frames)[-1]
     return f"{os.path.relpath(frame.filename, PROJECT)}:{frame.lineno}"
-
-
-def _start() -> None:
-    g.started = time.perf_counter()
 
 
 def _log_request(response: Response) -> Response:
@@ -128,21 +127,12 @@ def _log_request(response: Response) -> Response:
     return response
 
 
-def _time_of(record: logging.LogRecord) -> str:
-    return time.strftime(f"%Y-%m-%dT%H:%M:%S.{int(record.msecs):03d}Z", time.gmtime(record.created))
-
-
-def _fields_of(record: logging.LogRecord) -> list[tuple[str, object]]:
-    fields = getattr(record, "fields", {})
-    return [(name, value) for name, value in fields.items() if value is not None]
+def _word(value: object) -> str:
+    text = str(value)
+    return text if _PLAIN.fullmatch(text) else _ascii(_cut(text))
 
 
 def _cut(text: str) -> str:
     """The text; one that is too long is cut as it looks with escapes, which take up to 12 each."""
     escaped = _ascii(text)[1:-1]
     return text if len(escaped) <= MAX_VALUE_LENGTH else f"{escaped[: MAX_VALUE_LENGTH - 3]}..."
-
-
-def _ascii(value: object) -> str:
-    """JSON in printable ASCII: no terminal and no log reader takes any of it for a command."""
-    return json.dumps(value, ensure_ascii=True)

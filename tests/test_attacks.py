@@ -28,7 +28,7 @@ from joserfc.util import int_to_base64, urlsafe_b64encode
 
 from local_okta.authorization_server import LocalOkta
 from local_okta.client import basic_header
-from logs import TextFormatter
+from logs import LineFormatter
 from tests.service import (
     BASIC_PAIR,
     INSUFFICIENT_SCOPE,
@@ -114,7 +114,7 @@ def refuse(target, caplog, token, expected=INVALID_TOKEN, reason="[a-z0-9_:]+") 
     caplog.clear()
     response = target.send(token)
     records = [record for record in caplog.records if record.name == "okta_hooks.requests"]
-    [line] = map(TextFormatter().format, records)
+    [line] = map(LineFormatter("text").format, records)
     if response.status_code == 503:
         # More keys were asked for than may be: this one may have been published since.
         assert "reason=key_unknown_for_now " in line
