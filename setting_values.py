@@ -138,8 +138,8 @@ def shown(text: str) -> str:
 
 def is_on_this_machine(url: str) -> bool:
     """Whether a URL's host is this machine, by name or by address."""
-    host = urlsplit(url).hostname or ""
     try:
+        host = urlsplit(url).hostname or ""
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False

@@ -162,6 +162,7 @@ FAULTS = {
     "jwks_uri missing": (metadata(jwks_uri=None), "metadata_without_jwks_uri"),
     "jwks_uri http": (metadata(jwks_uri="http://example.com/v1/keys"), NOT_HTTPS),
     "jwks_uri http, loopback as user": (metadata(jwks_uri="http://127.0.0.1@a.com/"), NOT_HTTPS),
+    "jwks_uri http, not a URL": (metadata(jwks_uri="http://[::1/"), NOT_HTTPS),
     "jwks_uri file": (metadata(jwks_uri="file:///etc/passwd"), NOT_HTTPS),
     "key set empty": (key_set(), NO_KEY),
     "key set null": (only_keys(answering(b"null")), NO_KEY),
