@@ -2,12 +2,14 @@
 
 import json
 import logging
+import sys
 
 import pytest
 from flask import Blueprint, g
 from werkzeug.utils import import_string
 
 from hooks.contract import HookBlueprint
+from logs import LineFormatter
 from tests.service import (
     BASIC_PAIR,
     PAYLOAD,
@@ -103,8 +105,9 @@ def test_a_broken_handler_is_a_500_that_names_its_line_and_nothing_of_the_reques
 
 
 @pytest.mark.parametrize("level", ["DEBUG", "ERROR"])
-def test_log_level_is_for_this_project_alone(level):
-    client_of(basic_settings(LOG_LEVEL=level))
+def test_log_level_is_for_this_project_alone(level, capsys):
+    client_of(basic_settings(LOG_LEVEL=level)).get("/healthz")
+    assert len(log_lines(capsys)) == (level == "DEBUG")
     assert logging.getLogger("okta_hooks.any").getEffectiveLevel() == getattr(logging, level)
     for library in ("urllib3", "authlib", "flask_httpauth", "twilio"):
         assert logging.getLogger(library).getEffectiveLevel() == logging.WARNING
@@ -151,3 +154,17 @@ def test_colours_are_for_a_terminal_that_wants_them(monkeypatch, capsys, is_term
         monkeypatch.setenv("NO_COLOR", no_color)
     client_of(basic_settings()).post("/tokenHook")
     assert ("\x1b[33mWARNING" in capsys.readouterr().err) is (is_terminal and not no_color)
+
+
+def test_time_and_traceback_are_in_both_formats():
+    try:
+        raise ValueError("of a handler in development")
+    except ValueError:
+        broke = {"levelname": "ERROR", "msg": "a handler broke", "exc_info": sys.exc_info()}
+    record = logging.makeLogRecord(broke | {"created": 1800000000.005, "msecs": 5.0})
+    line, *trace = LineFormatter("text").format(record).splitlines()
+    entry = json.loads(LineFormatter("json").format(record))
+    assert line == "2027-01-15T08:00:00.005Z ERROR   a handler broke"
+    assert trace[-1] == "ValueError: of a handler in development"
+    assert entry.pop("traceback").splitlines() == trace
+    assert list(entry.values()) == ["2027-01-15T08:00:00.005Z", "ERROR", "a handler broke"]

@@ -82,6 +82,20 @@ def test_a_token_used_before_is_refused_once_it_expires(okta, client, monkeypatc
     assert status(client, token) == 401
 
 
+def test_the_log_says_why_no_token_counts(okta, capsys):
+    client = client_of(oauth_settings(okta))
+    unknown = okta.sign(okta.claims(), {"kid": "another"})
+    for header, reason in (
+        (None, "no_credentials"),
+        (basic_header(*BASIC_PAIR), "not_a_bearer_token"),
+        ("Bearer x", "decode_error"),
+        (f"Bearer {unknown}", "key_unknown"),
+    ):
+        client.post("/tokenHook", headers=header and {"Authorization": header})
+        [line] = log_lines(capsys)
+        assert f" auth=oauth result=refused reason={reason} " in line
+
+
 def test_event_hooks_take_basic_alone(okta, client):
     for path in ("/userCreated", "/userDeactivated"):
         assert client.post(path, json=EVENT_PAYLOAD, auth=BASIC_PAIR).status_code == 204

@@ -148,3 +148,20 @@ def test_in_development_the_service_has_one_worker_of_its_own(sqlite_url, tmp_pa
             os.kill(process, signal.SIGTERM)
         service.process.wait(60)
     assert backlog(sqlite_url).waiting == 0
+
+
+def test_a_command_has_no_worker_beside_it(sqlite_url):
+    command = [sys.executable, "-m", "flask", "events", "list"]
+    done = subprocess.run(
+        command, cwd=PROJECT, env=environment(events_settings(sqlite_url)), text=True,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert "Nothing has been stored yet" in done.stderr
+    assert not Path(sa.make_url(sqlite_url).database).exists()
+
+
+def test_a_database_that_cannot_be_used_shows_in_the_log_at_the_start(tmp_path):
+    # A folder where the file should be.
+    settings = basic_settings(EVENTS_DATABASE_URL=f"sqlite:///{tmp_path}")
+    with Service(settings, tmp_path / "log") as service:
+        service.wait_until(lambda: "ERROR   events cannot be stored" in service.log)
