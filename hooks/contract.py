@@ -206,7 +206,7 @@ def _all_data() -> bytes:
     """The body. Raises 413 where it is too large and 400 where it breaks off."""
     try:
         data = request.get_data()
-        if "Transfer-Encoding" in request.headers:
+        if "HTTP_TRANSFER_ENCODING" in request.environ:
             # Of a chunked body werkzeug takes the first MAX_CONTENT_LENGTH bytes, and looks whether
             # there are more only when it is asked for them.
             request.stream.read(1)
