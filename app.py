@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from functools import cache
+from functools import lru_cache
 
 import click
 from flask import Flask, Response, g, jsonify
@@ -37,7 +37,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.debug = app.debug and command is not None
     app.json.sort_keys = False
     # Cached: Flask would inspect the same few functions at every request.
-    app.ensure_sync = cache(app.ensure_sync)
+    app.ensure_sync = lru_cache(app.ensure_sync)
     app.config.update(
         SETTINGS=settings,
         SETTINGS_ERROR=settings_error,
