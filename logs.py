@@ -15,7 +15,7 @@ from pathlib import Path
 
 from flask import Flask, Response, g, request
 
-# All fields of a line fit into 2,000 characters.
+# With it, all fields of a line fit into 2,000 characters.
 MAX_VALUE_LENGTH = 120
 PROJECT = str(Path(__file__).parent)
 # The virtual environment may lie inside the project.

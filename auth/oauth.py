@@ -82,7 +82,7 @@ class OktaAccessTokenValidator(BearerTokenValidator):
         """The claims of the access token, each of its type. Raises TokenRefused."""
         try:
             token = jws.deserialize_compact(token_string, self._key_of, registry=REGISTRY)
-            claims = _json(token.payload)
+            claims = _strict_json(token.payload)
             self._claims.validate(claims)
         except ClaimError as error:
             raise TokenRefused(f"{error.error}:{error.claim}") from None
@@ -107,14 +107,14 @@ class OktaAccessTokenValidator(BearerTokenValidator):
 
     def _key_of(self, token: jws.CompactSignature) -> RSAKey:
         """The key for a token whose header the registry has checked."""
-        _json(urlsafe_b64decode(token.segments["header"]))
+        _strict_json(urlsafe_b64decode(token.segments["header"]))
         key = self._key_for(token.headers()["kid"])
         if key is None:
             raise TokenRefused("key_unknown")
         return key
 
 
-def _json(text: bytes):
+def _strict_json(text: bytes):
     """joserfc alone takes UTF-16 too, and the last of two members. Raises ValueError."""
     return json.loads(text.decode(), object_pairs_hook=_members)
 

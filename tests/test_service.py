@@ -149,9 +149,7 @@ def test_make_run_leaves_the_debugger_off_and_shows_no_password():
 
 
 def test_the_app_may_stand_in_a_middleware(tmp_path):
-    module = (
-        "from app import create_app\napp = create_app()\ndef wrapped(*args): return app(*args)\n"
-    )
+    module = "from app import app\n\ndef wrapped(*arguments): return app(*arguments)\n"
     (tmp_path / "wrapped.py").write_text(module)
     arguments = ("--pythonpath", str(tmp_path), "wrapped:wrapped")
     with Service(basic_settings(), tmp_path / "log", arguments=arguments) as service:
