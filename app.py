@@ -5,7 +5,7 @@ import sys
 from functools import lru_cache
 
 import click
-from flask import Flask, Response, g, jsonify
+from flask import Flask, Response, current_app, g, jsonify
 from flask.helpers import get_debug_flag
 from werkzeug.exceptions import HTTPException
 from werkzeug.serving import is_running_from_reloader
@@ -17,7 +17,6 @@ from hooks import register_hooks
 from hooks.contract import error_response
 from hooks.event_commands import event_commands, start_worker
 from hooks.event_database import database_url
-from hooks.telephony_providers import provider_named
 from local_okta.commands import okta_commands
 from settings import Settings, SettingsError
 from tools.doctor import doctor_command
@@ -32,7 +31,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     process ends with one plain message.
     """
     command = click.get_current_context(silent=True)
-    settings, settings_error = (settings, None) if settings else _read_settings(command)
+    settings = settings or _read_settings(command)
     app = Flask(__name__, static_folder=None)
     app.debug = app.debug and command is not None
     app.json.sort_keys = False
@@ -40,26 +39,19 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.ensure_sync = lru_cache(app.ensure_sync)
     app.config.update(
         SETTINGS=settings,
-        SETTINGS_ERROR=settings_error,
         CHECK_SETTINGS=service_settings.load,
         EVENTS_DATABASE_URL=database_url(settings.events_database_url),
         MAX_CONTENT_LENGTH=settings.max_content_length,
         PROVIDE_AUTOMATIC_OPTIONS=False,
-        REGISTRATION_ALLOWED_DOMAINS=settings.registration_allowed_domains,
-        TELEPHONY_PROVIDER=settings.telephony_provider,
-        TELEPHONY_SEND=provider_named(
-            settings.telephony_provider,
-            settings.twilio_account_sid,
-            settings.twilio_auth_token,
-            settings.twilio_from_number,
-        ),
     )
     logs.configure(settings.log_level, settings.log_format, development=command is not None)
     logs.init_app(app)
-    keys = auth.init_app(app, settings)
+    keys = app.extensions["issuer_keys"] = auth.init_app(app, settings)
     register_hooks(app)
-    _register_health(app, keys)
-    _register_errors(app)
+    app.add_url_rule("/healthz", view_func=healthz)
+    app.add_url_rule("/readyz", view_func=readyz)
+    app.register_error_handler(HTTPException, refuse)
+    app.register_error_handler(Exception, fail)
     okta_commands.add_command(doctor_command)
     app.cli.add_command(okta_commands)
     app.cli.add_command(event_commands)
@@ -81,17 +73,14 @@ def __getattr__(name: str) -> Flask:
     raise AttributeError(name)
 
 
-def _read_settings(command: click.Context | None) -> tuple[Settings, SettingsError | None]:
-    """The settings, and what is wrong with them: a command that serves nothing may not need them.
-
-    It gets an app that admits nobody, and says what is wrong where it needs a setting.
-    """
+def _read_settings(command: click.Context | None) -> Settings:
+    """A command that serves nothing may not need settings: wrong ones are no obstacle to it."""
     try:
-        return service_settings.load(development=command is not None), None
+        return service_settings.load(development=command is not None)
     except SettingsError as error:
         if command is None or command.info_name == "run":
             raise
-        return Settings(), error
+        return Settings(error=error)
 
 
 def _will_serve(command: click.Context) -> bool:
@@ -101,42 +90,38 @@ def _will_serve(command: click.Context) -> bool:
     return command.info_name == "run" and (not reloads or is_running_from_reloader())
 
 
-def _register_health(app: Flask, keys: auth.IssuerKeys | None) -> None:
-    @app.get("/healthz")
-    def healthz():
-        """The process answers."""
-        return jsonify(status="ok")
-
-    @app.get("/readyz")
-    def readyz():
-        """A request could be authenticated right now."""
-        reason = keys.unavailable_reason() if keys else None
-        if reason:
-            return jsonify(status="unavailable", reason=reason), 503
-        return jsonify(status="ok")
+def healthz() -> Response:
+    """The process answers."""
+    return jsonify(status="ok")
 
 
-def _register_errors(app: Flask) -> None:
-    @app.errorhandler(HTTPException)
-    def refuse(error: HTTPException) -> Response:
-        """Every refusal is JSON. Why a credential was refused stays in the log."""
-        g.reason = getattr(error, "reason", None)
-        # Only the hooks' own words; werkzeug's are for people who type a URL into a browser.
-        summary = error.description if error.code in (400, 415) else error.name
-        g.error = None if g.reason else summary
-        response = error_response(error.code, summary, getattr(error, "causes", ()))
-        for name, value in error.get_headers():
-            if name != "Content-Type":
-                response.headers[name] = value
-        return response
+def readyz() -> Response | tuple[Response, int]:
+    """A request could be authenticated right now."""
+    keys = current_app.extensions["issuer_keys"]
+    if keys and (reason := keys.unavailable_reason()):
+        return jsonify(status="unavailable", reason=reason), 503
+    return jsonify(status="ok")
 
-    @app.errorhandler(Exception)
-    def fail(error: Exception) -> Response:
-        """A handler broke. Its message may hold values of the request: only its place is logged."""
-        g.error = f"{type(error).__name__} at {logs.place_of(error)}"
-        if app.debug:
-            log.error("a handler broke", exc_info=error)
-        return error_response(500, "The service could not handle the request")
+
+def refuse(error: HTTPException) -> Response:
+    """Every refusal is JSON. Why a credential was refused stays in the log."""
+    g.reason = getattr(error, "reason", None)
+    # Only the hooks' own words; werkzeug's are for people who type a URL into a browser.
+    summary = error.description if error.code in (400, 415) else error.name
+    g.error = None if g.reason else summary
+    response = error_response(error.code, summary, getattr(error, "causes", ()))
+    for name, value in error.get_headers():
+        if name != "Content-Type":
+            response.headers[name] = value
+    return response
+
+
+def fail(error: Exception) -> Response:
+    """A handler broke. Its message may hold values of the request: only its place is logged."""
+    g.error = f"{type(error).__name__} at {logs.place_of(error)}"
+    if current_app.debug:
+        log.error("a handler broke", exc_info=error)
+    return error_response(500, "The service could not handle the request")
 
 
 if __name__ == "__main__":

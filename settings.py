@@ -82,6 +82,8 @@ class Settings:
     log_format: str = setting(value.one_of("text", "json"), "text")
     notes: tuple[str, ...] = ()
     """What is not wrong, but must be known to the person who starts the service."""
+    error: SettingsError | None = None
+    """With the defaults, which admit nobody, in the place of settings that cannot be used."""
 
     @property
     def uses_published_password(self) -> bool:

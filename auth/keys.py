@@ -23,7 +23,6 @@ from collections.abc import Callable, Mapping
 import requests
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
-from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from setting_values import is_on_this_machine
 
@@ -47,12 +46,12 @@ METADATA_PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openi
 # An authorization server's metadata has about 3 KB and its key set 2 KB.
 MAX_DOCUMENT_BYTES = 256 * 1024
 
+Keys = Mapping[str, RSAKey]
+"""By key ID."""
+
 
 class IssuerError(Exception):
-    """The keys could not be had; `str()` is the reason's name, for the log and `/readyz`."""
-
-
-Keys = Mapping[str, RSAKey]  # by key ID
+    """The keys could not be had; `str()` is the reason in a word."""
 
 
 class IssuerKeys:
@@ -136,11 +135,9 @@ class IssuerKeys:
                 self._begun += 1
             try:
                 keys, failure = self._fetch(self.issuer), None
-            except IssuerError as error:
-                keys, failure = None, str(error)
             except Exception as error:
                 # Whatever an issuer sends, the thread goes on: without it no key is refreshed.
-                keys, failure = None, f"unexpected_{type(error).__name__}"
+                keys, failure = None, reason_of(error)
             with self._changed:
                 self._take(keys, failure)
                 self._ended = self._begun
@@ -164,22 +161,18 @@ class IssuerKeys:
 
 
 def fetch_keys(issuer: str) -> Keys:
-    """Ask for the metadata (RFC 8414), then for the key set (RFC 7517). Raises IssuerError."""
-    try:
-        with session_for(issuer) as session:
-            uri = _jwks_uri(issuer, read_metadata(session, issuer))
-            return _usable_keys(_document(session, uri))
-    except requests.exceptions.ProxyError:
-        reason = "proxy_refused"
-    except requests.exceptions.SSLError:
-        reason = "issuer_certificate_not_trusted"
-    except (requests.Timeout, ReadTimeoutError):
-        reason = "issuer_timed_out"
-    except requests.ConnectionError:
-        reason = "issuer_unreachable"
-    except (requests.RequestException, HTTPError):
-        reason = "request_failed"
-    raise IssuerError(reason)
+    """Ask for the metadata (RFC 8414), then for the key set (RFC 7517).
+
+    Raises IssuerError, and what requests and urllib3 raise.
+    """
+    with session_for(issuer) as session:
+        uri = _jwks_uri(issuer, read_metadata(session, issuer))
+        return _usable_keys(_document(session, uri))
+
+
+def reason_of(error: Exception) -> str:
+    """For the log and `/readyz`: a word of ours, or the name of a library's exception."""
+    return str(error) if isinstance(error, IssuerError) else type(error).__name__
 
 
 def session_for(issuer: str) -> requests.Session:
@@ -232,7 +225,7 @@ def _document(session: requests.Session, url: str) -> object:
             if len(body) > MAX_DOCUMENT_BYTES:
                 raise IssuerError("issuer_answered_too_much")
             if time.monotonic() > deadline:
-                raise IssuerError("issuer_timed_out")
+                raise requests.ReadTimeout
     try:
         return json.loads(body)
     except (ValueError, RecursionError):

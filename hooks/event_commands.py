@@ -120,8 +120,8 @@ def open_inbox() -> Iterator[Inbox]:
 
 
 def _database() -> Database:
-    if current_app.config["SETTINGS_ERROR"]:
-        raise current_app.config["SETTINGS_ERROR"]
+    if current_app.config["SETTINGS"].error:
+        raise current_app.config["SETTINGS"].error
     return Database(current_app.config["EVENTS_DATABASE_URL"], busy_seconds=BUSY_SECONDS)
 
 

@@ -81,7 +81,7 @@ def request_type(payload: Payload) -> str:
 
 def email_causes(payload: Payload) -> list[dict]:
     path, address = payload.first_text("data.userProfile.email", "data.userProfile.login")
-    if may_register(address, current_app.config["REGISTRATION_ALLOWED_DOMAINS"]):
+    if may_register(address, current_app.config["SETTINGS"].registration_allowed_domains):
         return []
     summary = "You cannot sign up with an e-mail address of this domain."
     return [cause(summary, "INVALID_EMAIL_DOMAIN", path, domain="end-user")]

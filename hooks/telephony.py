@@ -12,13 +12,18 @@ import logging
 from flask import Response, current_app
 
 from .contract import HookBlueprint, Payload, answer, cause, command, error
-from .telephony_providers import SMS, VOICE, ProviderFailure
+from .telephony_providers import SMS, VOICE, ProviderFailure, provider_of
 
 PROFILE = "data.messageProfile"
 CHANNELS = {"sms": SMS, "voice": VOICE, "call": VOICE}
 
 bp = HookBlueprint("telephony", __name__, kind="inline", event_type="com.okta.telephony.provider")
 log = logging.getLogger("okta_hooks.telephony")
+
+
+@bp.record_once
+def set_up_provider(state):
+    state.app.config.setdefault("TELEPHONY_SEND", provider_of(state.app.config["SETTINGS"]))
 
 
 @bp.post("/telephonyHook")
@@ -45,7 +50,7 @@ def deliver_code():
         return undelivered(str(failure), PROFILE)
     delivery = {
         "status": "SUCCESSFUL",
-        "provider": current_app.config["TELEPHONY_PROVIDER"],
+        "provider": current_app.config["SETTINGS"].telephony_provider,
         "transactionId": transaction_id,
     }
     return answer(command("com.okta.telephony.action", [delivery]))

@@ -54,11 +54,12 @@ class ProviderFailure(Exception):
     """No message went out, as far as is known. The text says why, without phone number or code."""
 
 
-def provider_named(name: str | None, *twilio_account: str | None) -> Callable[..., str] | None:
+def provider_of(settings) -> Callable[..., str] | None:
     """The provider that TELEPHONY_PROVIDER names, None without one."""
-    if name == "twilio":
-        return twilio_sender(*twilio_account)
-    return console if name == "console" else None
+    if settings.telephony_provider == "twilio":
+        account = (settings.twilio_account_sid, settings.twilio_auth_token)
+        return twilio_sender(*account, settings.twilio_from_number)
+    return console if settings.telephony_provider == "console" else None
 
 
 def console(

@@ -52,9 +52,9 @@ class Sender:
     def situation(self) -> dict:
         """What the reader needs to know before the first request."""
         with self._service_context():
-            error, read = current_app.config["SETTINGS_ERROR"], current_app.config["SETTINGS"]
+            read = current_app.config["SETTINGS"]
         return {
-            "settings_error": str(error) if error else None,
+            "settings_error": str(read.error) if read.error else None,
             "default": "Client secret" if read.auth_mode == "oauth" else "Basic",
             "lines": self.lines(),
         }
@@ -133,7 +133,7 @@ class Sender:
 
     def _basic_pair(self) -> tuple[str, str]:
         with self._service_context():
-            if current_app.config["SETTINGS_ERROR"]:
+            if current_app.config["SETTINGS"].error:
                 raise BadInput("authentication", "There is no pair: the settings are wrong.")
             try:
                 return basic_pair()

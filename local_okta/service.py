@@ -45,9 +45,10 @@ url_option = click.option(
 
 def settings():
     """The service's settings. Ends the command with their own message where they are wrong."""
-    if current_app.config["SETTINGS_ERROR"]:
-        raise current_app.config["SETTINGS_ERROR"]
-    return current_app.config["SETTINGS"]
+    read = current_app.config["SETTINGS"]
+    if read.error:
+        raise read.error
+    return read
 
 
 def basic_pair() -> tuple[str, str]:

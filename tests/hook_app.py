@@ -10,6 +10,7 @@ from werkzeug.exceptions import HTTPException
 
 from hooks import register_hooks
 from hooks.contract import error_response
+from settings import Settings
 
 # Removed with the process.
 FOLDER = tempfile.TemporaryDirectory(prefix="okta-hooks-")
@@ -21,9 +22,8 @@ def hook_client(**config) -> FlaskClient:
     app.config.update(
         TESTING=True,
         MAX_CONTENT_LENGTH=1_000_000,
-        REGISTRATION_ALLOWED_DOMAINS=frozenset({"okta.com"}),
+        SETTINGS=Settings(),
         EVENTS_DATABASE_URL=sa.URL.create("sqlite", database=f"{FOLDER.name}/events.sqlite"),
-        TELEPHONY_SEND=None,
     )
     app.config.update(config)
     register_hooks(app)

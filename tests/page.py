@@ -16,7 +16,7 @@ HOOK = SAMPLES.get("token", INLINE[0])
 
 
 @contextlib.contextmanager
-def served_page(okta: LocalOkta, settings: Settings | None = None, *, error=None):
+def served_page(okta: LocalOkta, settings: Settings | None = None):
     """Serves `okta` with its page, for a service with these settings; gives the page's address.
 
     Without settings the service takes the tokens of `okta`.
@@ -31,5 +31,4 @@ def served_page(okta: LocalOkta, settings: Settings | None = None, *, error=None
             okta_scope=okta.scopes[0],
             **BASIC,
         )
-        app.config["SETTINGS_ERROR"] = error
         yield f"http://127.0.0.1:{okta.port}"

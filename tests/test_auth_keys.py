@@ -16,7 +16,7 @@ from werkzeug.serving import make_server, make_ssl_devcert
 from werkzeug.wrappers import Response
 
 import auth.keys
-from auth.keys import IssuerError, IssuerKeys, fetch_keys
+from auth.keys import IssuerError, IssuerKeys, fetch_keys, reason_of
 from local_okta.authorization_server import new_key
 from local_okta.endpoints import METADATA_PATHS
 from tests.faulty_issuer import (
@@ -131,8 +131,8 @@ def outcome(keys: IssuerKeys, kid: str) -> str:
 def reason_of_attempt(issuer: str) -> str | None:
     try:
         fetch_keys(issuer)
-    except IssuerError as error:
-        return str(error)
+    except Exception as error:
+        return reason_of(error)
     return None
 
 
@@ -149,8 +149,8 @@ NOT_HTTPS = "jwks_uri_not_https"
 
 # Each with the reason's name in the log and on /readyz.
 FAULTS = {
-    "closes the connection": (sending(), "issuer_unreachable"),
-    "not HTTP": (sending(b"SSH-2.0-OpenSSH_9.6\r\n"), "issuer_unreachable"),
+    "closes the connection": (sending(), "ConnectionError"),
+    "not HTTP": (sending(b"SSH-2.0-OpenSSH_9.6\r\n"), "ConnectionError"),
     "500": (answering(b"{}", 500), "issuer_answered_500"),
     "404 on both metadata paths": (answering(b"{}", 404), "issuer_answered_404"),
     "204": (answering(b"", 204), "issuer_answered_204"),
@@ -171,20 +171,20 @@ FAULTS = {
     "not UTF-8": (only_keys(answering(b'{"keys": "\xff\xfe"}')), NO_JSON),
     "deeply nested": (only_keys(answering(NESTED)), NO_JSON),
     "gzip nobody asked for": (answering(GZIP, 200, {"Content-Encoding": "gzip"}), NO_JSON),
-    "cut off": (sending(OK + b'Content-Length: 1000\r\n\r\n{"keys": ['), "request_failed"),
+    "cut off": (sending(OK + b'Content-Length: 1000\r\n\r\n{"keys": ['), "ProtocolError"),
     "too much": (only_keys(answering(TOO_MUCH)), "issuer_answered_too_much"),
-    "hangs": (hanging, "issuer_timed_out"),
-    "trickles the body": (sending(OK + b"Content-Length: 9999\r\n\r\n", b"a"), "issuer_timed_out"),
+    "hangs": (hanging, "ReadTimeout"),
+    "trickles the body": (sending(OK + b"Content-Length: 9999\r\n\r\n", b"a"), "ReadTimeout"),
     "trickles chunks": (
         sending(OK + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
-        "issuer_timed_out",
+        "ReadTimeout",
     ),
 }
 
 
 @pytest.mark.parametrize(("fault", "reason"), FAULTS.values(), ids=FAULTS)
 def test_a_lying_broken_or_slow_issuer_is_a_failed_attempt(issuer, monkeypatch, fault, reason):
-    if reason == "issuer_timed_out":
+    if reason == "ReadTimeout":
         monkeypatch.setattr(auth.keys, "ATTEMPT_SECONDS", 0.3)
     issuer.fault = fault
     started = time.monotonic()
@@ -211,7 +211,7 @@ def test_an_issuer_behind_a_firewall_that_drops_packets_is_given_up(monkeypatch)
             with suppress(BlockingIOError):
                 filler.connect(listener.getsockname())
         port = listener.getsockname()[1]
-        assert reason_of_attempt(f"http://127.0.0.1:{port}") == "issuer_timed_out"
+        assert reason_of_attempt(f"http://127.0.0.1:{port}") == "ConnectTimeout"
 
 
 def test_an_issuer_on_this_machine_is_asked_directly(issuer, monkeypatch):
@@ -225,10 +225,10 @@ def test_an_issuer_elsewhere_is_asked_through_the_proxy_and_trusted_by_its_certi
 ):
     assert reason_of_attempt(issuer_elsewhere.issuer) is None
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
-    assert reason_of_attempt(issuer_elsewhere.issuer) == "issuer_certificate_not_trusted"
+    assert reason_of_attempt(issuer_elsewhere.issuer) == "SSLError"
     issuer.fault = answering(b"", 403)
     monkeypatch.setenv("HTTPS_PROXY", issuer.issuer)
-    assert reason_of_attempt(issuer_elsewhere.issuer) == "proxy_refused"
+    assert reason_of_attempt(issuer_elsewhere.issuer) == "ProxyError"
 
 
 def test_an_issuer_elsewhere_cannot_name_this_machine_as_the_place_of_its_keys(
@@ -437,12 +437,12 @@ def test_keys_in_hand_stay_good_for_24_hours(start_keys, monkeypatch):
     monkeypatch.setattr(auth.keys, "RETRY_EVERY", 3600.0)
     clock, fetch = Clock(), Fetch("a")
     keys = start_keys(fetch=fetch, clock=clock)
-    fetch.failure = IssuerError("issuer_unreachable")
+    fetch.failure = IssuerError("issuer_answered_500")
     clock.now += 24 * 60 * 60 - 1
     assert outcome(keys, "a") == "known"
     assert keys.unavailable_reason() is None
     clock.now += 1
-    assert outcome(keys, "a") == "issuer_unreachable"
+    assert outcome(keys, "a") == "issuer_answered_500"
     assert keys.unavailable_reason() == "keys_too_old"
     fetch.failure = None
     clock.now += 30
@@ -453,8 +453,8 @@ def test_keys_in_hand_stay_good_for_24_hours(start_keys, monkeypatch):
 @pytest.mark.parametrize(
     ("failure", "reason"),
     [
-        (IssuerError("issuer_unreachable"), "issuer_unreachable"),
-        (ZeroDivisionError(), "unexpected_ZeroDivisionError"),
+        (IssuerError("issuer_answered_500"), "issuer_answered_500"),
+        (ZeroDivisionError(), "ZeroDivisionError"),
     ],
 )
 def test_an_issuer_is_found_again_without_a_request_whatever_an_attempt_raised(

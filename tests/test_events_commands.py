@@ -91,8 +91,7 @@ def test_who_only_looks_makes_no_file(flask, tmp_path):
 
 @pytest.mark.parametrize("command", ["list", "work"])
 def test_wrong_settings_end_a_command_with_their_message(command):
-    app = create_app(Settings())
-    app.config["SETTINGS_ERROR"] = SettingsError({"OKTA_ISSUER": "is not set"})
+    app = create_app(Settings(error=SettingsError({"OKTA_ISSUER": "is not set"})))
     result = app.test_cli_runner().invoke(args=["events", command])
     assert result.exit_code == 1
     assert "OKTA_ISSUER  is not set" in result.output

@@ -2,6 +2,7 @@ import pytest
 
 from hooks.registration import is_employee_number, may_register
 from local_okta.samples import SAMPLES
+from settings import Settings
 from tests.hook_app import changed, hook_client, refused_field, without
 
 SSR, PP, BOTH = "/registrationHookSSR", "/registrationHookPP", "/registrationHookSSRandPP"
@@ -92,7 +93,8 @@ def test_who_may_sign_up(path, body, expected):
 
 
 def test_the_allowed_domains_are_a_setting():
-    own = hook_client(REGISTRATION_ALLOWED_DOMAINS=frozenset({"example.com", "example.org"}))
+    domains = frozenset({"example.com", "example.org"})
+    own = hook_client(SETTINGS=Settings(registration_allowed_domains=domains))
     assert outcome(own.post(SSR, json=changed(SIGN_UP, {EMAIL: "ann@example.org"}))) == ALLOW
     assert outcome(own.post(SSR, json=SIGN_UP)) == [WRONG_EMAIL]
 

@@ -1,5 +1,7 @@
 import json
+import os
 import threading
+from pathlib import Path
 
 import pytest
 from werkzeug.wrappers import Request, Response
@@ -46,7 +48,7 @@ def client():
         client.sent.append(message)
         return "transaction-1"
 
-    client = hook_client(TELEPHONY_SEND=send, TELEPHONY_PROVIDER="test")
+    client = hook_client(TELEPHONY_SEND=send, SETTINGS=settings.Settings(telephony_provider="test"))
     client.sent = []
     return client
 
@@ -114,7 +116,7 @@ def test_a_field_of_the_wrong_type_is_refused(client, path, value):
 
 
 def test_without_a_provider_the_answer_says_so():
-    summary, _ = undelivered(hook_client(TELEPHONY_SEND=None).post(HOOK, json=PAYLOAD))
+    summary, _ = undelivered(hook_client().post(HOOK, json=PAYLOAD))
     assert "TELEPHONY_PROVIDER" in summary
 
 
@@ -188,7 +190,7 @@ def twilio():
 
 def twilio_client(base):
     send = twilio_sender(ACCOUNT_SID, AUTH_TOKEN, FROM_NUMBER, api_base=base)
-    return hook_client(TELEPHONY_SEND=send, TELEPHONY_PROVIDER="twilio")
+    return hook_client(TELEPHONY_SEND=send, SETTINGS=settings.load(SETTINGS, Path(os.devnull)))
 
 
 @pytest.mark.parametrize(
@@ -298,4 +300,4 @@ def test_only_development_has_a_provider_by_itself(tmp_path, development, provid
 def test_no_deployment_writes_a_code_into_its_log_instead_of_sending_it(monkeypatch):
     for name, value in (NOT_SET | basic_settings()).items():
         monkeypatch.setenv(name, value)
-    assert create_app().config["TELEPHONY_PROVIDER"] is None
+    assert create_app().config["TELEPHONY_SEND"] is None

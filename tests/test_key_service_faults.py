@@ -50,7 +50,7 @@ def statuses(service: Service, tokens: list[str]) -> list[int]:
 
 
 def test_an_issuer_that_is_down_at_the_start_is_a_503_until_it_is_back(tmp_path):
-    reason = "issuer_unreachable"
+    reason = "ConnectionError"
     with FaultyIssuer() as issuer:
         issuer.stop()
         with Service(oauth_settings(issuer), tmp_path / "log") as service:

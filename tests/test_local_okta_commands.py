@@ -50,10 +50,9 @@ def stub():
 def run(tmp_path):
     """Runs `flask okta` with these arguments, for a service with these settings."""
 
-    def run(*arguments, error=None, **settings):
+    def run(*arguments, **settings):
         app = create_app(Settings(**(settings or PAIR)))
         app.instance_path, app.root_path = str(tmp_path / "instance"), str(tmp_path)
-        app.config["SETTINGS_ERROR"] = error
         return app.test_cli_runner().invoke(args=["okta", *map(str, arguments)])
 
     run.client_file = tmp_path / "instance" / "local-okta.json"

@@ -10,8 +10,16 @@ import click
 import requests
 from flask import current_app
 from flask.cli import with_appcontext
+from urllib3.exceptions import HTTPError
 
-from auth.keys import ATTEMPT_SECONDS, IssuerError, fetch_keys, read_metadata, session_for
+from auth.keys import (
+    ATTEMPT_SECONDS,
+    IssuerError,
+    fetch_keys,
+    read_metadata,
+    reason_of,
+    session_for,
+)
 from auth.oauth import CLOCK_SKEW_SECONDS
 from hooks.event_commands import NothingStored, duration, open_inbox
 from hooks.event_worker import SEEN_LATELY_SECONDS
@@ -23,11 +31,12 @@ from settings import Settings
 CLOCK_WARNING_SECONDS = 10
 
 ADVICE = {
-    "issuer_timed_out": f"no answer within {ATTEMPT_SECONDS:.0f} s: a firewall or a proxy?",
-    "issuer_unreachable": "no connection: check the domain, DNS, and the way out of this network",
-    "issuer_certificate_not_trusted": "TLS certificate not trusted: set REQUESTS_CA_BUNDLE to your "
-    "company's authority, or mend the issuer's certificate chain",
-    "proxy_refused": "the proxy named in HTTPS_PROXY refuses the connection",
+    "ConnectTimeout": f"no answer within {ATTEMPT_SECONDS:.0f} s: a firewall or a proxy?",
+    "ReadTimeout": f"not answered within {ATTEMPT_SECONDS:.0f} s: is the issuer or a proxy slow?",
+    "ConnectionError": "no connection: check the domain, DNS, and the way out of this network",
+    "SSLError": "TLS certificate not trusted: set REQUESTS_CA_BUNDLE to your company's authority, "
+    "or mend the issuer's certificate chain",
+    "ProxyError": "the proxy named in HTTPS_PROXY refuses the connection",
     "issuer_answered_404": "there is no such authorization server: compare with Issuer URI in Okta",
     "metadata_of_another_issuer": "the metadata names another issuer: OKTA_ISSUER must be the "
     "Issuer URI letter by letter (a custom domain has its own)",
@@ -132,9 +141,10 @@ def check_issuer(report: Report, settings: Settings) -> None:
             metadata = read_metadata(session, settings.okta_issuer)
             # Whatever it answers here, it sends the Date.
             answer = session.head(settings.okta_issuer, timeout=ATTEMPT_SECONDS)
-    except (IssuerError, requests.RequestException) as error:
-        advice = ADVICE.get(str(error), "is this the Issuer URI of an authorization server?")
-        report.line("wrong", "metadata and keys", f"{error}: {advice}")
+    except (IssuerError, requests.RequestException, HTTPError) as error:
+        reason = reason_of(error)
+        advice = ADVICE.get(reason, "is this the Issuer URI of an authorization server?")
+        report.line("wrong", "metadata and keys", f"{reason}: {advice}")
         return
     report.line("ok", "reachable", f"metadata and keys in {milliseconds:.0f} ms")
     report.line("ok", "metadata", "names the same issuer")
