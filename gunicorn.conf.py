@@ -81,7 +81,6 @@ def on_starting(server):
 
 def post_worker_init(worker):
     """A database that is away shows in the log before the first event comes."""
-    # Another application, or one in a middleware, has none.
-    intake = getattr(worker.wsgi, "extensions", {}).get("event_intake")
-    if intake:
+    # An app in a middleware has none.
+    if intake := getattr(worker.wsgi, "extensions", {}).get("event_intake"):
         intake.open()

@@ -17,9 +17,7 @@ from flask import Flask, Response, g, request
 
 # With it, all fields of a line fit into 2,000 characters.
 MAX_VALUE_LENGTH = 120
-PROJECT = str(Path(__file__).parent)
-# The virtual environment may lie inside the project.
-_OURS = re.compile(rf"{re.escape(PROJECT)}/(?!.*/site-packages/)")
+PROJECT = f"{Path(__file__).parent}/"
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@+,;*~-]{1,120}")
 # JSON in printable ASCII: no terminal and no log reader takes any of it for a command.
 _ascii = json.JSONEncoder(ensure_ascii=True).encode
@@ -61,8 +59,7 @@ class LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at, level, message = time.gmtime(record.created), record.levelname, record.getMessage()
         when = time.strftime(f"%Y-%m-%dT%H:%M:%S.{int(record.msecs):03d}Z", at)
-        given = getattr(record, "fields", {}).items()
-        fields = {name: value for name, value in given if value is not None}
+        fields = {k: v for k, v in getattr(record, "fields", {}).items() if v is not None}
         trace = self.formatException(record.exc_info) if record.exc_info else None
         if self.as_json:
             entry = {"time": when, "level": level, "message": message}
@@ -91,9 +88,11 @@ def init_app(app: Flask) -> None:
 def place_of(error: Exception) -> str:
     """File and line of this project where it happened; a library's own line says less."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if _OURS.match(frame.filename)]
+    ours = [frame for frame in frames if frame.filename.startswith(PROJECT)]
+    # The virtual environment may lie inside the project.
+    ours = [frame for frame in ours if "/site-packages/" not in frame.filename]
     frame = (ours or frames)[-1]
-    return f"{os.path.relpath(frame.filename, PROJECT)}:{frame.lineno}"
+    return f"{frame.filename.removeprefix(PROJECT)}:{frame.lineno}"
 
 
 def _log_request(response: Response) -> Response:

@@ -73,10 +73,7 @@ class IssuerKeys:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to fetch in the background, and wait ATTEMPT_SECONDS for the first attempt.
-
-        An issuer that is down does not keep the service from starting.
-        """
+        """Begin to fetch in the background. A slow issuer holds this up for 2 s at most."""
         self._ensure_thread()
         with self._changed:
             self._changed.wait_for(lambda: self._ended, timeout=ATTEMPT_SECONDS)

@@ -39,7 +39,6 @@ class TokenRefused(Exception):
     """No token came, or it does not count. `code` is RFC 6750's; `reason` is for the log alone."""
 
     def __init__(self, reason: str, code: str | None = "invalid_token"):
-        super().__init__()
         self.reason, self.code = reason, code
 
 
@@ -116,11 +115,10 @@ class OktaAccessTokenValidator(BearerTokenValidator):
 
 def _strict_json(text: bytes):
     """joserfc alone takes UTF-16 too, and the last of two members. Raises ValueError."""
-    return json.loads(text.decode(), object_pairs_hook=_members)
 
+    def members(pairs):
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError("a member stands twice")
+        return dict(pairs)
 
-def _members(pairs: list[tuple[str, object]]) -> dict:
-    value = dict(pairs)
-    if len(value) != len(pairs):
-        raise ValueError("a member stands twice")
-    return value
+    return json.loads(text.decode(), object_pairs_hook=members)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
+from flask import current_app
 
 from logs import place_of
 
@@ -101,7 +102,9 @@ class Worker:
         error = None
         try:
             with self._app_context():
-                HANDLERS[claim.type](json.loads(claim.event))
+                # An async one would else return before it has run.
+                handler = current_app.ensure_sync(HANDLERS[claim.type])
+                handler(json.loads(claim.event))
         # SystemExit too: it would end this thread, and no other.
         except BaseException as exc:
             error = exc

@@ -93,6 +93,19 @@ def test_each_event_is_given_to_its_handler_once_with_the_app_at_hand(inbox, log
     assert messages(log) == ["event taken", "event handled"]
 
 
+def test_an_async_handler_runs_or_breaks(inbox, log):
+    """It needs Flask[async]. Called as if it were a plain function, it would never run."""
+    ran = []
+
+    async def handler(event):
+        ran.append(event)
+
+    store(inbox, "uuid-1")
+    with working(inbox, handler):
+        wait_until(lambda: len(messages(log)) > 1)
+    assert messages(log)[1] == ("event handled" if ran else "event broke")
+
+
 def test_a_handler_that_breaks_twice_gets_the_event_a_third_time(inbox, log):
     attempts = []
 
