@@ -146,6 +146,15 @@ def test_a_time_out_has_no_status_and_is_not_retried_either(service, behaviour):
     assert (answer.status, answer.timed_out, answer.attempts) == (None, True, 1)
 
 
+def test_neither_a_proxy_nor_a_netrc_of_this_machine_takes_part(service, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login ann password swordfish\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    assert send(service).status == 204
+    [(_, _, headers, _)] = service.seen
+    assert "Authorization" not in headers
+
+
 def test_nobody_there_is_no_time_out():
     with Service() as closed:
         pass
