@@ -16,6 +16,9 @@ FIRST = (
     "test_local_okta_demo",
 )
 
+# Without a handler Python would write a warning of a thread that outlives the tests to stderr.
+logging.getLogger("okta_hooks").addHandler(logging.NullHandler())
+
 
 def pytest_collection_modifyitems(items):
     places = {name: place for place, name in enumerate(FIRST)}
