@@ -225,11 +225,11 @@ def test_the_message_names_the_command_that_makes_a_dotenv(load):
         load({})
 
 
-def test_flask_run_ends_with_one_plain_message():
+@pytest.mark.parametrize("command", ["run --port 0", "okta doctor", "events list"])
+def test_a_command_that_needs_settings_ends_with_one_plain_message(command):
     wrong = {"AUTH_MODE": "oauth", "OKTA_ISSUER": "https://{yourOktaDomain}/oauth2/default"}
-    command = [sys.executable, "-m", "flask", "run", "--port", "0"]
     done = subprocess.run(
-        command,
+        [sys.executable, "-m", "flask", *command.split()],
         cwd=PROJECT,
         env=environment(wrong),
         capture_output=True,
