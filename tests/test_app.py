@@ -8,10 +8,13 @@ import pytest
 from flask import Blueprint, g
 from werkzeug.utils import import_string
 
+from app import create_app
 from hooks.contract import HookBlueprint
 from logs import LineFormatter
+from settings import SettingsError
 from tests.service import (
     BASIC_PAIR,
+    NOT_SET,
     PAYLOAD,
     basic_settings,
     bearer,
@@ -102,6 +105,20 @@ def test_a_broken_handler_is_a_500_that_names_its_line_and_nothing_of_the_reques
     assert " ERROR   request " in logged
     assert f'error="{error} at tests/test_app.py:{line}"' in logged
     assert logged.count(SECRET) == 1, "in the path, and nowhere else"
+
+
+def test_in_development_the_log_has_the_traceback_too(capsys):
+    client = client_with(broken)
+    client.application.debug = True
+    assert client.post("/hook/a", auth=BASIC_PAIR).status_code == 500
+    assert f"ValueError: a and {SECRET}\n" in capsys.readouterr().err
+
+
+def test_wrong_settings_end_the_start_under_any_server(monkeypatch):
+    for name, value in (NOT_SET | basic_settings(AUTH_MODE="none")).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match="AUTH_MODE"):
+        create_app()
 
 
 @pytest.mark.parametrize("level", ["DEBUG", "ERROR"])

@@ -297,6 +297,12 @@ def test_only_development_has_a_provider_by_itself(tmp_path, development, provid
     assert AUTH_TOKEN not in repr(loaded)
 
 
+def test_twilio_gets_the_account_of_the_settings(monkeypatch):
+    monkeypatch.setattr(telephony_providers, "twilio_sender", lambda *account: account)
+    loaded = settings.load(SETTINGS, Path(os.devnull))
+    assert telephony_providers.provider_of(loaded) == (ACCOUNT_SID, AUTH_TOKEN, FROM_NUMBER)
+
+
 def test_no_deployment_writes_a_code_into_its_log_instead_of_sending_it(monkeypatch):
     for name, value in (NOT_SET | basic_settings()).items():
         monkeypatch.setenv(name, value)
