@@ -222,6 +222,7 @@ def test_the_doctor_says_what_to_type_into_okta_only_when_nothing_is_wrong(run, 
     for wrong, named in (
         ({"okta_scope": "other"}, "other is not published"),
         ({"okta_issuer": f"{okta.issuer}x"}, "issuer_answered_404"),
+        ({"okta_issuer": f"http://127.0.0.1:{free_port()}"}, "ConnectionError: no connection"),
         ({"okta_issuer": okta.issuer.replace("127.0.0.1", "localhost")}, "letter by letter"),
         ({"basic_auth_password": "supersecret"}, "choose another"),
     ):
