@@ -202,9 +202,9 @@ def missing(settings: Settings) -> Problems:
         problems["OKTA_ISSUER"] = f"is not set: take it from {value.ISSUER_IN_OKTA}"
     if oauth and not settings.okta_client_id and not settings.okta_scope:
         problems["OKTA_CLIENT_ID"] = (
-            "is not set, and neither is OKTA_SCOPE: any token that the server issues to anybody "
-            "would open the hooks. Set at least one (Applications > your app > General > Client "
-            "ID; Security > API > your server > Scopes)"
+            "is not set, and there is no good OKTA_SCOPE: any token that the server issues to "
+            "anybody would open the hooks. Set at least one (Applications > your app > General > "
+            "Client ID; Security > API > your server > Scopes)"
         )
     if settings.telephony_provider == "twilio":
         for name in ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_FROM_NUMBER"):

@@ -39,7 +39,7 @@ def preview(hook: str | None, auth: str | None, verbose: bool, url: str) -> None
     """Send a sample request to the running service, as the Preview tab of a hook does in Okta.
 
     Prints the request, the response, and what Okta would do with it. Without HOOK, sends every
-    sample and prints one line for each.
+    sample and prints a row for each.
 
     Event hooks are always sent with Basic, since Okta can send them with nothing else. For
     client-secret and private-key the token comes from the local Okta (flask okta serve).

@@ -18,12 +18,12 @@ def service_url(context, parameter, value: str) -> str:
     if base is None:
         raise click.BadParameter(f"{value} is not an address such as {SERVICE_URL}")
     if urlsplit(value).path.rstrip("/"):
-        say(f"The path is left out, since each sample has its own: {base}\n", fg="yellow")
+        say(f"The path is left out, since each hook has its own: {base}\n", fg="yellow")
     return base
 
 
 def base_of(address: str) -> str | None:
-    """The address without a path, since each sample has its own; None where it is not one."""
+    """The address without a path, since each hook has its own; None where it is not one."""
     try:
         parts = urlsplit(address)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -79,7 +79,7 @@ def check_answers(url: str, command: str) -> None:
     try:
         socket.create_connection((parts.hostname, port), timeout=client.SECONDS).close()
     except OSError:
-        raise click.ClickException(
-            f"Nothing answers at {parts.scheme}://{parts.netloc}. "
-            f"Start it in another terminal: {command}"
-        ) from None
+        here = parts.hostname in ("127.0.0.1", "localhost")
+        hint = f"Start it in another terminal: {command}" if here else "Does a tunnel lead there?"
+        message = f"Nothing answers at {parts.scheme}://{parts.netloc}. {hint}"
+        raise click.ClickException(message) from None

@@ -16,7 +16,7 @@ _LAST_COLUMN_AT = 65
 def say(text: str = "", **style) -> None:
     """A line on stdout, styled unless it goes into a file or NO_COLOR is set."""
     wants_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    click.echo(click.style(text, **style) if style else text, color=wants_colour)
+    click.echo(click.style(text, **style) if any(style.values()) else text, color=wants_colour)
 
 
 def heading() -> None:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from joserfc.jws import serialize_compact
 
 from app import create_app
 from local_okta.authorization_server import new_key
@@ -58,6 +59,7 @@ def provoke(okta, database: Path) -> None:
         okta.issue(iat=now + 300),
         okta.sign(okta.claims(), key=new_key()),
         okta.sign(okta.claims(), {"kid": None}),
+        serialize_compact({"alg": "RS256"}, "{}", okta.keys[0]),
         okta.sign(okta.claims(), {"alg": "none"}),
         okta.sign(okta.claims(), {"crit": ["exp"]}),
         "mal.for.med",

@@ -166,6 +166,8 @@ def test_preview_says_how_to_start_what_does_not_answer(run, stub, okta):
     )
     result = run(*WITH_TOKEN, stub.url, okta_issuer=f"{nobody}/oauth2/default")
     assert_fails(result, "Start it in another terminal: flask okta serve")
+    elsewhere = nobody.replace("127.0.0.1", "127.0.0.2")
+    assert_fails(run("preview", "--url", elsewhere), "Does a tunnel lead there?")
 
 
 def test_preview_with_a_token_needs_a_local_okta(run, stub):
@@ -186,7 +188,7 @@ def test_an_address_that_cannot_be_one_is_named(run):
 def test_the_path_of_a_pasted_address_is_left_out_and_said_so(run, stub):
     result = run("preview", TOKEN.name, "--url", f"{stub.url}/tokenHook")
     assert result.exit_code == 0
-    assert f"The path is left out, since each sample has its own: {stub.url}\n" in result.output
+    assert f"The path is left out, since each hook has its own: {stub.url}\n" in result.output
     assert stub.paths == [TOKEN.path]
 
 
@@ -230,6 +232,13 @@ def test_the_doctor_says_what_to_type_into_okta_only_when_nothing_is_wrong(run, 
         assert (result.exit_code, result.output.count("WRONG")) == (1, 1)
         assert named in result.output
         assert title not in result.output
+
+
+def test_the_doctor_names_a_certificate_file_that_is_not_there(run, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent")
+    elsewhere = {"okta_issuer": "https://issuer.example.com", "okta_scope": "hooks"}
+    result = run("doctor", auth_mode="oauth", **elsewhere, **PAIR)
+    assert "OSError: there is no such file: REQUESTS_CA_BUNDLE" in result.output
 
 
 def test_new_env_is_for_your_eyes_only_and_overwrites_nothing(run):

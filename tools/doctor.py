@@ -7,7 +7,6 @@ import time
 from email.utils import parsedate_to_datetime
 
 import click
-import requests
 from flask import current_app
 from flask.cli import with_appcontext
 from urllib3.exceptions import HTTPError
@@ -32,8 +31,10 @@ CLOCK_WARNING_SECONDS = 10
 
 ADVICE = {
     "ConnectTimeout": f"no answer within {ATTEMPT_SECONDS:.0f} s: a firewall or a proxy?",
+    "OSError": "there is no such file: REQUESTS_CA_BUNDLE names it",
     "ReadTimeout": f"not answered within {ATTEMPT_SECONDS:.0f} s: is the issuer or a proxy slow?",
-    "ConnectionError": "no connection: check the domain, DNS, and the way out of this network",
+    "ConnectionError": "no connection: check the domain, DNS, and the way out of this network, or "
+    "for the local Okta that flask okta serve runs",
     "SSLError": "TLS certificate not trusted: set REQUESTS_CA_BUNDLE to your company's authority, "
     "or mend the issuer's certificate chain",
     "ProxyError": "the proxy named in HTTPS_PROXY refuses the connection",
@@ -90,7 +91,7 @@ def check_settings(report: Report, settings: Settings) -> None:
     else:
         report.line("ok", "Basic pair", f"user {settings.basic_auth_user}, password set")
     if settings.basic_auth_password_previous:
-        report.line("note", "previous password", "still accepted: remove it once Okta has the new")
+        report.line("note", "previous password", "accepted: remove it once Okta has the new one")
     if settings.auth_mode == "oauth":
         clients = ", ".join(sorted(settings.okta_client_id)) or "any (OKTA_SCOPE alone decides)"
         report.line("ok" if settings.okta_client_id else "note", "OKTA_CLIENT_ID", clients)
@@ -141,9 +142,9 @@ def check_issuer(report: Report, settings: Settings) -> None:
             metadata = read_metadata(session, settings.okta_issuer)
             # Whatever it answers here, it sends the Date.
             answer = session.head(settings.okta_issuer, timeout=ATTEMPT_SECONDS)
-    except (IssuerError, requests.RequestException, HTTPError) as error:
+    except (IssuerError, OSError, HTTPError) as error:
         reason = reason_of(error)
-        advice = ADVICE.get(reason, "is this the Issuer URI of an authorization server?")
+        advice = ADVICE.get(reason, "does an authorization server answer there, or a proxy?")
         report.line("wrong", "metadata and keys", f"{reason}: {advice}")
         return
     report.line("ok", "reachable", f"metadata and keys in {milliseconds:.0f} ms")
