@@ -52,7 +52,8 @@ def list_events(failed: bool) -> None:
     with open_inbox() as inbox:
         if failed:
             for event in inbox.failures():
-                click.echo(f"{event.key}  {event.type}  {event.attempts} attempts  {event.error}")
+                attempts = "1 attempt" if event.attempts == 1 else f"{event.attempts} attempts"
+                click.echo(f"{event.key}  {event.type}  {attempts}  {event.error}")
             return
         backlog = inbox.backlog()
     oldest = f"the oldest for {duration(backlog.oldest)}" if backlog.waiting else ""

@@ -57,7 +57,7 @@ def test_list_says_what_waits_and_what_has_failed(inbox, flask):
     )
     inbox.tend("worker")
     assert re.search(r"worker seen  \d+ s ago\n", flask("events", "list")[1])
-    lines = (f"fail-{n}  {EVENT_TYPE}  1 attempts  KeyError at handlers.py:1\n" for n in (1, 2))
+    lines = (f"fail-{n}  {EVENT_TYPE}  1 attempt  KeyError at handlers.py:1\n" for n in (1, 2))
     assert flask("events", "list", "--failed") == (0, "".join(lines))
 
 
