@@ -74,7 +74,7 @@ def __getattr__(name: str) -> Flask:
 
 
 def _read_settings(command: click.Context | None) -> Settings:
-    """A command that serves nothing may not need settings: wrong ones are no obstacle to it."""
+    """A command that serves nothing may not need settings: it starts with wrong ones too."""
     try:
         return service_settings.load(development=command is not None)
     except SettingsError as error:

@@ -66,7 +66,8 @@ def issuer(text: str) -> str:
     """The Issuer URI of an authorization server, letter by letter as a token's `iss` has it."""
     url = urlsplit(text)
     host, _ = url.hostname or "", url.port
-    endpoint = re.match(r"(.*?)/(v1/|\.well-known/)", text)
+    # The org's own server has its endpoints in /oauth2/v1, and no /oauth2 in its name.
+    endpoint = re.match(r"(.*?)(/oauth2)?/(v1|\.well-known)(/|$)", text)
     if url.scheme not in ("https", "http") or not host:
         raise ValueError(f"is {shown(text)}, but must begin with https://")
     if url.username is not None or "?" in text or "#" in text:

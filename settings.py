@@ -21,6 +21,7 @@ import setting_values as value
 
 PROJECT = Path(__file__).parent
 DOTENV_PATH = PROJECT / ".env"
+FLASKS_FILES = (".env", ".flaskenv")
 # Printed in Okta's guide, so known to everybody.
 PUBLISHED_PASSWORD = "supersecret"  # noqa: S105
 SHORTEST_PASSWORD = 12
@@ -132,13 +133,13 @@ def load(
                 "Choose another: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
             )
     if development and not environ.get("FLASK_SKIP_DOTENV"):
-        # flask itself has read the nearest .env from the current folder upwards.
-        nearest = find_dotenv(usecwd=True)
-        if nearest and Path(nearest) != dotenv_path:
-            problems[nearest] = (
-                "was read by flask, and belongs to another folder: start flask in the project's "
-                "folder, with an .env there"
-            )
+        # flask itself has read the nearest ones from the current folder upwards.
+        for nearest in filter(None, (find_dotenv(name, usecwd=True) for name in FLASKS_FILES)):
+            if Path(nearest).parent != dotenv_path.parent:
+                problems[nearest] = (
+                    "was read by flask, and belongs to another folder: start flask in the "
+                    f"project's folder, with its own {Path(nearest).name} there"
+                )
     if problems:
         raise SettingsError(problems)
     return replace(settings, notes=tuple(notes(settings, texts)))
@@ -169,6 +170,8 @@ def read_dotenv(path: Path, problems: Problems) -> dict[str, str | None]:
                     'has " #" in .env, which cuts off the rest: put a value with a # into single '
                     "quotes, and a comment on a line of its own"
                 )
+            elif name in ("user", "password"):
+                problems[name] = f"is not a setting: write it in capitals, {name.upper()}"
             elif name in values:
                 problems[name] = "stands twice in .env: remove one of the two lines"
             values[name] = content
@@ -203,8 +206,8 @@ def missing(settings: Settings) -> Problems:
     if oauth and not settings.okta_client_id and not settings.okta_scope:
         problems["OKTA_CLIENT_ID"] = (
             "is not set, and there is no good OKTA_SCOPE: any token that the server issues to "
-            "anybody would open the hooks. Set at least one (Applications > your app > General > "
-            "Client ID; Security > API > your server > Scopes)"
+            "anybody would open the hooks. Set at least one (Applications and Resources > "
+            "Applications > your app > General > Client ID; Security > API > your server > Scopes)"
         )
     if settings.telephony_provider == "twilio":
         for name in ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_FROM_NUMBER"):
@@ -243,10 +246,10 @@ def notes(settings: Settings, texts: Mapping[str, str | None]) -> Iterator[str]:
                 "OKTA_ISSUER is on this machine and without TLS, good for a trial only: whoever "
                 "can listen on its port here can issue tokens"
             )
-        if not issuer_url.path:
+        if issuer_url.path in ("", "/oauth2"):
             yield (
-                "OKTA_ISSUER is the org's own server, which issues no tokens for hooks: a custom "
-                "server's ends with /oauth2/default, say"
+                "OKTA_ISSUER is not a custom server's, which ends with /oauth2/default, say: the "
+                "org's own server issues no tokens for hooks"
             )
     elif not texts.get("AUTH_MODE") and any(texts.get(n) for n in PARSERS if n.startswith("OKTA_")):
         yield "AUTH_MODE is not set, so it is basic, and the OKTA_… settings do nothing"

@@ -6,7 +6,7 @@ Answers  204, empty, once all of them are stored; 503 where they cannot be;
 Guide    https://developer.okta.com/docs/guides/event-hook-implementation/
 
 The worker (`flask events work`) gives each stored event to its handler, at least once and in any
-order. docs/events.md says what that means for who writes a handler.
+order. docs/events.md says what that means for a handler.
 """
 
 import logging
@@ -89,7 +89,7 @@ HANDLERS = {
 
 
 def users_of(event: dict) -> str | None:
-    """The logins of those whom the event is about: of its targets that are users, if any is."""
+    """The logins of the users among the event's targets; of all targets if none is a user."""
     listed = event.get("target")
     targets = listed if isinstance(listed, list) else []
     targets = [target for target in targets if isinstance(target, dict)]

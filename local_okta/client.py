@@ -113,17 +113,10 @@ def private_key(token_url: str, client_id: str, key: RSAKey, scope: str) -> Cred
     return authorization
 
 
-def send(
-    url: str,
-    payload,
-    *,
-    kind: str,
-    credentials: Credentials = no_credentials,
-    seconds: float = SECONDS,
-) -> Answer:
+def send(url: str, payload, *, kind: str, credentials: Credentials = no_credentials) -> Answer:
     """POST `payload` to the hook at `url`. `kind` decides whether there is a retry."""
     headers = _headers() | {"Content-Type": "application/json"}
-    arguments = ("POST", url, headers, credentials, seconds, json.dumps(payload).encode())
+    arguments = ("POST", url, headers, credentials, json.dumps(payload).encode())
     answer = _attempt(*arguments)
     if not answer.can_be_retried or kind in NEVER_RETRIED:
         return answer
@@ -141,7 +134,7 @@ def get(
     url: str, headers: Mapping[str, str] | None = None, *, credentials: Credentials = no_credentials
 ) -> Answer:
     """One GET, never retried."""
-    return _attempt("GET", url, _headers() | dict(headers or {}), credentials, SECONDS)
+    return _attempt("GET", url, _headers() | dict(headers or {}), credentials)
 
 
 def _headers() -> dict[str, str]:
@@ -152,16 +145,16 @@ def _headers() -> dict[str, str]:
     }
 
 
-def _attempt(method, url, headers, credentials, seconds, body=None) -> Answer:
+def _attempt(method, url, headers, credentials, body=None) -> Answer:
     start = time.monotonic()
     sent, outcome, token_milliseconds = dict(headers), {"status": None}, None
     try:
-        authorization = credentials(start + seconds)
+        authorization = credentials(start + SECONDS)
         if authorization is not None:
             sent["Authorization"] = authorization
         if str(authorization).startswith("Bearer "):
             token_milliseconds = _milliseconds_since(start)
-        response = _exchange(method, url, sent, body, start + seconds)
+        response = _exchange(method, url, sent, body, start + SECONDS)
         outcome = {
             "status": response.status_code,
             "headers": response.headers,

@@ -1,6 +1,6 @@
 """What Okta would do with an answer, in plain words.
 
-Okta says little about an answer that it drops: the hook is called, and nothing happens. This says
+Okta says little about an answer that it drops: the request is sent, and nothing happens. This says
 why. Reference: https://developer.okta.com/docs/concepts/inline-hooks/, and for each kind of hook
 https://developer.okta.com/docs/api/openapi/okta-management/management/tag/InlineHook/
 """

@@ -83,7 +83,7 @@ class Issuer:
                 time.sleep(SLOW_SECONDS)
             if self.mode == "down":
                 self._refused(environ["REQUEST_METHOD"], environ["PATH_INFO"])
-                # werkzeug takes it for a caller that has gone, and closes the connection.
+                # werkzeug thinks that the client has gone, and closes the connection.
                 raise ConnectionAbortedError
         return self._wsgi_app(environ, start_response)
 

@@ -18,8 +18,8 @@ from local_okta.service import basic_pair, check_answers, event_hook_paths, sett
 from local_okta.terminal import heading, row, say
 
 HOOK_LIST = "\n".join(f"  {name:<34}{sample.about}" for name, sample in SAMPLES.items())
-# A sample's body has up to 140 lines; these show its beginning.
-FOLDED_LINES = 6
+# With a longer body the Authorization line would not be on one screen with the verdict.
+LONGEST_BODY = 12
 
 
 @click.command(
@@ -85,9 +85,8 @@ def _preview_one(sample: Sample, auth: str, url: str, verbose: bool) -> bool:
         hidden = f"{value.partition(' ')[0]} ••••••••"
         say(f"{name}: {hidden if name == 'Authorization' else value}")
     lines = json.dumps(payload, indent=2).splitlines()
-    if len(lines) > 2 * FOLDED_LINES and not verbose:
-        more = len(lines) - FOLDED_LINES
-        lines = [*lines[:FOLDED_LINES], f"  … {more} more lines, which --verbose shows"]
+    if len(lines) > LONGEST_BODY and not verbose:
+        lines = [f"{{ … {len(lines) - 2} lines, which --verbose shows … }}"]
     say("\n" + "\n".join(lines) + "\n")
     say(f"Response, {answer.milliseconds} ms", bold=True)
     if answer.status is not None:

@@ -33,7 +33,7 @@ def an_event(uuid: str, **more) -> dict:
 
 def deliver(service: Service, *events: dict):
     body = {"eventId": "delivery", "data": {"events": [*events]}}
-    return service.call(PATH, auth=BASIC_PAIR, json=body)
+    return service.request(PATH, auth=BASIC_PAIR, json=body)
 
 
 def refusal_seconds(service: Service, *events: dict) -> float:
@@ -50,8 +50,8 @@ def is_refused_in_time(service: Service, *events: dict) -> bool:
 
 
 def inline_hooks_work(service: Service) -> bool:
-    answer = service.call(INLINE.path, auth=BASIC_PAIR, json=INLINE.payload)
-    return answer.ok and service.call("/readyz", method="GET").ok
+    answer = service.request(INLINE.path, auth=BASIC_PAIR, json=INLINE.payload)
+    return answer.ok and service.request("/readyz", method="GET").ok
 
 
 def backlog(url: sa.URL) -> Backlog:

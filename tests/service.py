@@ -121,7 +121,7 @@ class Service:
     def log(self) -> str:
         return self.log_path.read_text()
 
-    def call(self, path: str, *, method: str = "POST", headers=None, **arguments):
+    def request(self, path: str, *, method: str = "POST", headers=None, **arguments):
         """One request on a connection of its own, which keeps no stopping service waiting."""
         headers = {"Connection": "close"} | (headers or {})
         return requests.request(
@@ -138,7 +138,7 @@ class Service:
 
     def _answers(self) -> bool:
         try:
-            return self.call("/healthz", method="GET").status_code == 200
+            return self.request("/healthz", method="GET").status_code == 200
         except requests.ConnectionError:
             return False
 

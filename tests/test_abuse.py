@@ -39,7 +39,7 @@ def talkative_client(log_format: str, folder: Path):
 
 
 def post(service: Service, data, auth=BASIC_PAIR) -> int:
-    return service.call("/tokenHook", data=data, headers=JSON, auth=auth).status_code
+    return service.request("/tokenHook", data=data, headers=JSON, auth=auth).status_code
 
 
 def lines_of(log: str) -> list[str]:
@@ -125,6 +125,7 @@ def test_a_flood_of_wrong_passwords_shuts_nobody_out(service):
 
 
 FORGED = "2026-01-31T12:00:00.000Z INFO    request hook=token status=200 forged=yes"
+INLINE = [sample for sample in SAMPLES.values() if sample.kind != "event"]
 HOSTILE = {
     "newlines": f"a\r\n{FORGED}\n\v\f\x1c\x85\u2028{FORGED}",
     "terminal commands": "\x1b[2J\x1b]0;title\x07\x9b31m\x7f\b\0",
@@ -154,13 +155,13 @@ def test_no_value_breaks_or_stretches_a_line(tmp_path, capsys, log_format, text)
     ]
     event_hook = {"eventId": text, "data": {"events": events}}
     inline_hook = {"eventId": text, "eventType": text, "requestType": text, "data": text}
-    for path, payload, status in (
-        ("/userCreated", event_hook, 204),
-        ("/no-such" + quote_from_bytes(raw)[:3000], PAYLOAD, 404),
-        ("/registrationHookSSR", inline_hook, 400),
+    for path, payload in (
+        ("/userCreated", event_hook),
+        ("/no-such" + quote_from_bytes(raw)[:3000], PAYLOAD),
+        *((sample.path, inline_hook) for sample in INLINE),
     ):
         response = client.post(path, json=payload, headers=headers, auth=BASIC_PAIR)
-        assert response.status_code == status
+        assert response.status_code in (204, 400, 404)
     for line in lines_of(capsys.readouterr().err):
         assert len(line) <= 2000
         assert line.isascii()
@@ -173,9 +174,6 @@ def texts_in(value) -> set[str]:
         members = value.values() if isinstance(value, dict) else value
         return set().union(*map(texts_in, members))
     return {value} if isinstance(value, str) and len(value) >= 8 else set()
-
-
-INLINE = [sample for sample in SAMPLES.values() if sample.kind != "event"]
 
 
 @in_both_formats

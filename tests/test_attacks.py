@@ -277,7 +277,8 @@ add(
 
 REFUSED_HEADERS = [
     {"jku": "https://example.com/keys"}, {"jku": None}, {"jwk": {}}, {"x5u": "file:///etc/passwd"},
-    {"x5c": ["MIIB"]}, {"crit": ["exp"], "exp": 2500000000}, {"crit": ["kid"]}, {"crit": ["crit"]},
+    {"x5u": "https://example.com/x5u"}, {"x5c": ["MIIB"]},
+    {"crit": ["exp"], "exp": 2500000000}, {"crit": ["kid"]}, {"crit": ["crit"]},
     *({"crit": crit} for crit in ([], None, False, "kid", {"kid": 1}, [["kid"]], [1])),
     {"b64": True}, {"b64": True, "crit": ["b64"]}, {"b64": False}, {"b64": False, "crit": ["b64"]},
 ]  # fmt: skip

@@ -95,6 +95,7 @@ def test_the_previous_password_passes_while_okta_is_switched_over(capsys):
         assert ask(client, auth=(USER, password)).status_code == status
         # So that the log says when Okta has the new one everywhere.
         assert (" password=previous " in capsys.readouterr().err) is (password == PASSWORD)
+    assert ask(client, auth=("other", PASSWORD)).status_code == 401
 
 
 def test_a_pair_outside_ascii_is_compared_as_utf8():

@@ -366,12 +366,12 @@ def test_an_unknown_kid_causes_one_refresh_for_all_who_wait(start_keys, monkeypa
         assert outcome(keys, "old") == "known"
         fetch.gate.set()
         assert {each.result() for each in outcomes[::2]} == {"known"}
-        # Who came when the refresh had begun cannot know whether it came too early.
+        # A request that came after the refresh had begun cannot tell: it may have come too early.
         assert {each.result() for each in outcomes[1::2]} <= {"unknown", "key_unknown_for_now"}
     assert fetch.begun == 2
 
 
-def test_who_comes_while_a_refresh_is_under_way_may_come_again(start_keys, monkeypatch):
+def test_a_request_that_comes_while_a_refresh_is_under_way_may_be_repeated(start_keys, monkeypatch):
     """The key may have been published when the key set had been read: a 503, and no 401."""
     monkeypatch.setattr(auth.keys, "MISSES_ANSWERED", 1)
     fetch = Fetch("old")

@@ -83,7 +83,7 @@ def test_remove_asks_first(inbox, flask):
     assert (status, "No event fail-2 waits or has failed." in output) == (1, True)
 
 
-def test_who_only_looks_makes_no_file(flask, tmp_path):
+def test_commands_that_only_read_make_no_file(flask, tmp_path):
     for words in (["events", "list"], ["events", "retry", "--all"], ["okta", "doctor"]):
         assert "Nothing has been stored yet" in flask(*words)[1]
     assert [*tmp_path.iterdir()] == []

@@ -2,8 +2,9 @@ import pytest
 
 from hooks.registration import is_employee_number, may_register
 from local_okta.samples import SAMPLES
-from settings import Settings
+from settings import Settings, SettingsError, load
 from tests.hook_app import changed, hook_client, refused_field, without
+from tests.service import basic_settings
 
 SSR, PP, BOTH = "/registrationHookSSR", "/registrationHookPP", "/registrationHookSSRandPP"
 PROFILE = "data.userProfile"
@@ -97,6 +98,13 @@ def test_the_allowed_domains_are_a_setting():
     own = hook_client(SETTINGS=Settings(registration_allowed_domains=domains))
     assert outcome(own.post(SSR, json=changed(SIGN_UP, {EMAIL: "ann@example.org"}))) == ALLOW
     assert outcome(own.post(SSR, json=SIGN_UP)) == [WRONG_EMAIL]
+
+
+@pytest.mark.parametrize(("text", "what"), [("a@okta.com", "without @"), (", ,", "empty list")])
+def test_domains_that_cannot_be_ones_are_named(tmp_path, text, what):
+    environ = basic_settings(REGISTRATION_ALLOWED_DOMAINS=text)
+    with pytest.raises(SettingsError, match=what):
+        load(environ, tmp_path / ".env")
 
 
 def update_to(number):

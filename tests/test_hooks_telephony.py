@@ -168,12 +168,14 @@ class Twilio:
     """Twilio's Messages and Calls resources, as far as a sender needs them."""
 
     def __init__(self):
-        self.calls = []
+        self.requests = []
         self.answers(201, {"sid": "SM1"})
 
     @Request.application
     def __call__(self, request):
-        self.calls.append((request.path, request.headers["Authorization"], request.form.to_dict()))
+        self.requests.append(
+            (request.path, request.headers["Authorization"], request.form.to_dict())
+        )
         return self.answer
 
     def answers(self, status, body):
@@ -206,7 +208,7 @@ def test_twilio_sends_a_text_or_calls(twilio, channel, resource, content):
     assert delivery(response) == [told]
     form = {"To": "+15550100123", "From": FROM_NUMBER} | content
     path = f"/2010-04-01/Accounts/{ACCOUNT_SID}/{resource}.json"
-    assert twilio.calls == [(path, basic_header(ACCOUNT_SID, AUTH_TOKEN), form)]
+    assert twilio.requests == [(path, basic_header(ACCOUNT_SID, AUTH_TOKEN), form)]
 
 
 UNREADABLE = "Twilio's answer could not be read"
@@ -229,7 +231,7 @@ def test_what_twilio_says_is_not_passed_on(twilio, caplog, status, body, summary
     twilio.answers(status, body)
     response = twilio_client(twilio.base).post(HOOK, json=PAYLOAD)
     assert undelivered(response) == (summary, PROFILE)
-    assert len(twilio.calls) == 1
+    assert len(twilio.requests) == 1
     for secret in ("5550100123", "012345", AUTH_TOKEN):
         assert secret not in response.text + caplog.text
 
@@ -253,7 +255,7 @@ def test_a_slow_twilio_is_not_waited_for(twilio, body, monkeypatch):
     twilio.answers(201, body(is_over))
     client = twilio_client(twilio.base)
     assert undelivered(client.post(HOOK, json=PAYLOAD))[0] == "Twilio did not answer in time"
-    assert len(twilio.calls) == 1
+    assert len(twilio.requests) == 1
     is_over.set()
     monkeypatch.undo()
     twilio.answers(201, {"sid": "SM2"})

@@ -28,7 +28,7 @@ def service(issuer, tmp_path_factory):
 
 
 def ask(service: Service, token: str):
-    return service.call("/tokenHook", json={"data": {}}, headers=bearer(token))
+    return service.request("/tokenHook", json={"data": {}}, headers=bearer(token))
 
 
 def status(service: Service, token: str) -> int:
@@ -36,7 +36,7 @@ def status(service: Service, token: str) -> int:
 
 
 def ready(service: Service) -> tuple[int, str | None]:
-    answer = service.call("/readyz", method="GET")
+    answer = service.request("/readyz", method="GET")
     return answer.status_code, answer.json().get("reason")
 
 

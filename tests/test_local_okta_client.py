@@ -131,18 +131,21 @@ ATTEMPTS = [
 
 @pytest.mark.parametrize(("kind", "behaviours", "code", "attempts"), ATTEMPTS)
 def test_one_retry_after_a_server_error_or_a_time_out_and_no_other(
-    service, kind, behaviours, code, attempts
+    service, monkeypatch, kind, behaviours, code, attempts
 ):
     service.behaviours = [*behaviours]
-    answer = send(service, kind, seconds=SOON if hang in behaviours else client.SECONDS)
+    if hang in behaviours:
+        monkeypatch.setattr(client, "SECONDS", SOON)
+    answer = send(service, kind)
     assert (answer.status, answer.attempts, answer.timed_out) == (code, attempts, False)
     assert service.paths == ["/hook"] * attempts
 
 
 @pytest.mark.parametrize("behaviour", [hang, trickle(b"\r\n", b" "), trickle(b"", b"X: 1\r\n")])
-def test_a_time_out_has_no_status_and_is_not_retried_either(service, behaviour):
+def test_a_time_out_has_no_status_and_is_not_retried_either(service, monkeypatch, behaviour):
+    monkeypatch.setattr(client, "SECONDS", SHORT)
     service.behaviours = [behaviour]
-    answer = send(service, "token", seconds=SHORT)
+    answer = send(service, "token")
     assert (answer.status, answer.timed_out, answer.attempts) == (None, True, 1)
 
 
@@ -155,7 +158,7 @@ def test_neither_a_proxy_nor_a_netrc_of_this_machine_takes_part(service, tmp_pat
     assert "Authorization" not in headers
 
 
-def test_nobody_there_is_no_time_out():
+def test_a_service_that_does_not_run_is_named_and_does_not_count_as_a_time_out():
     with Service() as closed:
         pass
     answer = send(closed)
@@ -163,7 +166,7 @@ def test_nobody_there_is_no_time_out():
     assert "refused" in answer.error
 
 
-def test_an_answer_that_is_no_http_is_an_error(service):
+def test_an_answer_in_another_protocol_than_http_is_an_error(service):
     service.behaviours = [lambda handler: handler.wfile.write(b"SSH-2.0-OpenSSH_9.6\r\n")]
     answer = send(service)
     assert (answer.status, answer.timed_out) == (None, False)
@@ -188,9 +191,10 @@ def test_without_a_token_the_hook_is_not_asked(service, behaviour, reason):
 
 
 @pytest.mark.parametrize("seconds", [0.6 * SHORT, 2 * SHORT])
-def test_the_time_for_the_token_counts(service, seconds):
+def test_the_time_for_the_token_counts(service, monkeypatch, seconds):
     """The token takes most of the time, or all of it, so that too little is left for the hook."""
+    monkeypatch.setattr(client, "SECONDS", SHORT)
     token = b'{"access_token": "t"}'
     service.behaviours = [status(200, token, after=seconds), status(204, after=seconds)]
-    answer = send(service, "token", credentials=with_token(service), seconds=SHORT)
+    answer = send(service, "token", credentials=with_token(service))
     assert (answer.status, answer.timed_out) == (None, True)

@@ -15,11 +15,13 @@ import requests
 from flask import Flask, request
 
 from app import create_app
+from hooks.contract import HookBlueprint
+from local_okta import client, terminal
 from local_okta import serve as serve_module
-from local_okta import terminal
 from local_okta.authorization_server import LocalOkta
 from local_okta.client import Answer, basic_header
 from local_okta.samples import SAMPLES
+from local_okta.service import event_hook_paths
 from settings import Settings, SettingsError, load
 from tests.service import PROJECT, free_port, serving
 from tools import doctor
@@ -47,8 +49,11 @@ def stub():
 
 
 @pytest.fixture
-def run(tmp_path):
+def run(tmp_path, monkeypatch):
     """Runs `flask okta` with these arguments, for a service with these settings."""
+
+    # On a busy machine an answer may take longer than Okta waits.
+    monkeypatch.setattr(client, "SECONDS", 60.0)
 
     def run(*arguments, **settings):
         app = create_app(Settings(**(settings or PAIR)))
@@ -203,6 +208,15 @@ def test_verify_event_hook_checks_every_path_of_an_event_hook(run, stub):
     assert result.output.count("Status 401") == len(stub.paths) / 2
 
 
+def test_an_event_hook_without_a_sample_is_verified_too():
+    app = create_app(Settings())
+    own = HookBlueprint("own", __name__, kind="event")
+    own.get("/onPathOfItsOwn")(lambda: "")
+    app.register_blueprint(own)
+    with app.app_context():
+        assert "/onPathOfItsOwn" in event_hook_paths()
+
+
 def test_auth_secret_is_the_header_and_nothing_else(run):
     result = run("auth-secret")
     scheme, encoded = result.output.split(" ")
@@ -221,6 +235,8 @@ def test_the_doctor_says_what_to_type_into_okta_only_when_nothing_is_wrong(run, 
     assert title in result.output
     assert fields in result.output
     assert PAIR["basic_auth_password"] not in result.output
+    result = run("doctor", **good, basic_auth_password_previous="the old one")
+    assert (result.exit_code, "previous password" in result.output) == (0, True)
     for wrong, named in (
         ({"okta_scope": "other"}, "other is not published"),
         ({"okta_issuer": f"{okta.issuer}x"}, "issuer_answered_404"),

@@ -31,7 +31,12 @@ def test_the_demo_finds_everything_as_it_should_be():
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "each accepted or refused as it should be" in done.stdout
+    *rows, summary, next_step = done.stdout.splitlines()
+    assert "each accepted or refused as it should be" in summary
+    assert next_step.startswith("Next: make run")
+    # What the private key would repeat is said once.
+    [summed_up] = [row for row in rows if "private key" in row]
+    assert "Okta does the same as above" in summed_up
 
 
 @contextlib.contextmanager

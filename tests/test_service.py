@@ -45,7 +45,7 @@ def workers_of(service: Service) -> set[int]:
 
 
 def status(service: Service, auth=BASIC_PAIR) -> int:
-    return service.call("/tokenHook", json=PAYLOAD, auth=auth).status_code
+    return service.request("/tokenHook", json=PAYLOAD, auth=auth).status_code
 
 
 @pytest.fixture(scope="module")
@@ -153,4 +153,4 @@ def test_the_app_may_stand_in_a_middleware(tmp_path):
     (tmp_path / "wrapped.py").write_text(module)
     arguments = ("--pythonpath", str(tmp_path), "wrapped:wrapped")
     with Service(basic_settings(), tmp_path / "log", arguments=arguments) as service:
-        assert service.call("/tokenHook", json=PAYLOAD, auth=BASIC_PAIR).status_code == 204
+        assert service.request("/tokenHook", json=PAYLOAD, auth=BASIC_PAIR).status_code == 204

@@ -1,4 +1,4 @@
-"""How much time the service adds on this machine: `make bench`, about two minutes.
+"""How much time the service adds on this machine: `make bench`, about three minutes.
 
 Everything is compared with something simpler that is measured in turns with it, so that the ratios
 hold on a machine that does other work as well. The times themselves do not.
