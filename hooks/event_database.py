@@ -50,7 +50,7 @@ class Database:
             sa.event.listen(self._engine, "connect", _set_up_sqlite)
 
     def exists(self) -> bool:
-        """False before the first event. A command that only reads must not make and own the file."""
+        """False before the first event. A command that only reads must not make and own it."""
         return self.file is None or self.file.exists()
 
     @contextmanager
