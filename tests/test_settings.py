@@ -142,6 +142,7 @@ WRONG_LINES = [
     ("BASIC_AUTH_PASSWORD=abc #def", "BASIC_AUTH_PASSWORD", "single quotes"),
     ("AUTH_MODE=oauth\nAUTH_MODE=basic", "AUTH_MODE", "twice"),
     ("auth_mode=oauth", "auth_mode", "capitals"),
+    ("user=okta", "user", "capitals"),
 ]
 
 
@@ -167,6 +168,7 @@ NOTES = [
     (OAUTH | {"OKTA_SCOPE": ""}, "OKTA_CLIENT_ID alone decides"),
     (OAUTH | {"OKTA_ISSUER": "http://127.0.0.1:8010/oauth2/default"}, "without TLS"),
     (OAUTH | {"OKTA_ISSUER": "https://example.okta.com"}, "the org's own server"),
+    (OAUTH | {"OKTA_ISSUER": "https://example.okta.com/oauth2"}, "not a custom server's"),
     (PAIR | {"OKTA_ISSUER": ISSUER}, "AUTH_MODE is not set, so it is basic"),
 ]
 
