@@ -14,11 +14,10 @@ from hooks.events import HANDLERS
 from hooks.inbox import Backlog, Inbox
 from local_okta.samples import SAMPLES
 from tests.recording_worker import RECORD
-from tests.service import BASIC_PAIR, Service, basic_settings
+from tests.service import BASIC_PAIR, HOOK, PAYLOAD, Service, basic_settings
 
 EVENT_TYPE = next(iter(HANDLERS))
 PATH = next(sample.path for sample in SAMPLES.values() if sample.kind == "event")
-INLINE = next(sample for sample in SAMPLES.values() if sample.kind != "event")
 OKTA_WAITS_SECONDS = 3
 
 
@@ -50,7 +49,7 @@ def is_refused_in_time(service: Service, *events: dict) -> bool:
 
 
 def inline_hooks_work(service: Service) -> bool:
-    answer = service.request(INLINE.path, auth=BASIC_PAIR, json=INLINE.payload)
+    answer = service.request(HOOK, auth=BASIC_PAIR, json=PAYLOAD)
     return answer.ok and service.request("/readyz", method="GET").ok
 
 

@@ -5,14 +5,10 @@ import contextlib
 from app import create_app
 from local_okta.authorization_server import LocalOkta
 from local_okta.page import add_page
-from local_okta.samples import SAMPLES
 from settings import Settings
 from tests.service import BASIC_PAIR
 
 BASIC = dict(zip(("basic_auth_user", "basic_auth_password"), BASIC_PAIR, strict=True))
-INLINE = [sample for sample in SAMPLES.values() if sample.kind != "event"]
-# The token hook, as long as it is there: the page has the most to tell about it.
-HOOK = SAMPLES.get("token", INLINE[0])
 
 
 @contextlib.contextmanager

@@ -16,11 +16,17 @@ from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
 from app import create_app
+from local_okta.samples import SAMPLES
 from settings import PARSERS, load
+from tests.hook_app import hook_client
 
 PROJECT = Path(__file__).parent.parent
 BASIC_PAIR = ("okta", "correct horse battery staple")
-PAYLOAD = {"eventId": "e1", "data": {"context": {}}}
+INLINE_SAMPLES = [sample for sample in SAMPLES.values() if sample.kind != "event"]
+# Where the tests of the guard send to: the token hook as long as it is there, and what it answers.
+INLINE_HOOK = SAMPLES.get("token", INLINE_SAMPLES[0])
+HOOK, PAYLOAD = INLINE_HOOK.path, INLINE_HOOK.payload | {"eventId": "e1"}
+ACCEPTED = hook_client().post(HOOK, json=PAYLOAD).status_code
 EVENT_PAYLOAD = {"eventId": "e2", "data": {"events": []}}
 
 # What a refusal is to whoever gets it: status, body, challenge. It never says more.

@@ -15,8 +15,17 @@ from urllib.parse import quote_from_bytes
 import pytest
 
 from local_okta.client import basic_header
-from local_okta.samples import SAMPLES
-from tests.service import BASIC_PAIR, PAYLOAD, Service, basic_settings, bearer, client_of
+from tests.service import (
+    ACCEPTED,
+    BASIC_PAIR,
+    HOOK,
+    INLINE_SAMPLES,
+    PAYLOAD,
+    Service,
+    basic_settings,
+    bearer,
+    client_of,
+)
 
 LIMIT = 1024 * 1024
 JSON = {"Content-Type": "application/json"}
@@ -39,7 +48,7 @@ def talkative_client(log_format: str, folder: Path):
 
 
 def post(service: Service, data, auth=BASIC_PAIR) -> int:
-    return service.request("/tokenHook", data=data, headers=JSON, auth=auth).status_code
+    return service.request(HOOK, data=data, headers=JSON, auth=auth).status_code
 
 
 def lines_of(log: str) -> list[str]:
@@ -63,7 +72,7 @@ def test_a_body_over_the_limit_is_refused_but_only_to_who_may_send(service):
     assert post(service, body) == 413
     assert post(service, chunks(body)) in (400, 413)
     assert post(service, body, auth=None) == 401
-    assert post(service, json.dumps(PAYLOAD).ljust(LIMIT)) == 204
+    assert post(service, json.dumps(PAYLOAD).ljust(LIMIT)) == ACCEPTED
 
 
 # What is not JSON, test_hooks_contract.py has.
@@ -108,9 +117,9 @@ def test_gunicorns_own_debug_level_adds_no_secret(tmp_path):
     with Service(basic_settings(), tmp_path / "log", arguments=arguments) as service:
         for ending in ("", "\r\n", "Content-Length: 9\r\n\r\n{"):
             with socket.create_connection(("127.0.0.1", service.port)) as client:
-                head = f"POST /tokenHook HTTP/1.1\r\nHost: x\r\nAuthorization: {pair}\r\n"
+                head = f"POST {HOOK} HTTP/1.1\r\nHost: x\r\nAuthorization: {pair}\r\n"
                 client.sendall(f"{head}{ending}".encode())
-        assert post(service, json.dumps(PAYLOAD)) == 204
+        assert post(service, json.dumps(PAYLOAD)) == ACCEPTED
     # The service has ended by now, so whatever it had to say is there.
     assert "Listening at" in service.log
     for secret in (pair.removeprefix("Basic "), BASIC_PAIR[1]):
@@ -120,12 +129,11 @@ def test_gunicorns_own_debug_level_adds_no_secret(tmp_path):
 def test_a_flood_of_wrong_passwords_shuts_nobody_out(service):
     with ThreadPoolExecutor(6) as pool:
         guesses = pool.map(lambda n: post(service, "{}", (BASIC_PAIR[0], f"guess {n}")), range(60))
-        assert {post(service, json.dumps(PAYLOAD)) for _ in range(10)} == {204}
+        assert {post(service, json.dumps(PAYLOAD)) for _ in range(10)} == {ACCEPTED}
     assert set(guesses) == {401}
 
 
 FORGED = "2026-01-31T12:00:00.000Z INFO    request hook=token status=200 forged=yes"
-INLINE = [sample for sample in SAMPLES.values() if sample.kind != "event"]
 HOSTILE = {
     "newlines": f"a\r\n{FORGED}\n\v\f\x1c\x85\u2028{FORGED}",
     "terminal commands": "\x1b[2J\x1b]0;title\x07\x9b31m\x7f\b\0",
@@ -158,10 +166,10 @@ def test_no_value_breaks_or_stretches_a_line(tmp_path, capsys, log_format, text)
     for path, payload in (
         ("/userCreated", event_hook),
         ("/no-such" + quote_from_bytes(raw)[:3000], PAYLOAD),
-        *((sample.path, inline_hook) for sample in INLINE),
+        *((sample.path, inline_hook) for sample in INLINE_SAMPLES),
     ):
         response = client.post(path, json=payload, headers=headers, auth=BASIC_PAIR)
-        assert response.status_code in (204, 400, 404)
+        assert response.status_code in (200, 204, 400, 404)
     for line in lines_of(capsys.readouterr().err):
         assert len(line) <= 2000
         assert line.isascii()
@@ -177,7 +185,7 @@ def texts_in(value) -> set[str]:
 
 
 @in_both_formats
-@pytest.mark.parametrize("sample", INLINE, ids=lambda sample: sample.name)
+@pytest.mark.parametrize("sample", INLINE_SAMPLES, ids=lambda sample: sample.name)
 def test_no_secret_and_nothing_of_a_body_is_logged(tmp_path, capsys, log_format, sample):
     """Read and unreadable, with the right pair, a wrong one and a token."""
     client = talkative_client(log_format, tmp_path)

@@ -13,7 +13,9 @@ from hooks.contract import HookBlueprint
 from logs import LineFormatter
 from settings import SettingsError
 from tests.service import (
+    ACCEPTED,
     BASIC_PAIR,
+    HOOK,
     NOT_SET,
     PAYLOAD,
     basic_settings,
@@ -139,7 +141,7 @@ def test_a_line_has_all_that_is_asked_for(capsys, log_format, forwarded, nearest
     """The peer is always named; what a proxy says of its own peer stands beside it."""
     headers = {"X-Okta-Request-Id": "id-1"} | ({"X-Forwarded-For": forwarded} if forwarded else {})
     client = client_of(basic_settings(LOG_FORMAT=log_format))
-    client.post("/tokenHook", json=PAYLOAD, auth=BASIC_PAIR, headers=headers)
+    client.post(HOOK, json=PAYLOAD, auth=BASIC_PAIR, headers=headers)
     [line] = log_lines(capsys)
     if log_format == "json":
         entry = json.loads(line)
@@ -148,10 +150,9 @@ def test_a_line_has_all_that_is_asked_for(capsys, log_format, forwarded, nearest
         assert " INFO    request " in line
         entry = dict(word.split("=") for word in line.split() if "=" in word)
     expected = {
-        "hook": "token",
         "method": "POST",
-        "path": "/tokenHook",
-        "status": "204",
+        "path": HOOK,
+        "status": str(ACCEPTED),
         "auth": "basic",
         "caller": "okta",
         "result": "accepted",
@@ -160,7 +161,8 @@ def test_a_line_has_all_that_is_asked_for(capsys, log_format, forwarded, nearest
         "client": "127.0.0.1",
     } | ({"forwarded_for": nearest} if nearest else {})
     assert float(entry["ms"]) >= 0
-    others = {"time", "level", "message", "ms"}
+    assert entry["hook"] in client.application.blueprints
+    others = {"time", "level", "message", "ms", "hook"}
     assert {name: str(entry[name]) for name in entry if name not in others} == expected
 
 
@@ -169,7 +171,7 @@ def test_colours_are_for_a_terminal_that_wants_them(monkeypatch, capsys, is_term
     monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal)
     if no_color:
         monkeypatch.setenv("NO_COLOR", no_color)
-    client_of(basic_settings()).post("/tokenHook")
+    client_of(basic_settings()).post(HOOK)
     assert ("\x1b[33mWARNING" in capsys.readouterr().err) is (is_terminal and not no_color)
 
 

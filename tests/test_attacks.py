@@ -30,7 +30,9 @@ from local_okta.authorization_server import LocalOkta
 from local_okta.client import basic_header
 from logs import LineFormatter
 from tests.service import (
+    ACCEPTED,
     BASIC_PAIR,
+    HOOK,
     INSUFFICIENT_SCOPE,
     INVALID_TOKEN,
     NO_PAIR,
@@ -81,7 +83,7 @@ class Target:
         return f"{signing_input}.{urlsafe_b64encode(signature).decode()}"
 
     def send(self, token: str):
-        return self.client.post("/tokenHook", json=PAYLOAD, headers=bearer(token))
+        return self.client.post(HOOK, json=PAYLOAD, headers=bearer(token))
 
 
 def without_absent(members: dict) -> dict:
@@ -101,11 +103,11 @@ def signed_by(key, algorithm="RS256"):
 def target():
     with LocalOkta() as okta, LocalOkta(client_id=okta.client_id) as attacker:
         target = Target(client_of(oauth_settings(okta)), okta, attacker, withdrawn=okta.keys[0])
-        assert target.send(target.token()).status_code == 204
+        assert target.send(target.token()).status_code == ACCEPTED
         okta.rotate_keys(keep_old=False)
         okta.rotate_keys()
         # The new kid makes the service ask once more, and forget the withdrawn key.
-        assert target.send(target.token()).status_code == 204
+        assert target.send(target.token()).status_code == ACCEPTED
         yield target
 
 
@@ -136,7 +138,7 @@ def test_the_token_that_all_cases_are_made_of_passes(target):
         target.token(header={"typ": "JWT", "x": [1]}, claims={"x": None}),
         target.token(header={"kid": other.kid}, sign=signed_by(other)),
     ):
-        assert target.send(token).status_code == 204
+        assert target.send(token).status_code == ACCEPTED
 
 
 # Every forged token by its name, made when the keys are there. None of them may pass.
@@ -558,7 +560,7 @@ def send(
     headers,
     *,
     method="POST",
-    path="/tokenHook",
+    path=HOOK,
     body=None,
     content_type="application/json",
 ) -> Response:
@@ -574,11 +576,11 @@ def send(
         return Response(response.read(), response.status, response.getheaders())
 
 
-@pytest.mark.parametrize("path", ["/tokenHook", "/tokenHook/", "/tokenHook//", "/./tokenHook"])
+@pytest.mark.parametrize("path", [HOOK, f"{HOOK}/", f"{HOOK}//", f"/.{HOOK}"])
 def test_no_redirect_leads_to_the_right_path(okta, service, path):
     """Okta would not follow it."""
     response = send(service, bearer(okta.issue()).items(), path=path)
-    assert response.status_code == (204 if path == "/tokenHook" else 404)
+    assert response.status_code == (ACCEPTED if path == HOOK else 404)
 
 
 PAIR = basic_header(*BASIC_PAIR)
@@ -601,8 +603,8 @@ EVENT_AUTHORIZATION = [
     ["Basic {}"],
 ]  # fmt: skip
 AUTHORIZATION = [
-    *(("/tokenHook", INVALID_TOKEN, values) for values in WITH_A_BAD_TOKEN),
-    *(("/tokenHook", NO_TOKEN, values) for values in WITHOUT_A_TOKEN),
+    *((HOOK, INVALID_TOKEN, values) for values in WITH_A_BAD_TOKEN),
+    *((HOOK, NO_TOKEN, values) for values in WITHOUT_A_TOKEN),
     *(("/userCreated", NO_PAIR, values) for values in EVENT_AUTHORIZATION),
 ]
 
@@ -620,8 +622,8 @@ def test_odd_authorization_header(okta, service, path, expected, values):
 
 # Where a token may stand in some OAuth servers (RFC 6750, 2.2 and 2.3), or in what a proxy sends.
 NOT_THE_HEADER = [
-    {"path": "/tokenHook?access_token={}"},
-    {"path": "/tokenHook;access_token={}"},
+    {"path": HOOK + "?access_token={}"},
+    {"path": HOOK + ";access_token={}"},
     {"body": "access_token={}", "content_type": "application/x-www-form-urlencoded"},
     {"body": '{"access_token": "{}", "data": {"context": {}}}'},
     {"headers": [("Cookie", "access_token={}; Authorization=Bearer {}")]},
@@ -632,14 +634,14 @@ NOT_THE_HEADER = [
 ]
 # Ways around the guard altogether, without a token.
 WAYS_AROUND = [
-    *({"path": path} for path in ("//tokenHook", "/./tokenHook", "/healthz/../tokenHook")),
-    *({"path": path} for path in ("/healthz%2f..%2ftokenHook", "/healthz/", "/healthz;/tokenHook")),
-    *({"path": path} for path in ("/healthz%00/tokenHook", "/TOKENHOOK", "/healthz")),
-    {"path": "http://healthz:80/tokenHook?/healthz"},
+    *({"path": path} for path in (f"/{HOOK}", f"/.{HOOK}", f"/healthz/..{HOOK}")),
+    *({"path": path} for path in (f"/healthz%2f..%2f{HOOK[1:]}", "/healthz/", f"/healthz;{HOOK}")),
+    *({"path": path} for path in (f"/healthz%00{HOOK}", HOOK.upper(), "/healthz")),
+    {"path": f"http://healthz:80{HOOK}?/healthz"},
     {"path": "/healthz", "headers": [("X-HTTP-Method-Override", "GET")]},
     *({"method": method} for method in ("PUT", "OPTIONS", "PURGE")),
     {"method": "GET", "headers": [("X-Original-URL", "/healthz"), ("X-Rewrite-URL", "/healthz")]},
-    {"method": "GET", "headers": [("PATH_INFO", "/healthz"), ("SCRIPT_NAME", "/tokenHook")]},
+    {"method": "GET", "headers": [("PATH_INFO", "/healthz"), ("SCRIPT_NAME", HOOK)]},
     {"headers": [("X-Forwarded-For", "127.0.0.1"), ("X-Real-IP", "::1")]},
     {"headers": [("X-Remote-User", "okta"), ("REMOTE_USER", "okta")]},
 ]

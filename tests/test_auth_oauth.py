@@ -9,8 +9,10 @@ import pytest
 
 from local_okta.client import basic_header
 from tests.service import (
+    ACCEPTED,
     BASIC_PAIR,
     EVENT_PAYLOAD,
+    HOOK,
     INVALID_TOKEN,
     NO_PAIR,
     NO_TOKEN,
@@ -32,10 +34,10 @@ def client(okta):
 
 
 def status(client, token: str) -> int:
-    return client.post("/tokenHook", json=PAYLOAD, headers=bearer(token)).status_code
+    return client.post(HOOK, json=PAYLOAD, headers=bearer(token)).status_code
 
 
-ACCEPTED = {
+GOOD_CLAIMS = {
     "as Okta issues it": {},
     "aud a list with the audience": {"aud": ["https://elsewhere.example.com", "api://default"]},
     "several scopes": {"scp": ["other", "hooks"]},
@@ -46,25 +48,25 @@ ACCEPTED = {
 }
 
 
-@pytest.mark.parametrize("claims", ACCEPTED.values(), ids=ACCEPTED)
+@pytest.mark.parametrize("claims", GOOD_CLAIMS.values(), ids=GOOD_CLAIMS)
 def test_a_good_token_passes(okta, client, claims):
-    assert status(client, okta.issue(**claims)) == 204
+    assert status(client, okta.issue(**claims)) == ACCEPTED
 
 
 @pytest.mark.parametrize("scheme", ["bearer", "BEARER", "Bearer "])
 def test_the_scheme_is_case_insensitive_and_spaces_follow_it(okta, client, scheme):
     headers = {"Authorization": f"{scheme} {okta.issue()}"}
-    assert client.post("/tokenHook", json=PAYLOAD, headers=headers).status_code == 204
+    assert client.post(HOOK, json=PAYLOAD, headers=headers).status_code == ACCEPTED
 
 
 # In seconds from now. Time passes between the making of a token and its check, so the values that
 # time moves towards the border keep a distance from it.
 CLOCK_SKEW = [
-    ("exp", -40, 204),
+    ("exp", -40, ACCEPTED),
     ("exp", -61, 401),
-    ("iat", 59, 204),
+    ("iat", 59, ACCEPTED),
     ("iat", 120, 401),
-    ("nbf", 59, 204),
+    ("nbf", 59, ACCEPTED),
     ("nbf", 120, 401),
 ]
 
@@ -76,7 +78,7 @@ def test_clocks_may_differ_by_a_minute(okta, client, claim, seconds, expected):
 
 def test_a_token_used_before_is_refused_once_it_expires(okta, client, monkeypatch):
     token = okta.issue()
-    assert status(client, token) == 204
+    assert status(client, token) == ACCEPTED
     later = time.time() + 2 * 3600
     monkeypatch.setattr("time.time", lambda: later)
     assert status(client, token) == 401
@@ -91,7 +93,7 @@ def test_the_log_says_why_no_token_counts(okta, capsys):
         ("Bearer x", "decode_error"),
         (f"Bearer {unknown}", "key_unknown"),
     ):
-        client.post("/tokenHook", headers=header and {"Authorization": header})
+        client.post(HOOK, headers=header and {"Authorization": header})
         [line] = log_lines(capsys)
         assert f" auth=oauth result=refused reason={reason} " in line
 
@@ -112,7 +114,7 @@ def test_event_hooks_take_basic_alone(okta, client):
 def test_without_good_credentials_every_path_and_method_looks_the_same(
     client, method, credentials, expected
 ):
-    for path in ("/", "/tokenHook", "/no-such-path", "/healthz/", "/tokenHook/", "/userCreated/"):
+    for path in ("/", HOOK, "/no-such-path", "/healthz/", f"{HOOK}/", "/userCreated/"):
         assert refusal(client.open(path, method=method, **credentials)) == expected
     # Only the challenge tells an event hook apart: it names what Okta is to send there.
     assert client.open("/userCreated", method=method, **credentials).status_code == 401
@@ -122,9 +124,9 @@ def test_without_good_credentials_every_path_and_method_looks_the_same(
 WITH_CREDENTIALS = [
     ("POST", "/no-such-path", {404}, {404}),
     ("GET", "/", {404}, {404}),
-    ("POST", "/tokenHook/", {404}, {404}),
-    ("GET", "/tokenHook", {405}, {401, 405}),
-    ("OPTIONS", "/tokenHook", {405}, {401, 405}),
+    ("POST", f"{HOOK}/", {404}, {404}),
+    ("GET", HOOK, {405}, {401, 405}),
+    ("OPTIONS", HOOK, {405}, {401, 405}),
     ("PUT", "/userCreated", {401, 405}, {405}),
     ("OPTIONS", "/userCreated", {401, 405}, {405}),
     ("POST", "/healthz", {405}, {401, 405}),
@@ -150,7 +152,7 @@ def test_with_credentials_an_unknown_path_is_404_and_a_wrong_method_405(
 
 def test_without_a_basic_pair_event_hooks_are_off(okta):
     client = client_of(oauth_settings(okta, **NO_BASIC_PAIR))
-    assert status(client, okta.issue()) == 204
+    assert status(client, okta.issue()) == ACCEPTED
     for credentials in (
         {},
         {"headers": bearer(okta.issue())},
@@ -166,12 +168,12 @@ def test_without_a_basic_pair_event_hooks_are_off(okta):
 ONE_CHECK_ALONE = {
     "the client alone": (
         {"OKTA_SCOPE": ""},
-        [({"scp": ["other"]}, 204), ({"scp": []}, 204), ({"cid": "0oaOther"}, 401)],
+        [({"scp": ["other"]}, ACCEPTED), ({"scp": []}, ACCEPTED), ({"cid": "0oaOther"}, 401)],
     ),
     "the scope alone": (
         {"OKTA_CLIENT_ID": ""},
         [
-            ({"cid": "0oaOther"}, 204),
+            ({"cid": "0oaOther"}, ACCEPTED),
             ({"scp": ["other"]}, 403),
             ({"cid": None}, 401),
             ({"cid": ""}, 401),
@@ -181,8 +183,8 @@ ONE_CHECK_ALONE = {
     "one of several clients": (
         {"OKTA_CLIENT_ID": "0oaFirst, 0oaSecond"},
         [
-            ({"cid": "0oaFirst"}, 204),
-            ({"cid": "0oaSecond"}, 204),
+            ({"cid": "0oaFirst"}, ACCEPTED),
+            ({"cid": "0oaSecond"}, ACCEPTED),
             ({"cid": "0oaThird"}, 401),
             ({"cid": "0oaFirst, 0oaSecond"}, 401),
         ],
@@ -200,7 +202,7 @@ def test_the_settings_say_which_tokens_open_the_hooks(okta, others, cases):
 def test_the_log_says_who_passed_and_never_the_token(okta, capsys):
     client = client_of(oauth_settings(okta))
     for token, fields in (
-        (okta.issue(), f"status=204 auth=oauth caller={okta.client_id} result=accepted"),
+        (okta.issue(), f"status={ACCEPTED} auth=oauth caller={okta.client_id} result=accepted"),
         (okta.issue(scp=["x"]), "status=403 auth=oauth result=refused reason=scope_missing"),
     ):
         capsys.readouterr()

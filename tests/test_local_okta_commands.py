@@ -20,15 +20,15 @@ from local_okta import client, terminal
 from local_okta import serve as serve_module
 from local_okta.authorization_server import LocalOkta
 from local_okta.client import Answer, basic_header
+from local_okta.judge import judge
 from local_okta.samples import SAMPLES
 from local_okta.service import event_hook_paths
 from settings import Settings, SettingsError, load
-from tests.service import PROJECT, free_port, serving
+from tests.service import INLINE_HOOK, PROJECT, free_port, serving
 from tools import doctor
 
 PAIR = {"basic_auth_user": "okta", "basic_auth_password": "pässword:with a colon"}
 EVENTS = [sample for sample in SAMPLES.values() if sample.kind == "event"]
-TOKEN = next(sample for sample in SAMPLES.values() if sample.kind == "token")
 
 
 @pytest.fixture
@@ -95,28 +95,27 @@ def assert_fails(result, words):
 
 
 def test_preview_shows_request_response_and_verdict_and_masks_the_credentials(run, stub):
-    operation = {"op": "add", "path": "/claims/extPatientId", "value": "1235"}
-    command = {"type": "com.okta.identity.patch", "value": [operation]}
-    stub.answer = ({"commands": [command]}, 200)
-    result = run("preview", TOKEN.name, "--url", stub.url)
-    assert result.exit_code == 0
-    assert f"POST {stub.url}{TOKEN.path}" in result.output
+    stub.answer = ({}, 200)
+    verdict = judge(INLINE_HOOK.kind, INLINE_HOOK.payload, Answer(200, body=b"{}"))
+    result = run("preview", INLINE_HOOK.name, "--url", stub.url)
+    assert result.exit_code == (not verdict.accepted)
+    assert f"POST {stub.url}{INLINE_HOOK.path}" in result.output
     assert "200 OK" in result.output
-    assert result.output.endswith("Okta adds extPatientId to the ID token.\n")
+    assert result.output.endswith(f"\n{verdict.sentence}.\n")
     assert "Authorization: Basic ••••••••" in result.output
     assert stub.authorizations == [basic_header(*PAIR.values())]
     assert stub.authorizations[0] not in result.output
 
 
 def test_preview_folds_a_long_body_unless_asked(run, stub):
-    last_line = json.dumps(TOKEN.payload, indent=2).splitlines()[-2]
-    assert last_line not in run("preview", TOKEN.name, "--url", stub.url).output
-    assert last_line in run("preview", TOKEN.name, "--verbose", "--url", stub.url).output
+    last_line = json.dumps(INLINE_HOOK.payload, indent=2).splitlines()[-2]
+    assert last_line not in run("preview", INLINE_HOOK.name, "--url", stub.url).output
+    assert last_line in run("preview", INLINE_HOOK.name, "--verbose", "--url", stub.url).output
 
 
 def test_preview_fails_where_okta_could_not_use_the_answer(run, stub):
     stub.answer = ("<html>", 500)
-    result = run("preview", TOKEN.name, "--url", stub.url)
+    result = run("preview", INLINE_HOOK.name, "--url", stub.url)
     assert_fails(result, "500 Internal Server Error")
     assert "<html>" in result.output
 
@@ -147,7 +146,7 @@ def test_in_oauth_mode_inline_hooks_get_a_token_and_event_hooks_basic(
 
 
 def test_preview_gets_a_token_with_the_private_key_too(run, stub, okta):
-    arguments = ("preview", TOKEN.name, "--auth", "private-key", "--url", stub.url)
+    arguments = ("preview", INLINE_HOOK.name, "--auth", "private-key", "--url", stub.url)
     assert run(*arguments, **okta.settings).exit_code == 0
     assert stub.authorizations[0].startswith("Bearer ")
 
@@ -160,7 +159,7 @@ def test_preview_of_all_leaves_out_event_hooks_without_a_basic_pair(run, stub, o
     assert_fails(result, "set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD")
 
 
-WITH_TOKEN = ("preview", TOKEN.name, "--auth", "client-secret", "--url")
+WITH_TOKEN = ("preview", INLINE_HOOK.name, "--auth", "client-secret", "--url")
 
 
 def test_preview_says_how_to_start_what_does_not_answer(run, stub, okta):
@@ -191,10 +190,10 @@ def test_an_address_that_cannot_be_one_is_named(run):
 
 
 def test_the_path_of_a_pasted_address_is_left_out_and_said_so(run, stub):
-    result = run("preview", TOKEN.name, "--url", f"{stub.url}/tokenHook")
+    result = run("preview", INLINE_HOOK.name, "--url", f"{stub.url}/pastedHook")
     assert result.exit_code == 0
     assert f"The path is left out, since each hook has its own: {stub.url}\n" in result.output
-    assert stub.paths == [TOKEN.path]
+    assert stub.paths == [INLINE_HOOK.path]
 
 
 def test_verify_event_hook_checks_every_path_of_an_event_hook(run, stub):

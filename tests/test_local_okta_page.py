@@ -11,8 +11,8 @@ from local_okta.authorization_server import LocalOkta
 from local_okta.endpoints import KEY_ROTATION
 from local_okta.page_requests import AUTHENTICATIONS
 from settings import Settings, SettingsError
-from tests.page import BASIC, HOOK, served_page
-from tests.service import serving
+from tests.page import BASIC, served_page
+from tests.service import INLINE_HOOK, serving
 
 CHANGES = {
     "/page/send": {},
@@ -51,8 +51,8 @@ def post(page, path, body, **headers):
 
 
 def send(page, service=NOBODY_THERE, authentication="Basic", request=None):
-    request = json.dumps(HOOK.payload) if request is None else request
-    form = {"service": service, "hook": HOOK.name, "authentication": authentication}
+    request = json.dumps(INLINE_HOOK.payload) if request is None else request
+    form = {"service": service, "hook": INLINE_HOOK.name, "authentication": authentication}
     answer = post(page, "/page/send", form | {"request": request})
     assert answer.status_code == 200, answer.text
     return answer.json()
@@ -211,7 +211,7 @@ def test_activity_is_what_the_issuer_was_asked_for_and_what_was_sent(page, okta,
     seen = [(entry["kind"], entry["text"], entry["outcome"]) for entry in entries(last)]
     assert seen == [
         ("issuer", "token", "200"),
-        ("sent", HOOK.name, "401"),
+        ("sent", INLINE_HOOK.name, "401"),
         ("issuer", "keys", "200"),
     ]
 

@@ -11,8 +11,15 @@ from werkzeug import Response
 from local_okta.authorization_server import LocalOkta
 from local_okta.page_requests import AUTHENTICATIONS
 from local_okta.samples import SAMPLES
-from tests.page import HOOK, served_page
-from tests.service import BASIC_PAIR, Service, free_port, oauth_settings, serving
+from tests.page import served_page
+from tests.service import (
+    BASIC_PAIR,
+    INLINE_HOOK,
+    Service,
+    free_port,
+    oauth_settings,
+    serving,
+)
 from tools import chromium
 
 BROWSER = chromium.find()
@@ -23,7 +30,7 @@ expect.set_options(timeout=30_000)
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 380, "height": 800}
 EVENT_PATHS = {sample.path for sample in SAMPLES.values() if sample.kind == "event"}
 DENIED = SAMPLES.get("registration-self-service-denied")
-SENTENCE = f"Okta {HOOK.expected or ''}"
+SENTENCE = f"Okta {INLINE_HOOK.expected or ''}"
 
 # What the service with AUTH_MODE=oauth answers to the token hook: status, what is wrong in the
 # token, where the way ends.
@@ -103,7 +110,7 @@ def press(page, name):
     page.get_by_role("button", name=name, exact=True).click()
 
 
-def send(page, hook=HOOK.name, authentication="Client secret"):
+def send(page, hook=INLINE_HOOK.name, authentication="Client secret"):
     page.get_by_label("Hook").select_option(hook)
     page.get_by_label("Authentication").select_option(authentication)
     press(page, "Send")
@@ -125,7 +132,7 @@ def steps(page):
 def test_what_was_sent_what_came_back_and_each_step_are_shown(page, service):
     send(page)
     expect(verdict(page)).to_contain_text(f"✓{SENTENCE}")
-    expect(region(page, "Sent")).to_contain_text(f"POST {service.url}{HOOK.path}")
+    expect(region(page, "Sent")).to_contain_text(f"POST {service.url}{INLINE_HOOK.path}")
     expect(region(page, "Response")).to_contain_text("Content-Type: application/json")
     expect(region(page, "Response")).to_contain_text('"commands": [')
     for column in ("Okta", "Token endpoint", "Guard", "Hook"):
@@ -204,7 +211,7 @@ def test_bad_input_is_named_beside_its_field(page):
     press(page, "Send")
     expect(request).to_have_accessible_description(re.compile("line 3, column 3"))
     expect(request).to_have_attribute("aria-invalid", "true")
-    page.get_by_label("Hook").select_option(HOOK.name)
+    page.get_by_label("Hook").select_option(INLINE_HOOK.name)
     expect(request).not_to_have_attribute("aria-invalid", "true")
     address.fill("127.0.0.1:5000")
     press(page, "Send")
@@ -236,7 +243,7 @@ def test_what_is_sent_and_what_comes_back_are_shown_as_text(page):
 
 def test_the_keyboard_alone_is_enough(page):
     page.get_by_label("Hook").focus()
-    page.keyboard.type(HOOK.name)
+    page.keyboard.type(INLINE_HOOK.name)
     page.get_by_label("Request").focus()
     page.keyboard.press("Control+Enter")
     expect(verdict(page)).to_contain_text(SENTENCE)

@@ -14,7 +14,9 @@ import pytest
 import app
 from local_okta.client import basic_header
 from tests.service import (
+    ACCEPTED,
     BASIC_PAIR,
+    HOOK,
     NOT_SET,
     PAYLOAD,
     PROJECT,
@@ -45,7 +47,7 @@ def workers_of(service: Service) -> set[int]:
 
 
 def status(service: Service, auth=BASIC_PAIR) -> int:
-    return service.request("/tokenHook", json=PAYLOAD, auth=auth).status_code
+    return service.request(HOOK, json=PAYLOAD, auth=auth).status_code
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def service(tmp_path_factory):
 def test_gunicorn_needs_no_argument_and_takes_a_worker_for_each_core(service):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     service.wait_until(lambda: len(workers_of(service)) == cores, "other number of workers")
-    assert status(service) == 204
+    assert status(service) == ACCEPTED
     # Said once for all workers.
     assert service.log.count("note: BASIC_AUTH_PASSWORD_PREVIOUS is still accepted") == 1
 
@@ -78,14 +80,14 @@ def test_a_reload_takes_new_workers_and_answers_on(service):
     before = workers_of(service)
     service.process.send_signal(signal.SIGHUP)
     while workers_of(service) & before:
-        assert status(service) == 204
-    assert status(service) == 204
+        assert status(service) == ACCEPTED
+    assert status(service) == ACCEPTED
 
 
 def test_a_stop_answers_what_is_in_flight(tmp_path):
     body = json.dumps(PAYLOAD)
     head = (
-        f"POST /tokenHook HTTP/1.1\r\nHost: x\r\nAuthorization: {basic_header(*BASIC_PAIR)}\r\n"
+        f"POST {HOOK} HTTP/1.1\r\nHost: x\r\nAuthorization: {basic_header(*BASIC_PAIR)}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\nExpect: 100-continue\r\n"
     )
     with Service(basic_settings(), tmp_path / "log") as service:
@@ -97,7 +99,7 @@ def test_a_stop_answers_what_is_in_flight(tmp_path):
             service.process.send_signal(signal.SIGTERM)
             service.wait_until(lambda: "Handling signal: term" in service.log, "no stop")
             connection.sendall(body.encode())
-            assert b"204 NO CONTENT" in connection.recv(1024)
+            assert f" {ACCEPTED} ".encode() in connection.recv(1024)
         assert service.process.wait(30) == 0
 
 
@@ -127,7 +129,7 @@ def test_gunicorn_may_be_told_the_app_by_its_usual_name(monkeypatch):
     for name, value in (NOT_SET | basic_settings()).items():
         monkeypatch.setenv(name, value)
     client = app.app.test_client()
-    assert client.post("/tokenHook", json=PAYLOAD, auth=BASIC_PAIR).status_code == 204
+    assert client.post(HOOK, json=PAYLOAD, auth=BASIC_PAIR).status_code == ACCEPTED
 
 
 def test_python_app_says_in_one_line_what_to_type():
@@ -140,11 +142,11 @@ def test_flask_run_serves_this_machine_and_says_what_it_tolerates(tmp_path):
         command = ("flask", "run")
 
     with FlaskRun(PUBLISHED, tmp_path / "log") as service:
-        assert status(service, tuple(PUBLISHED.values())) == 204
+        assert status(service, tuple(PUBLISHED.values())) == ACCEPTED
     lines = service.log.splitlines()
     assert any(f"Running on {service.url}" in line for line in lines)
     assert sum("WARNING" in line and "Okta's guide" in line for line in lines) == 1
-    assert len([line for line in lines if "tokenHook" in line]) == 1
+    assert len([line for line in lines if HOOK in line]) == 1
     assert "supersecret" not in service.log
 
 
@@ -163,4 +165,4 @@ def test_the_app_may_stand_in_a_middleware(tmp_path):
     (tmp_path / "wrapped.py").write_text(module)
     arguments = ("--pythonpath", str(tmp_path), "wrapped:wrapped")
     with Service(basic_settings(), tmp_path / "log", arguments=arguments) as service:
-        assert service.request("/tokenHook", json=PAYLOAD, auth=BASIC_PAIR).status_code == 204
+        assert service.request(HOOK, json=PAYLOAD, auth=BASIC_PAIR).status_code == ACCEPTED
