@@ -1,7 +1,7 @@
 """The log: one line for each request, which nothing that comes from outside can break or stretch.
 
-Every module logs a constant phrase with variable `fields` beside it; how they are written, as text
-or as JSON lines (LOG_FORMAT), is decided here alone.
+Every module logs a constant phrase with variable `fields` beside it. LOG_FORMAT says if
+they are written as text or as JSON lines.
 """
 
 import json
@@ -26,11 +26,7 @@ log = logging.getLogger("okta_hooks.requests")
 
 
 def configure(level: str, log_format: str, *, development: bool) -> None:
-    """Send the log to stderr.
-
-    LOG_LEVEL is for this project's own lines. Libraries stay at WARNING at every level: at DEBUG
-    some of them write out whole requests.
-    """
+    """Send the log to stderr. Libraries stay at WARNING: at DEBUG some write out whole requests."""
     handler = logging.StreamHandler(sys.stderr)
     handler.set_name("okta_hooks")
     handler.setFormatter(LineFormatter(log_format))
@@ -44,8 +40,7 @@ def configure(level: str, log_format: str, *, development: bool) -> None:
     if development:
         # The banner of `flask run` stays as it is; its own line for each request would double ours.
         server = logging.getLogger("werkzeug")
-        server.handlers = [logging.StreamHandler(sys.stderr)]
-        server.propagate = False
+        server.handlers, server.propagate = [logging.StreamHandler(sys.stderr)], False
         server.filters = [lambda record: " - - [" not in str(record.msg)]
 
 
@@ -98,8 +93,6 @@ def place_of(error: Exception) -> str:
 def _log_request(response: Response) -> Response:
     environ, noted, status = request.environ, vars(g), response.status_code
     caller, reason = noted.get("caller"), noted.get("reason")
-    # Anybody can cause a refusal, so none of them is an error of the service.
-    failed = logging.WARNING if status < 500 or reason else logging.ERROR
     fields = {
         "hook": request.blueprint or "-",
         "method": request.method,
@@ -118,6 +111,8 @@ def _log_request(response: Response) -> Response:
         "forwarded_for": environ.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip() or None,
         "ms": round((time.perf_counter() - noted["started"]) * 1000, 1),
     }
+    # Anybody can cause a refusal, so none of them is an error of the service.
+    failed = logging.WARNING if status < 500 or reason else logging.ERROR
     level = logging.INFO if status < 400 else failed
     if log.isEnabledFor(level):
         # Not log.log, which would look for its caller's file and line at every request.

@@ -27,11 +27,9 @@ BEARER_CHALLENGE = f'Bearer realm="{REALM}"'
 class Caller(NamedTuple):
     """Who passed the guard; a hook finds it in `flask.g.caller`."""
 
-    method: str
-    """`basic` or `oauth`."""
+    method: str  # basic or oauth
     user: str | None = None
-    password: str | None = None
-    """With Basic, which one came: `current` or `previous`."""
+    password: str | None = None  # with Basic, which one came: current or previous
     client_id: str | None = None
     scopes: frozenset[str] = frozenset()
 
@@ -49,10 +47,9 @@ class Refusal(HTTPException):
 
 
 def init_app(app: Flask, settings: Settings) -> IssuerKeys | None:
-    """Put the guard before every request of the app.
+    """Put the guard before every request. Returns the keys, to be started in the serving process.
 
-    Returns the issuer's keys, to be started in the process that serves, or None where no token is
-    ever validated.
+    None where no token is ever validated.
     """
     basic, oauth, keys = HookBasicAuth(REALM, settings), None, None
     if settings.auth_mode == "oauth":

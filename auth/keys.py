@@ -55,10 +55,7 @@ class IssuerError(Exception):
 
 
 class IssuerKeys:
-    """The keys of one issuer, shared by all threads of a process.
-
-    `fetch` and `clock` (seconds that never go back) are parameters so that a test can hold them.
-    """
+    """The keys of one issuer, for all threads of a process. Tests hold `fetch` and the `clock`."""
 
     def __init__(self, issuer: str, *, fetch: Callable | None = None, clock=time.monotonic):
         self.issuer, self._fetch, self._clock = issuer, fetch or fetch_keys, clock
@@ -158,10 +155,7 @@ class IssuerKeys:
 
 
 def fetch_keys(issuer: str) -> Keys:
-    """Ask for the metadata (RFC 8414), then for the key set (RFC 7517).
-
-    Raises IssuerError, and what requests and urllib3 raise.
-    """
+    """From metadata (RFC 8414) and key set (RFC 7517). Raises IssuerError, or a library's error."""
     with session_for(issuer) as session:
         uri = _jwks_uri(issuer, read_metadata(session, issuer))
         return _usable_keys(_document(session, uri))
