@@ -70,7 +70,7 @@ class IssuerKeys:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to fetch in the background. A slow issuer holds this up for 2 s at most."""
+        """Begin to fetch in the background. A slow issuer holds it up for ATTEMPT_SECONDS."""
         self._ensure_thread()
         with self._changed:
             self._changed.wait_for(lambda: self._ended, timeout=ATTEMPT_SECONDS)

@@ -95,12 +95,13 @@ def assert_fails(result, words):
 
 
 def test_preview_shows_request_response_and_verdict_and_masks_the_credentials(run, stub):
-    stub.answer = ({}, 200)
-    verdict = judge(INLINE_HOOK.kind, INLINE_HOOK.payload, Answer(200, body=b"{}"))
+    stub.answer = ({"commands": []}, 200)
+    answer = Answer(200, body=json.dumps({"commands": []}).encode())
+    verdict = judge(INLINE_HOOK.kind, INLINE_HOOK.payload, answer)
     result = run("preview", INLINE_HOOK.name, "--url", stub.url)
     assert result.exit_code == (not verdict.accepted)
     assert f"POST {stub.url}{INLINE_HOOK.path}" in result.output
-    assert "200 OK" in result.output
+    assert '200 OK\n{\n  "commands": []\n}\n' in result.output
     assert result.output.endswith(f"\n{verdict.sentence}.\n")
     assert "Authorization: Basic ••••••••" in result.output
     assert stub.authorizations == [basic_header(*PAIR.values())]
