@@ -21,10 +21,10 @@ test: $(DEVELOPMENT)  ## Run the tests (a minute and a half)
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-pages: $(DEVELOPMENT)  ## Go through README and docs as a reader does, hooks of your own included (four minutes)
-	@$(BIN)/python -m pytest tests/pages.py
+	@$(BIN)/python -m pytest tests/slow/test_docs_walkthrough.py
 
 test-killed: $(DEVELOPMENT)  ## Kill what handles events again and again, and count what is lost (two minutes)
-	@$(BIN)/python -m pytest -s tests/events_killed.py
+	@$(BIN)/python -m pytest -s tests/slow/test_kill_9.py
 
 bench: $(DEVELOPMENT)  ## Measure what the service adds to the smallest Flask view (about three minutes)
 	@$(BIN)/python -m tools.bench
@@ -39,7 +39,7 @@ lint: $(DEVELOPMENT)  ## Check style and format
 
 upgrade: $(DEVELOPMENT)  ## Take the newest compatible releases, and write them down in constraints.txt
 	@echo 'Looking for newer releases ...'
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager -r requirements-dev.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager -r requirements/dev.txt
 	@{ grep '^#' constraints.txt; $(BIN)/python -m pip freeze -qq; } > $(VENV)/constraints.txt
 	@mv $(VENV)/constraints.txt constraints.txt && touch $(RUNTIME) $(DEVELOPMENT)
 
@@ -57,8 +57,8 @@ $(VENV)/bin/python:
 $(RUNTIME): requirements.txt constraints.txt | $(BIN)/python
 	@$(call install,requirements.txt,service and demo)
 
-$(DEVELOPMENT): $(wildcard requirements*.txt) constraints.txt | $(RUNTIME)
-	@$(call install,requirements-dev.txt,tests and checks)
+$(DEVELOPMENT): requirements.txt $(wildcard requirements/*.txt) constraints.txt | $(RUNTIME)
+	@$(call install,requirements/dev.txt,tests and checks)
 
 # A dot for each package, since this takes a while. pip's own words show only where it fails.
 define install

@@ -15,11 +15,8 @@ import logs
 import settings as service_settings
 from hooks import register_hooks
 from hooks.contract import error_response
-from hooks.event_commands import event_commands, start_worker
-from hooks.event_database import database_url
-from local_okta.commands import okta_commands
+from inbox.database import database_url
 from settings import Settings, SettingsError
-from tools.doctor import doctor_command
 
 log = logging.getLogger("okta_hooks.app")
 
@@ -52,14 +49,15 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.add_url_rule("/readyz", view_func=readyz)
     app.register_error_handler(HTTPException, refuse)
     app.register_error_handler(Exception, fail)
-    okta_commands.add_command(doctor_command)
-    app.cli.add_command(okta_commands)
-    app.cli.add_command(event_commands)
+    if command:
+        add_commands(app)
     if command is None or _will_serve(command):
         if keys:
             keys.start()
         if command:
             # Under gunicorn its master says the notes, once for all workers.
+            from commands.events import start_worker  # noqa: PLC0415
+
             for note in settings.notes:
                 log.warning(note)
             start_worker(app)
@@ -81,6 +79,17 @@ def _read_settings(command: click.Context | None) -> Settings:
         if command is None or command.info_name == "run":
             raise
         return Settings(error=error)
+
+
+def add_commands(app: Flask) -> None:
+    """`flask events …` and `flask okta …`. A deployed service does not import them."""
+    from commands.doctor import doctor_command  # noqa: PLC0415
+    from commands.events import event_commands  # noqa: PLC0415
+    from local_okta.commands import okta_commands  # noqa: PLC0415
+
+    okta_commands.add_command(doctor_command)
+    app.cli.add_command(okta_commands)
+    app.cli.add_command(event_commands)
 
 
 def _will_serve(command: click.Context) -> bool:

@@ -24,7 +24,7 @@ import requests
 from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
-from setting_values import is_on_this_machine
+from settings.values import is_on_this_machine
 
 log = logging.getLogger("okta_hooks.keys")
 

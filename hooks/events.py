@@ -14,9 +14,10 @@ import logging
 from flask import current_app, jsonify, request
 from werkzeug.exceptions import ServiceUnavailable
 
+from inbox.inbox import key_of
+from inbox.intake import Intake, NotStored
+
 from .contract import HookBlueprint, Payload, UnreadableRequest, cause, is_text
-from .event_intake import Intake, NotStored
-from .inbox import key_of
 
 CHALLENGE_HEADER = "X-Okta-Verification-Challenge"
 

@@ -79,7 +79,7 @@ def console(
 def twilio_sender(
     account_sid: str, auth_token: str, from_number: str, api_base: str = "https://api.twilio.com"
 ) -> Callable[..., str]:
-    """A provider that sends by Twilio (`pip install -r requirements-twilio.txt`)."""
+    """A provider that sends by Twilio (`pip install -r requirements/twilio.txt`)."""
     from twilio.base.exceptions import TwilioException
     from twilio.http import HttpClient
     from twilio.http.response import Response

@@ -4,13 +4,13 @@ import pytest
 import sqlalchemy as sa
 
 from local_okta.authorization_server import LocalOkta
-from tests.postgresql import PostgreSQL, initdb
+from tests.support.postgresql import PostgreSQL, initdb
 
 # They take the longest. Each file runs in one process, so that its tests share what they start.
 FIRST = (
     "test_local_okta_page_browser",
-    "test_events_service",
-    "test_events_postgresql",
+    "test_inbox_service",
+    "test_inbox_postgresql",
     "test_key_service_faults",
     "test_service",
     "test_local_okta_demo",

@@ -15,7 +15,7 @@ from urllib.parse import quote_from_bytes
 import pytest
 
 from local_okta.client import basic_header
-from tests.service import (
+from tests.support.gunicorn import (
     ACCEPTED,
     BASIC_PAIR,
     HOOK,

@@ -12,7 +12,7 @@ from app import create_app
 from hooks.contract import HookBlueprint
 from logs import LineFormatter
 from settings import SettingsError
-from tests.service import (
+from tests.support.gunicorn import (
     ACCEPTED,
     BASIC_PAIR,
     HOOK,

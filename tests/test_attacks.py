@@ -29,7 +29,7 @@ from joserfc.util import int_to_base64, urlsafe_b64encode
 from local_okta.authorization_server import LocalOkta
 from local_okta.client import basic_header
 from logs import LineFormatter
-from tests.service import (
+from tests.support.gunicorn import (
     ACCEPTED,
     BASIC_PAIR,
     HOOK,

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from tests.service import (
+from tests.support.gunicorn import (
     ACCEPTED,
     BASIC_PAIR,
     HOOK,

@@ -19,7 +19,7 @@ import auth.keys
 from auth.keys import IssuerError, IssuerKeys, fetch_keys, reason_of
 from local_okta.authorization_server import new_key
 from local_okta.endpoints import METADATA_PATHS
-from tests.faulty_issuer import (
+from tests.support.issuer import (
     FaultyIssuer,
     FaultyIssuerElsewhere,
     answering,

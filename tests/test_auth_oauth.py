@@ -8,7 +8,7 @@ import time
 import pytest
 
 from local_okta.client import basic_header
-from tests.service import (
+from tests.support.gunicorn import (
     ACCEPTED,
     BASIC_PAIR,
     EVENT_PAYLOAD,

@@ -1,7 +1,7 @@
 """README and docs against the project: links, settings, commands, and the log lines they quote.
 
-`tests/pages.py` goes through them. Who makes the project their own may delete the last line of
-README.md: nothing is checked then.
+`tests/slow/test_docs_walkthrough.py` goes through them. If you make the project your own, delete
+the last line of README.md: nothing is checked then.
 """
 
 import ast
@@ -17,9 +17,9 @@ from local_okta.authorization_server import new_key
 from local_okta.client import basic_header
 from local_okta.samples import SAMPLES
 from settings import PARSERS, Settings
-from tests.page import BASIC
-from tests.reader import FENCE, blocks_of, missing
-from tests.service import BASIC_PAIR, PROJECT, bearer
+from tests.support.gunicorn import BASIC_PAIR, PROJECT, app_with_commands, bearer
+from tests.support.page import BASIC
+from tests.support.pages import FENCE, blocks_of, missing
 
 README = PROJECT / "README.md"
 DOCUMENTS = [README, *sorted((PROJECT / "docs").glob("*.md"))]
@@ -120,7 +120,7 @@ def test_every_page_is_reached_from_the_readme():
 
 @pytest.fixture(scope="module")
 def app():
-    return create_app(Settings(**BASIC))
+    return app_with_commands(Settings(**BASIC))
 
 
 def first_cells(heading: str) -> list[str]:

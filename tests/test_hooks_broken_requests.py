@@ -7,7 +7,7 @@ import json
 import pytest
 
 from local_okta.samples import SAMPLES
-from tests.hook_app import hook_client
+from tests.support.client import hook_client
 
 client = hook_client()
 

@@ -14,7 +14,7 @@ from hooks.contract import (
     command,
 )
 from local_okta.samples import SAMPLES
-from tests.hook_app import hook_client, refused_field
+from tests.support.client import hook_client, refused_field
 
 PATH = "/contract"
 PAYLOAD = {"eventType": "com.example.own", "data": {"text": "x"}}

@@ -5,10 +5,10 @@ import pytest
 import sqlalchemy as sa
 
 from hooks import events
-from hooks.event_database import Database
-from hooks.inbox import Inbox
-from hooks.inbox import events as table
-from tests.hook_app import hook_client, refused_field
+from inbox.database import Database
+from inbox.inbox import Inbox
+from inbox.inbox import events as table
+from tests.support.client import hook_client, refused_field
 
 PATHS = ["/userDeactivated", "/userCreated"]
 CHALLENGE = "X-Okta-Verification-Challenge"

@@ -4,7 +4,7 @@ from werkzeug import security
 from hooks import password_import
 from hooks.sample_data import DECOY_HASH, password_hash_of
 from local_okta.samples import SAMPLES
-from tests.hook_app import changed, hook_client, refused_field, without
+from tests.support.client import changed, hook_client, refused_field, without
 
 HOOK = "/passwordImport"
 USERNAME = "data.context.credential.username"

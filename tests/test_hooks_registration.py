@@ -3,8 +3,8 @@ import pytest
 from hooks.registration import is_employee_number, may_register
 from local_okta.samples import SAMPLES
 from settings import Settings, SettingsError, load
-from tests.hook_app import changed, hook_client, refused_field, without
-from tests.service import basic_settings
+from tests.support.client import changed, hook_client, refused_field, without
+from tests.support.gunicorn import basic_settings
 
 SSR, PP, BOTH = "/registrationHookSSR", "/registrationHookPP", "/registrationHookSSRandPP"
 PROFILE = "data.userProfile"

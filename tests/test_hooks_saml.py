@@ -1,7 +1,7 @@
 import pytest
 
 from local_okta.samples import SAMPLES
-from tests.hook_app import changed, hook_client, refused_field, without
+from tests.support.client import changed, hook_client, refused_field, without
 
 HOOK = "/SAMLHook"
 LOGIN = "data.context.user.profile.login"

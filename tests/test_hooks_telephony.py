@@ -22,8 +22,8 @@ from hooks.telephony_providers import (
 )
 from local_okta.client import basic_header
 from local_okta.samples import SAMPLES
-from tests.hook_app import changed, hook_client, refused_field, without
-from tests.service import NOT_SET, basic_settings, free_port, serving
+from tests.support.client import changed, hook_client, refused_field, without
+from tests.support.gunicorn import NOT_SET, basic_settings, free_port, serving
 
 HOOK = "/telephonyHook"
 PROFILE = "data.messageProfile"

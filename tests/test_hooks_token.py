@@ -2,7 +2,7 @@ import pytest
 
 from hooks import token
 from local_okta.samples import SAMPLES
-from tests.hook_app import changed, hook_client, refused_field, without
+from tests.support.client import changed, hook_client, refused_field, without
 
 HOOK = "/tokenHook"
 USERNAME = "data.identity.claims.preferred_username"

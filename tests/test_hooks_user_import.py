@@ -2,7 +2,7 @@ import pytest
 
 from hooks.user_import import free_login
 from local_okta.samples import SAMPLES
-from tests.hook_app import changed, hook_client, refused_field, without
+from tests.support.client import changed, hook_client, refused_field, without
 
 HOOK = "/userImport"
 CONFLICTS = "data.context.conflicts"

@@ -6,8 +6,8 @@ from statistics import median
 import pytest
 
 from auth.keys import MISSES_ANSWERED
-from tests.faulty_issuer import FaultyIssuer, sending
-from tests.service import ACCEPTED, HOOK, PAYLOAD, Service, bearer, oauth_settings
+from tests.support.gunicorn import ACCEPTED, HOOK, PAYLOAD, Service, bearer, oauth_settings
+from tests.support.issuer import FaultyIssuer, sending
 
 # What Okta waits for an answer in all.
 OKTA_SECONDS = 3

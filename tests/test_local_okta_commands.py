@@ -15,6 +15,7 @@ import requests
 from flask import Flask, request
 
 from app import create_app
+from commands import doctor
 from hooks.contract import HookBlueprint
 from local_okta import client, terminal
 from local_okta import serve as serve_module
@@ -24,8 +25,7 @@ from local_okta.judge import judge
 from local_okta.samples import SAMPLES
 from local_okta.service import event_hook_paths
 from settings import Settings, SettingsError, load
-from tests.service import INLINE_HOOK, PROJECT, free_port, serving
-from tools import doctor
+from tests.support.gunicorn import INLINE_HOOK, PROJECT, app_with_commands, free_port, serving
 
 PAIR = {"basic_auth_user": "okta", "basic_auth_password": "pässword:with a colon"}
 EVENTS = [sample for sample in SAMPLES.values() if sample.kind == "event"]
@@ -56,7 +56,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(client, "SECONDS", 60.0)
 
     def run(*arguments, **settings):
-        app = create_app(Settings(**(settings or PAIR)))
+        app = app_with_commands(Settings(**(settings or PAIR)))
         app.instance_path, app.root_path = str(tmp_path / "instance"), str(tmp_path)
         return app.test_cli_runner().invoke(args=["okta", *map(str, arguments)])
 

@@ -16,7 +16,7 @@ from local_okta.credentials import WRONG_TOKENS
 from local_okta.judge import Verdict, judge
 from local_okta.samples import SAMPLES, Sample
 from settings import Settings
-from tests.service import PROJECT, serving
+from tests.support.gunicorn import PROJECT, serving
 
 PAIR = "okta", "a password"
 

@@ -11,8 +11,8 @@ from local_okta.authorization_server import LocalOkta
 from local_okta.endpoints import KEY_ROTATION
 from local_okta.page_requests import AUTHENTICATIONS
 from settings import Settings, SettingsError
-from tests.page import BASIC, served_page
-from tests.service import INLINE_HOOK, serving
+from tests.support.gunicorn import INLINE_HOOK, serving
+from tests.support.page import BASIC, served_page
 
 CHANGES = {
     "/page/send": {},

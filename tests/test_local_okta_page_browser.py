@@ -11,8 +11,7 @@ from werkzeug import Response
 from local_okta.authorization_server import LocalOkta
 from local_okta.page_requests import AUTHENTICATIONS
 from local_okta.samples import SAMPLES
-from tests.page import served_page
-from tests.service import (
+from tests.support.gunicorn import (
     BASIC_PAIR,
     INLINE_HOOK,
     Service,
@@ -20,6 +19,7 @@ from tests.service import (
     oauth_settings,
     serving,
 )
+from tests.support.page import served_page
 from tools import chromium
 
 BROWSER = chromium.find()

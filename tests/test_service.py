@@ -13,7 +13,7 @@ import pytest
 
 import app
 from local_okta.client import basic_header
-from tests.service import (
+from tests.support.gunicorn import (
     ACCEPTED,
     BASIC_PAIR,
     HOOK,

@@ -7,7 +7,7 @@ import pytest
 
 import settings
 from settings import PARSERS, SettingsError
-from tests.service import PROJECT, environment
+from tests.support.gunicorn import PROJECT, environment
 
 PAIR = {"BASIC_AUTH_USER": "okta", "BASIC_AUTH_PASSWORD": "s3cret of ours"}
 ISSUER = "https://example.okta.com/oauth2/default"

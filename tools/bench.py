@@ -22,7 +22,7 @@ from app import create_app
 from local_okta.authorization_server import LocalOkta
 from local_okta.terminal import say
 from settings import load as load_settings
-from tests.service import BASIC_PAIR, Service, basic_settings, oauth_settings
+from tests.support.gunicorn import BASIC_PAIR, Service, basic_settings, oauth_settings
 from tools.in_process import (
     BASIC,
     BODY,

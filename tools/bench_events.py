@@ -17,15 +17,15 @@ import requests
 import sqlalchemy as sa
 
 from app import create_app
-from hooks.event_database import Database
-from hooks.event_worker import BUSY_SECONDS, Worker
 from hooks.events import HANDLERS
-from hooks.inbox import Inbox
+from inbox.database import Database
+from inbox.inbox import Inbox
+from inbox.worker import BUSY_SECONDS, Worker
 from local_okta.samples import SAMPLES
 from local_okta.terminal import say
 from settings import load
-from tests.postgresql import PostgreSQL, initdb
-from tests.service import BASIC_PAIR, Service, basic_settings
+from tests.support.gunicorn import BASIC_PAIR, Service, basic_settings
+from tests.support.postgresql import PostgreSQL, initdb
 
 SAMPLE = next(sample for sample in SAMPLES.values() if sample.kind == "event")
 EVENT = SAMPLE.payload["data"]["events"][0]

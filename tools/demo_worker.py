@@ -7,7 +7,9 @@ import time
 
 from flask.cli import cli
 
-from hooks import event_worker, events, inbox
+from hooks import events
+from inbox import inbox
+from inbox import worker as event_worker
 
 inbox.LEASE_SECONDS = 2
 inbox.FIRST_PAUSE_SECONDS = 0.3

@@ -12,7 +12,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from local_okta.authorization_server import LocalOkta
 from local_okta.terminal import say
-from tests.service import PROJECT
+from tests.support.gunicorn import PROJECT
 from tools.smallest_app import smallest
 
 HOOK = "/tokenHook"

@@ -1,5 +1,5 @@
 """Events from the delivery to the end of their handler, with gunicorn and a worker as deployed, on
-SQLite. What another server in between can do stands in test_events_postgresql.py."""
+SQLite. What another server in between can do stands in test_inbox_postgresql.py."""
 
 import contextlib
 import os
@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from hooks import inbox
-from hooks.event_database import Database
-from tests.event_service import (
+from inbox import inbox
+from inbox.database import Database
+from tests.support.events import (
     EVENT_TYPE,
     RecordingWorker,
     an_event,
@@ -26,7 +26,7 @@ from tests.event_service import (
     inline_hooks_work,
     is_refused_in_time,
 )
-from tests.service import PROJECT, Service, basic_settings, children_of, environment
+from tests.support.gunicorn import PROJECT, Service, basic_settings, children_of, environment
 
 
 @pytest.fixture(scope="module")

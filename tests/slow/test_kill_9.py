@@ -11,8 +11,8 @@ import sys
 import time
 from collections import Counter
 
-from tests.event_service import RecordingWorker, Senders, backlog, events_settings
-from tests.service import Service, children_of
+from tests.support.events import RecordingWorker, Senders, backlog, events_settings
+from tests.support.gunicorn import Service, children_of
 
 KILLS = 40
 SEED = 11

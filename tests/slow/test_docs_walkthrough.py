@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.reader import Reader
-from tests.service import PROJECT
+from tests.support.gunicorn import PROJECT
+from tests.support.pages import Reader
 
 OF_OWN_HOOKS = ("write-a-hook.md", "remove-a-hook.md")
 OTHERS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]

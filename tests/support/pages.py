@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from settings import PARSERS
-from tests.service import PROJECT, free_port
+from tests.support.gunicorn import PROJECT, free_port
 
 PATIENCE = 30
 FENCE = re.compile(r"^```(\w+)(?: ([^\n]*))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -9,12 +9,12 @@ from pathlib import Path
 import requests
 import sqlalchemy as sa
 
-from hooks.event_database import Database
 from hooks.events import HANDLERS
-from hooks.inbox import Backlog, Inbox
+from inbox.database import Database
+from inbox.inbox import Backlog, Inbox
 from local_okta.samples import SAMPLES
-from tests.recording_worker import RECORD
-from tests.service import BASIC_PAIR, HOOK, PAYLOAD, Service, basic_settings
+from tests.support.gunicorn import BASIC_PAIR, HOOK, PAYLOAD, Service, basic_settings
+from tests.support.recording_worker import RECORD
 
 EVENT_TYPE = next(iter(HANDLERS))
 PATH = next(sample.path for sample in SAMPLES.values() if sample.kind == "event")
@@ -100,7 +100,7 @@ class Senders:
 class RecordingWorker(Service):
     """A worker process. What it has handled, and its log, outlive it."""
 
-    command = ("tests.recording_worker",)
+    command = ("tests.support.recording_worker",)
 
     def __init__(self, url: sa.URL, folder: Path):
         super().__init__(events_settings(url), folder / "worker.log")

@@ -126,7 +126,7 @@ def database_url(text: str) -> str:
             "/database, with an @ in the password written as %40, a / as %2F"
         )
     if server and find_spec("psycopg") is None:
-        needed = "pip install -r requirements-postgresql.txt"
+        needed = "pip install -r requirements/postgresql.txt"
         raise ValueError(f"is PostgreSQL, which needs: {needed}")
     return text
 

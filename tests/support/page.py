@@ -6,7 +6,7 @@ from app import create_app
 from local_okta.authorization_server import LocalOkta
 from local_okta.page import add_page
 from settings import Settings
-from tests.service import BASIC_PAIR
+from tests.support.gunicorn import BASIC_PAIR
 
 BASIC = dict(zip(("basic_auth_user", "basic_auth_password"), BASIC_PAIR, strict=True))
 

@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,8 +14,7 @@ from flask import current_app
 
 from logs import place_of
 
-from .event_database import reason_of
-from .events import HANDLERS
+from .database import reason_of
 from .inbox import LEASE_SECONDS, Claim, GiveUp, Inbox, LeaseOver
 
 THREADS = 4
@@ -44,10 +43,20 @@ log = logging.getLogger("okta_hooks.events")
 class Worker:
     """Threads that each handle one event after the other. A handler that hangs holds up one."""
 
-    def __init__(self, app_context: Callable, inbox: Inbox, threads: int = THREADS):
-        """`app_context` is the app's: a handler may use `current_app`."""
+    def __init__(
+        self,
+        app_context: Callable,
+        inbox: Inbox,
+        handlers: Mapping[str, Callable],
+        threads: int = THREADS,
+    ):
+        """`app_context` is the app's, since a handler may use `current_app`.
+
+        `handlers` has a function for each event type.
+        """
         self._app_context = app_context
         self._inbox = inbox
+        self._handlers = handlers
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._next_turn = threading.Lock()
@@ -103,7 +112,7 @@ class Worker:
         try:
             with self._app_context():
                 # An async one would else return before it has run.
-                handler = current_app.ensure_sync(HANDLERS[claim.type])
+                handler = current_app.ensure_sync(self._handlers[claim.type])
                 handler(json.loads(claim.event))
         # SystemExit too: it would end this thread, and no other.
         except BaseException as exc:

@@ -12,15 +12,16 @@ import time
 from pathlib import Path
 
 import requests
+from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.serving import make_server
 
-from app import create_app
+from app import add_commands, create_app
 from local_okta.samples import SAMPLES
-from settings import PARSERS, load
-from tests.hook_app import hook_client
+from settings import PARSERS, Settings, load
+from tests.support.client import hook_client
 
-PROJECT = Path(__file__).parent.parent
+PROJECT = Path(__file__).parent.parent.parent
 BASIC_PAIR = ("okta", "correct horse battery staple")
 INLINE_SAMPLES = [sample for sample in SAMPLES.values() if sample.kind != "event"]
 # Where the tests of the guard send to: the token hook as long as it is there, and what it answers.
@@ -78,6 +79,13 @@ def children_of(process_id: int) -> list[int]:
 def client_of(settings: dict[str, str]) -> FlaskClient:
     """A client of the app in this process."""
     return create_app(load(settings, PROJECT / "no .env")).test_client()
+
+
+def app_with_commands(settings: Settings) -> Flask:
+    """The app as it is under `flask`, which adds the commands."""
+    app = create_app(settings)
+    add_commands(app)
+    return app
 
 
 class Service:

@@ -8,13 +8,12 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask, current_app
 
-from hooks import event_worker
-from hooks import inbox as inbox_module
-from hooks.event_database import Database
-from hooks.event_worker import Worker
-from hooks.events import HANDLERS
-from hooks.inbox import GiveUp, Inbox
-from hooks.inbox import events as table
+from inbox import inbox as inbox_module
+from inbox import worker as event_worker
+from inbox.database import Database
+from inbox.inbox import GiveUp, Inbox
+from inbox.inbox import events as table
+from inbox.worker import Worker
 
 PATIENCE = 60
 
@@ -42,17 +41,15 @@ def inbox(database):
 @contextlib.contextmanager
 def working(inbox, handler, **options):
     """A worker at work; at the end it is stopped, and has ended what it began."""
-    worker = Worker(Flask("handlers").app_context, inbox, **options)
+    worker = Worker(Flask("handlers").app_context, inbox, {"test": handler}, **options)
     thread = threading.Thread(target=worker.run)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setitem(HANDLERS, "test", handler)
-        thread.start()
-        try:
-            yield worker
-        finally:
-            worker.stop()
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
+    thread.start()
+    try:
+        yield worker
+    finally:
+        worker.stop()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
 
 
 def wait_until(condition):
@@ -119,7 +116,7 @@ def test_a_handler_that_breaks_twice_gets_the_event_a_third_time(inbox, log):
     assert attempts == ["uuid-1"] * 3
     assert messages(log) == ["event taken", "event broke"] * 2 + ["event taken", "event handled"]
     first = next(record.fields for record in log.records if record.message == "event broke")
-    assert first["error"].startswith("LookupError at tests/test_hooks_event_worker.py:")
+    assert first["error"].startswith("LookupError at tests/test_inbox_worker.py:")
     assert (first["attempt"], first["again_in_s"]) == (1, 0.05)
 
 
@@ -131,7 +128,7 @@ def test_a_handler_that_gives_up_does_not_get_the_event_again(inbox, log):
     handle_all(inbox, gives_up)
     [failure] = inbox.failures()
     assert (failure.key, failure.attempts) == ("uuid-1", 1)
-    assert failure.error.startswith("GiveUp at tests/test_hooks_event_worker.py:")
+    assert failure.error.startswith("GiveUp at tests/test_inbox_worker.py:")
     assert messages(log) == ["event taken", "event failed"]
 
 
@@ -141,7 +138,7 @@ def test_an_event_whose_handler_was_removed_is_kept_and_tried_again(inbox, datab
         wait_until(lambda: "event broke" in messages(log))
     with database.begin() as connection:
         row = connection.execute(sa.select(table)).one()
-    assert row.error.startswith("KeyError at hooks/event_worker.py:")
+    assert row.error.startswith("KeyError at inbox/worker.py:")
     assert row.due_at is not None
 
 

@@ -20,8 +20,8 @@ from auth.keys import (
     session_for,
 )
 from auth.oauth import CLOCK_SKEW_SECONDS
-from hooks.event_commands import NothingStored, duration, open_inbox
-from hooks.event_worker import SEEN_LATELY_SECONDS
+from commands.events import NothingStored, duration, open_inbox
+from inbox.worker import SEEN_LATELY_SECONDS
 from local_okta.service import settings as service_settings
 from local_okta.terminal import say
 from settings import Settings

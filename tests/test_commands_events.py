@@ -8,11 +8,11 @@ import sqlalchemy as sa
 
 import settings as service_settings
 from app import create_app
-from hooks.event_database import Database
-from hooks.inbox import Inbox
+from inbox.database import Database
+from inbox.inbox import Inbox
 from settings import Settings, SettingsError
-from tests.event_service import EVENT_TYPE, an_event
-from tests.service import PROJECT, basic_settings
+from tests.support.events import EVENT_TYPE, an_event
+from tests.support.gunicorn import PROJECT, app_with_commands, basic_settings
 
 SECRET = "s3cr3t-of-the-database"
 
@@ -31,7 +31,7 @@ def inbox(sqlite_url):
 
 def runner(url):
     """Runs a command; gives its exit status and what it printed."""
-    runner = create_app(Settings(events_database_url=url)).test_cli_runner()
+    runner = app_with_commands(Settings(events_database_url=url)).test_cli_runner()
 
     def run(*words, **options):
         result = runner.invoke(args=words, **options)
@@ -91,7 +91,7 @@ def test_commands_that_only_read_make_no_file(flask, tmp_path):
 
 @pytest.mark.parametrize("command", ["list", "work"])
 def test_wrong_settings_end_a_command_with_their_message(command):
-    app = create_app(Settings(error=SettingsError({"OKTA_ISSUER": "is not set"})))
+    app = app_with_commands(Settings(error=SettingsError({"OKTA_ISSUER": "is not set"})))
     result = app.test_cli_runner().invoke(args=["events", command])
     assert result.exit_code == 1
     assert "OKTA_ISSUER  is not set" in result.output

@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 
-from tests.event_service import (
+from tests.support.events import (
     OKTA_WAITS_SECONDS,
     RecordingWorker,
     Senders,
@@ -19,7 +19,7 @@ from tests.event_service import (
     is_refused_in_time,
     refusal_seconds,
 )
-from tests.service import Service
+from tests.support.gunicorn import Service
 
 
 @pytest.fixture(scope="module")

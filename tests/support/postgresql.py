@@ -10,7 +10,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from tests.service import children_of, free_port
+from tests.support.gunicorn import children_of, free_port
 
 
 def initdb() -> Path | None:

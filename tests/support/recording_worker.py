@@ -8,7 +8,9 @@ import time
 
 from flask.cli import cli
 
-from hooks import event_worker, events, inbox
+from hooks import events
+from inbox import inbox
+from inbox import worker as event_worker
 
 RECORD = "RECORD_OF_THE_TEST"
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from .event_database import Database, metadata
+from .database import Database, metadata
 
 LEASE_SECONDS = 300
 """So long a worker has an event for itself. It must be longer than any handler takes: a slower one

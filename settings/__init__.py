@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 from dotenv import find_dotenv
 from dotenv.parser import parse_stream
 
-import setting_values as value
+from . import values as value
 
-PROJECT = Path(__file__).parent
+PROJECT = Path(__file__).parent.parent
 DOTENV_PATH = PROJECT / ".env"
 FLASKS_FILES = (".env", ".flaskenv")
 # Printed in Okta's guide, so known to everybody.
@@ -214,7 +214,7 @@ def missing(settings: Settings) -> Problems:
             if not getattr(settings, name.lower()):
                 problems[name] = "is not set: Twilio's console shows it"
         if find_spec("twilio") is None:
-            needed = "pip install -r requirements-twilio.txt"
+            needed = "pip install -r requirements/twilio.txt"
             problems["TELEPHONY_PROVIDER"] = f"is twilio, which needs: {needed}"
     return problems
 
@@ -255,8 +255,3 @@ def notes(settings: Settings, texts: Mapping[str, str | None]) -> Iterator[str]:
         yield "AUTH_MODE is not set, so it is basic, and the OKTA_… settings do nothing"
     if settings.telephony_provider is None:
         yield "the telephony hook sends nothing: TELEPHONY_PROVIDER is not set"
-
-
-if __name__ == "__main__":
-    for note in load().notes:
-        print("note:", note)  # noqa: T201

@@ -7,7 +7,7 @@ from threading import Lock
 
 import sqlalchemy as sa
 
-from .event_database import Database, reason_of
+from .database import Database, reason_of
 from .inbox import Inbox
 
 STORE_SECONDS = 1.5

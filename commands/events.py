@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from flask import Flask, current_app
 from flask.cli import AppGroup
 
-from .event_database import Database, reason_of
-from .event_worker import BUSY_SECONDS, STOP_SECONDS, THREADS, Worker
-from .inbox import Inbox
+from hooks.events import HANDLERS
+from inbox.database import Database, reason_of
+from inbox.inbox import Inbox
+from inbox.worker import BUSY_SECONDS, STOP_SECONDS, THREADS, Worker
 
 
 class NothingStored(click.ClickException):
@@ -34,7 +35,7 @@ def work(threads: int) -> None:
     database = _database()
     # What `flask run` tolerates, a worker that is deployed does not.
     current_app.config["CHECK_SETTINGS"]()
-    worker = Worker(current_app.app_context, Inbox(database), threads)
+    worker = Worker(current_app.app_context, Inbox(database), HANDLERS, threads)
 
     def stop(number, frame):
         signal.signal(number, signal.SIG_DFL)
@@ -98,7 +99,7 @@ def remove(uuid: str, yes: bool) -> None:
 def start_worker(app: Flask) -> None:
     """The worker of `flask run`, in the background."""
     database = Database(app.config["EVENTS_DATABASE_URL"], busy_seconds=BUSY_SECONDS)
-    worker = Worker(app.app_context, Inbox(database))
+    worker = Worker(app.app_context, Inbox(database), HANDLERS)
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
     # At Ctrl-C, what was begun is ended.

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
-from hooks.event_database import Database, reason_of
-from hooks.inbox import (
+from inbox.database import Database, reason_of
+from inbox.inbox import (
     ATTEMPTS,
     FORGOTTEN_AT_ONCE,
     LEASE_SECONDS,
@@ -23,7 +23,7 @@ from hooks.inbox import (
     LeaseOver,
     key_of,
 )
-from hooks.inbox import events as table
+from inbox.inbox import events as table
 
 NOW = 1_800_000_000.0
 WEEK = 7 * 24 * 3600
