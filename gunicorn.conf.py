@@ -1,4 +1,4 @@
-"""How gunicorn serves the app; read by a plain `gunicorn` in this folder.
+"""How gunicorn serves the app; read by a plain `gunicorn` in this folder, elsewhere with `-c`.
 
 PORT and WEB_CONCURRENCY mean what they mean to gunicorn. Slow callers, bursts and floods are the
 business of the proxy in front: docs/deployment.md.
@@ -16,7 +16,7 @@ from gunicorn.glogging import Logger
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
-PROJECT = Path(__file__).parent
+PROJECT = Path(__file__).resolve().parent
 
 
 class HookWorker(ThreadWorker):
@@ -40,6 +40,7 @@ class HookLogger(Logger):
         """Nothing: gunicorn's debug lines quote headers and the environment."""
 
 
+chdir = str(PROJECT)
 wsgi_app = "app:create_app()"
 worker_class = HookWorker
 logger_class = HookLogger
@@ -47,14 +48,18 @@ logger_class = HookLogger
 # A request may wait for another machine (a telephony provider, now and then the issuer): so many
 # may do so at the same time in each worker.
 threads = 4
-# One worker a core: Python runs one thread of a process at a time.
+# One worker a core, since Python runs one thread of a process at a time. No more than four unless
+# WEB_CONCURRENCY says so: a container may see many cores and have little memory.
 if "WEB_CONCURRENCY" not in os.environ:
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = min(cores, 4)
 # Far below the usual limit of 1024 open files: a worker that has no file number left breaks off.
 worker_connections = 256
 # Okta gives up after 3 seconds, so at a stop no request is worth waiting for longer than this.
 graceful_timeout = 10
-keepalive = 5
+# A connection for each request. A worker that kept connections would keep its share of the load
+# while others are idle, and a balancer could send a hook on one that is just being closed.
+keepalive = 0
 
 # Okta's longest header is an access token of about 1 KB; these are gunicorn's defaults, on purpose.
 limit_request_line = 4094

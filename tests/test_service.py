@@ -28,10 +28,10 @@ from tests.support.gunicorn import (
 PUBLISHED = {"BASIC_AUTH_USER": "admin", "BASIC_AUTH_PASSWORD": "supersecret"}
 
 
-def gunicorn(*arguments: str, **settings: str) -> subprocess.CompletedProcess:
+def gunicorn(*arguments: str, folder=PROJECT, **settings: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "gunicorn", *arguments],
-        cwd=PROJECT,
+        cwd=folder,
         env=environment(settings),
         capture_output=True,
         text=True,
@@ -60,7 +60,8 @@ def service(tmp_path_factory):
 
 def test_gunicorn_needs_no_argument_and_takes_a_worker_for_each_core(service):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    service.wait_until(lambda: len(workers_of(service)) == cores, "other number of workers")
+    expected = min(cores, 4)
+    service.wait_until(lambda: len(workers_of(service)) == expected, "other number of workers")
     assert status(service) == ACCEPTED
     # Said once for all workers.
     assert service.log.count("note: BASIC_AUTH_PASSWORD_PREVIOUS is still accepted") == 1
@@ -75,6 +76,22 @@ def test_only_cores_that_the_process_may_use_count():
     command = [sys.executable, "-c", code]
     printed = subprocess.check_output(command, cwd=PROJECT, env=environment({}))
     assert int(printed) == (1 if held else os.cpu_count())
+
+
+def test_many_cores_take_no_more_than_four_workers():
+    code = (
+        "import os, runpy; os.sched_getaffinity = lambda _: range(12); "
+        "print(runpy.run_path('gunicorn.conf.py')['workers'])"
+    )
+    command = [sys.executable, "-c", code]
+    assert subprocess.check_output(command, cwd=PROJECT, env=environment({})) == b"4\n"
+
+
+def test_gunicorn_finds_the_app_from_another_folder(tmp_path):
+    settings = basic_settings(EVENTS_DATABASE_URL=f"sqlite:///{tmp_path}/events.sqlite")
+    conf = str(PROJECT / "gunicorn.conf.py")
+    done = gunicorn("-c", conf, "--check-config", folder=tmp_path, **settings)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_reload_takes_new_workers_and_answers_on(service):
@@ -124,6 +141,12 @@ def test_gunicorn_is_set_up_with_no_way_in_but_the_hooks():
     }
     assert {name: set_up[name] for name in expected} == expected
     assert int(set_up["worker_connections"]) < 512
+
+
+def test_no_connection_is_kept_after_an_answer(service):
+    headers = {"Connection": "keep-alive"}
+    answer = service.request(HOOK, json=PAYLOAD, auth=BASIC_PAIR, headers=headers)
+    assert answer.headers["Connection"] == "close"
 
 
 def test_gunicorn_may_be_told_the_app_by_its_usual_name(monkeypatch):
