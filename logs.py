@@ -1,9 +1,10 @@
-"""The log: one line for each request, which nothing that comes from outside can break or stretch.
+"""The log: one line for each request. Nothing that comes from outside can break or stretch it.
 
-Every module logs a constant phrase with variable `fields` beside it. LOG_FORMAT says if
-they are written as text or as JSON lines.
+A module logs a constant phrase and puts what varies into `fields`:
+`log.info("…", extra={"fields": {…}})`. LOG_FORMAT says whether lines are text or JSON.
 """
 
+import inspect
 import json
 import logging
 import os
@@ -11,37 +12,46 @@ import re
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, Response, g, request
 
-# With it, all fields of a line fit into 2,000 characters.
+# With this, all the fields of a line fit into 2,000 characters.
 MAX_VALUE_LENGTH = 120
-PROJECT = f"{Path(__file__).parent}/"
+MAX_PLACES = 5
+HEALTH_ENDPOINTS = ("healthz", "readyz")
+PROJECT = Path(__file__).parent
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@+,;*~-]{1,120}")
 # JSON in printable ASCII: no terminal and no log reader takes any of it for a command.
 _ascii = json.JSONEncoder(ensure_ascii=True).encode
 
-log = logging.getLogger("okta_hooks.requests")
+log = logging.getLogger(__name__)
 
 
-def configure(level: str, log_format: str, *, development: bool) -> None:
-    """Send the log to stderr. Libraries stay at WARNING: at DEBUG some write out whole requests."""
+def configure(level: str, log_format: str) -> None:
+    """Send the log to stderr: this project's loggers at `level`, a library's at WARNING.
+
+    At DEBUG, some libraries write out whole requests.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.set_name("okta_hooks")
+    handler.set_name(__name__)
     handler.setFormatter(LineFormatter(log_format))
     root = logging.getLogger()
-    root.handlers = [*(old for old in root.handlers if old.get_name() != "okta_hooks"), handler]
+    root.handlers = [*(old for old in root.handlers if old.get_name() != __name__), handler]
     root.setLevel(logging.WARNING)
-    logging.getLogger("okta_hooks").setLevel(level)
-    # In a gunicorn worker its own lines look like the others.
-    for other in logging.getLogger("gunicorn.error").handlers:
-        other.setFormatter(handler.formatter)
-    if development:
-        # The banner of `flask run` stays as it is; its own line for each request would double ours.
-        server = logging.getLogger("werkzeug")
-        server.handlers, server.propagate = [logging.StreamHandler(sys.stderr)], False
-        server.filters = [lambda record: " - - [" not in str(record.msg)]
+    modules = {path.stem for path in PROJECT.glob("*.py")}
+    packages = {path.parent.name for path in PROJECT.glob("*/__init__.py")}
+    for name in modules | packages:
+        logging.getLogger(name).setLevel(level)
+
+
+def keep_banner_of_development_server() -> None:
+    """`flask run` prints its banner as usual, and no line of its own for a request."""
+    server = logging.getLogger("werkzeug")
+    server.handlers, server.propagate = [logging.StreamHandler(sys.stderr)], False
+    server.filters = [lambda record: " - - [" not in str(record.msg)]
 
 
 class LineFormatter(logging.Formatter):
@@ -57,7 +67,7 @@ class LineFormatter(logging.Formatter):
         fields = {k: v for k, v in getattr(record, "fields", {}).items() if v is not None}
         trace = self.formatException(record.exc_info) if record.exc_info else None
         if self.as_json:
-            entry = {"time": when, "level": level, "message": message}
+            entry: dict[str, Any] = {"time": when, "level": level, "message": message}
             for name, value in fields.items():
                 entry[name] = value if isinstance(value, int | float) else _cut(str(value))
             return _ascii(entry | {"traceback": trace} if trace else entry)
@@ -71,23 +81,36 @@ class LineFormatter(logging.Formatter):
 
 
 def init_app(app: Flask) -> None:
-    """Log each request of the app when its answer is ready. Comes before the guard, to time it."""
+    """Log each request when its answer is ready. Comes before the guard, in order to time it."""
 
     @app.before_request
-    def start():
+    def start() -> None:
         g.started = time.perf_counter()
 
     app.after_request(_log_request)
 
 
-def place_of(error: Exception) -> str:
-    """File and line of this project where it happened; a library's own line says less."""
+def places_of(error: BaseException) -> str:
+    """The lines of this project that led to `error`, the last one being where it was raised."""
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if frame.filename.startswith(PROJECT)]
+    places = [_place(frame.filename, frame.lineno) for frame in frames if _is_ours(frame.filename)]
+    if not places and frames:
+        places = [_place(frames[-1].filename, frames[-1].lineno)]
+    return " < ".join(places[-MAX_PLACES:]) or "an unknown place"
+
+
+def place_of_function(function: Callable[..., Any]) -> str:
+    code = inspect.unwrap(function).__code__
+    return _place(code.co_filename, code.co_firstlineno)
+
+
+def _is_ours(filename: str) -> bool:
     # The virtual environment may lie inside the project.
-    ours = [frame for frame in ours if "/site-packages/" not in frame.filename]
-    frame = (ours or frames)[-1]
-    return f"{frame.filename.removeprefix(PROJECT)}:{frame.lineno}"
+    return Path(filename).is_relative_to(PROJECT) and "site-packages" not in filename
+
+
+def _place(filename: str, line: int | None) -> str:
+    return f"{filename.removeprefix(f'{PROJECT}/')}:{line}"
 
 
 def _log_request(response: Response) -> Response:
@@ -100,24 +123,23 @@ def _log_request(response: Response) -> Response:
         "status": status,
         "auth": noted.get("auth_method", "none"),
         "caller": (caller.client_id or caller.user) if caller else None,
-        "password": caller.password if caller and caller.password != "current" else None,  # noqa: S105
+        "password": "previous" if caller and caller.used_previous_password else None,
         "result": "refused" if reason else "accepted" if caller else None,
         "reason": reason,
         "error": noted.get("error"),
         "request_id": environ.get("HTTP_X_OKTA_REQUEST_ID"),
         "event_id": noted.get("event_id"),
         "client": environ.get("REMOTE_ADDR") or None,  # a Unix socket has none
-        # A proxy appends the address that it sees: the last is what the nearest one says.
+        # Each proxy appends the address it sees, so the last one is from the nearest proxy.
         "forwarded_for": environ.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip() or None,
         "ms": round((time.perf_counter() - noted["started"]) * 1000, 1),
     }
-    # Anybody can cause a refusal, so none of them is an error of the service.
+    # Anybody can cause a refusal, so it is not an error of the service.
     failed = logging.WARNING if status < 500 or reason else logging.ERROR
     level = logging.INFO if status < 400 else failed
-    if log.isEnabledFor(level):
-        # Not log.log, which would look for its caller's file and line at every request.
-        extra = {"fields": fields}
-        log.handle(log.makeRecord(log.name, level, "", 0, "request", (), None, extra=extra))
+    if status == 200 and request.endpoint in HEALTH_ENDPOINTS:
+        level = logging.DEBUG
+    log.log(level, "request", extra={"fields": fields})
     return response
 
 
@@ -127,6 +149,6 @@ def _word(value: object) -> str:
 
 
 def _cut(text: str) -> str:
-    """The text; one that is too long is cut as it looks with escapes, which take up to 12 each."""
+    """The text, cut if it is too long with its escapes, each of which takes up to 12 characters."""
     escaped = _ascii(text)[1:-1]
     return text if len(escaped) <= MAX_VALUE_LENGTH else f"{escaped[: MAX_VALUE_LENGTH - 3]}..."

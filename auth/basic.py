@@ -6,47 +6,48 @@ import secrets
 from hashlib import sha256
 from typing import Literal
 
-from flask import request
+from flask import g, request
 from flask_httpauth import HTTPBasicAuth
+from werkzeug.datastructures import Authorization
 
 from settings import Settings
 
-# One scheme and one Base64 text. Flask-HTTPAuth alone would take any scheme for Basic, and its
+from .caller import REALM, Caller, Refusal
+
+BASIC_CHALLENGE = f'Basic realm="{REALM}", charset="UTF-8"'
+# One scheme and one Base64 text. Flask-HTTPAuth would also take any other scheme for Basic, and its
 # Base64 decoder skips characters such as the comma between two headers joined into one.
 _CREDENTIALS = re.compile(r"basic +[A-Za-z0-9+/]+={0,2}", re.IGNORECASE)
 
 
 class HookBasicAuth(HTTPBasicAuth):
-    """Admits one pair, and the same user's previous password; without a password nobody."""
+    """Admits one pair, and the same user with the previous password. Without a password, nobody."""
 
-    def __init__(self, realm: str, settings: Settings):
-        super().__init__(realm=realm)
+    def __init__(self, settings: Settings):
+        super().__init__(realm=REALM)
+        self.user = settings.basic_auth_user
         self.has_pair = settings.basic_auth_password is not None
         self._user = _digest(settings.basic_auth_user)
         self._password = _digest(settings.basic_auth_password)
         self._previous = _digest(settings.basic_auth_password_previous)
-        self.verify_password(self._password_that_matches)
+        self.verify_password(self._matched_password)
 
-    def get_auth(self):
+    def check(self, challenge: str = BASIC_CHALLENGE) -> Caller:
+        """The caller that the request's pair stands for. Raises Refusal."""
+        g.auth_method = "basic"
+        # Not `login_required`, which lets every OPTIONS request pass.
+        matched = self.authenticate(self.get_auth(), None)
+        if matched is None:
+            raise Refusal(401, self._reason_of_refusal(), {"WWW-Authenticate": challenge})
+        return Caller("basic", user=self.user, matched_password=matched)
+
+    def get_auth(self) -> Authorization | None:
         header = request.headers.get("Authorization", "")
         return super().get_auth() if _CREDENTIALS.fullmatch(header) else None
 
-    def password_of_request(self) -> Literal["current", "previous"] | None:
-        """Which password the request brings with the right user; None for any other pair."""
-        # Not `login_required`, which lets every OPTIONS request through.
-        return self.authenticate(self.get_auth(), None)
-
-    def reason_of_refusal(self) -> str:
-        """Why the request brings no valid pair, in a word for the log."""
-        if not self.has_pair:
-            return "event_hooks_off"
-        if "Authorization" not in request.headers:
-            return "no_credentials"
-        return "not_basic" if self.get_auth() is None else "wrong_credentials"
-
-    def _password_that_matches(self, user: str, password: str) -> str | None:
-        # All three comparisons are always made, each in constant time: how long a refusal takes
-        # tells neither which part was wrong nor how much of it was right.
+    def _matched_password(self, user: str, password: str) -> Literal["current", "previous"] | None:
+        # All three comparisons are always made, each in constant time: the time a refusal takes
+        # shows neither which part was wrong nor how much of it was right.
         user_matches = hmac.compare_digest(_digest(user), self._user)
         digest = _digest(password)
         matches = hmac.compare_digest(digest, self._password)
@@ -55,7 +56,14 @@ class HookBasicAuth(HTTPBasicAuth):
             return None
         return "current" if matches else "previous"
 
+    def _reason_of_refusal(self) -> str:
+        if not self.has_pair:
+            return "event_hooks_off"
+        if "Authorization" not in request.headers:
+            return "no_credentials"
+        return "not_basic" if self.get_auth() is None else "wrong_credentials"
+
 
 def _digest(text: str | None) -> bytes:
-    """A digest of the UTF-8 bytes, equally long for every text; for None a random one."""
+    """A digest of the UTF-8 bytes, equally long for every text. For None, a random one."""
     return secrets.token_bytes(32) if text is None else sha256(text.encode()).digest()

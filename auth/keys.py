@@ -19,6 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import requests
 from joserfc.errors import JoseError
@@ -26,7 +27,7 @@ from joserfc.jwk import RSAKey
 
 from settings.values import is_on_this_machine
 
-log = logging.getLogger("okta_hooks.keys")
+log = logging.getLogger(__name__)
 
 REFRESH_EVERY = 10 * 60.0
 # An attempt and this pause fit into the 10 s in which a returned issuer must be found.
@@ -55,17 +56,28 @@ class IssuerError(Exception):
 
 
 class IssuerKeys:
-    """The keys of one issuer, for all threads of a process. Tests hold `fetch` and the `clock`."""
+    """The keys of one issuer, for all threads of a process.
 
-    def __init__(self, issuer: str, *, fetch: Callable | None = None, clock=time.monotonic):
+    `fetch` takes the issuer and returns its keys or raises. `clock` is monotonic, in seconds.
+    """
+
+    def __init__(
+        self,
+        issuer: str,
+        *,
+        fetch: Callable[[str], Keys] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self.issuer, self._fetch, self._clock = issuer, fetch or fetch_keys, clock
         self._keys: Keys = {}
         self._good_until = float("-inf")
         self._failure: str | None = "keys_not_fetched_yet"
         self._changed = threading.Condition()
-        # Attempts are counted, so that a request can wait for one that began after it came: an
-        # attempt under way may have read the key set before the key was published.
+        # The numbers of the last attempt that began, that ended, and that a request asked for. With
+        # them a request waits for an attempt that began after it came: an earlier one may have read
+        # the key set before the key was published.
         self._begun = self._ended = self._wanted = 0
+        # When the last few requests asked for an attempt: the budget.
         self._misses = deque([float("-inf")] * MISSES_ANSWERED, MISSES_ANSWERED)
         self._thread: threading.Thread | None = None
 
@@ -76,10 +88,10 @@ class IssuerKeys:
             self._changed.wait_for(lambda: self._ended, timeout=ATTEMPT_SECONDS)
 
     def get(self, kid: str) -> RSAKey | None:
-        """The key of that ID; None if the issuer, asked since this request came, has none.
+        """The key with that ID; None if the issuer, asked since this request came, has none.
 
-        Waits only for a key that is not in hand, WAIT_SECONDS at most. Raises IssuerError where it
-        cannot be told now whether there is such a key.
+        Waits only for a key that is not in hand, WAIT_SECONDS at most. Raises IssuerError if
+        there is no telling now whether the issuer has such a key.
         """
         self._ensure_thread()
         return self._in_hand(kid) or self._ask_for(kid)
@@ -131,7 +143,7 @@ class IssuerKeys:
                 keys, failure = self._fetch(self.issuer), None
             except Exception as error:
                 # Whatever an issuer sends, the thread goes on: without it no key is refreshed.
-                keys, failure = None, reason_of(error)
+                keys, failure = {}, reason_of(error)
             with self._changed:
                 self._take(keys, failure)
                 self._ended = self._begun
@@ -141,7 +153,7 @@ class IssuerKeys:
                     timeout=RETRY_EVERY if failure else REFRESH_EVERY,
                 )
 
-    def _take(self, keys: Keys | None, failure: str | None) -> None:
+    def _take(self, keys: Keys, failure: str | None) -> None:
         now = self._clock()
         if keys:
             if self._failure or keys.keys() != self._keys.keys():
@@ -155,31 +167,35 @@ class IssuerKeys:
 
 
 def fetch_keys(issuer: str) -> Keys:
-    """From metadata (RFC 8414) and key set (RFC 7517). Raises IssuerError, or a library's error."""
+    """The issuer's keys, from its metadata (RFC 8414) and key set (RFC 7517).
+
+    Raises IssuerError, or an error of `requests` or urllib3.
+    """
     with session_for(issuer) as session:
         uri = _jwks_uri(issuer, read_metadata(session, issuer))
         return _usable_keys(_document(session, uri))
 
 
 def reason_of(error: Exception) -> str:
-    """For the log and `/readyz`: a word of ours, or the name of a library's exception."""
+    """A word for the log and `/readyz`: an IssuerError's own, or the name of another exception."""
     return str(error) if isinstance(error, IssuerError) else type(error).__name__
 
 
 def session_for(issuer: str) -> requests.Session:
-    """For requests to the issuer, which bring it nothing but the question."""
+    """A session for requests to the issuer that carries no credentials."""
     session = requests.Session()
     session.verify = True
-    # A company's proxy and certificate authority come from the environment, as everywhere else; an
-    # issuer on this machine is not reached through a proxy.
+    # A company's proxy and certificate authority come from the environment, as they do elsewhere.
+    # An issuer on this machine is not reached through a proxy.
     session.trust_env = not is_on_this_machine(issuer)
-    # Without this, requests would send a password that .netrc has for the host.
+    # Without this, requests would send the password that .netrc has for the host.
     session.auth = lambda request: request
     session.headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
     return session
 
 
-def read_metadata(session: requests.Session, issuer: str) -> dict:
+def read_metadata(session: requests.Session, issuer: str) -> dict[str, Any]:
+    """The issuer's metadata (RFC 8414, or OpenID Connect Discovery)."""
     first, second = (issuer + path for path in METADATA_PATHS)
     try:
         metadata = _document(session, first)
@@ -192,7 +208,7 @@ def read_metadata(session: requests.Session, issuer: str) -> dict:
     return metadata
 
 
-def _jwks_uri(issuer: str, metadata: dict) -> str:
+def _jwks_uri(issuer: str, metadata: dict[str, Any]) -> str:
     uri = metadata.get("jwks_uri")
     if not isinstance(uri, str):
         raise IssuerError("metadata_without_jwks_uri")
@@ -210,7 +226,7 @@ def _document(session: requests.Session, url: str) -> object:
     with session.get(url, stream=True, timeout=ATTEMPT_SECONDS, allow_redirects=False) as response:
         if response.status_code != 200:
             raise IssuerError(f"issuer_answered_{response.status_code}")
-        # read1 returns what has come: read would wait for all of a body that trickles in.
+        # read1 returns what has arrived; read would wait for the whole of a body that trickles in.
         while piece := response.raw.read1(16 * 1024):
             body += piece
             if len(body) > MAX_DOCUMENT_BYTES:

@@ -6,119 +6,142 @@ Okta's custom authorization servers name the client in `cid` and the scopes in `
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from typing import Any
 
 from authlib.integrations.flask_oauth2 import ResourceProtector
 from authlib.oauth2.rfc6750 import BearerTokenValidator
-from joserfc import jws
+from flask import Request, g, request
+from joserfc import jwt
 from joserfc.errors import ClaimError, JoseError
 from joserfc.jwk import RSAKey
-from joserfc.jwt import JWTClaimsRegistry
+from joserfc.jws import JWSRegistry
 from joserfc.registry import HeaderParameter
-from joserfc.util import urlsafe_b64decode
 
-from settings import Settings
+from .caller import REALM, Caller, Refusal
+from .keys import IssuerError
 
+BEARER_CHALLENGE = f'Bearer realm="{REALM}"'
 CLOCK_SKEW_SECONDS = 60
+RETRY_AFTER_SECONDS = 5
 _SCHEME = re.compile(r"bearer +(?=[!-~])", re.IGNORECASE)
-# Each of these headers names another key, or asks for a treatment that the RFCs leave open
-# (RFC 7515, 4.1; RFC 7797). Okta sends none of them, so a token that has one is refused.
+# Each of these header parameters names another key, or asks for a treatment that the RFCs leave
+# open (RFC 7515, 4.1; RFC 7797). Okta sends none of them, so a token with any of them is refused.
 REFUSED_HEADERS = ("crit", "b64", "jku", "jwk", "x5u", "x5c")
-REGISTRY = jws.JWSRegistry(
+REGISTRY = JWSRegistry(
     algorithms=["RS256"],
     header_registry={
         "kid": HeaderParameter("names the issuer's key", "str", required=True),
         **dict.fromkeys(REFUSED_HEADERS, HeaderParameter("refused", "none")),
     },
-    # Other headers are ignored, as RFC 7515, 4 asks.
+    # All other header parameters are ignored, as RFC 7515, 4 asks.
     strict_check_header=False,
 )
 
-
-class TokenRefused(Exception):
-    """No token came, or it does not count. `code` is RFC 6750's; `reason` is for the log alone."""
-
-    def __init__(self, reason: str, code: str | None = "invalid_token"):
-        self.reason, self.code = reason, code
+KeyFor = Callable[[str], RSAKey | None]
+"""Gives the issuer's public key for a key ID, None if there is none. May raise IssuerError."""
 
 
-class BearerProtector(ResourceProtector):
-    """Takes a token from a header of the scheme Bearer and one or more spaces (RFC 6750, 2.1).
+def token_refused(reason: str, code: str | None = "invalid_token", status: int = 401) -> Refusal:
+    """`code` is RFC 6750's error code (3.1), which is left out where no token came."""
+    challenge = f'{BEARER_CHALLENGE}, error="{code}"' if code else BEARER_CHALLENGE
+    return Refusal(status, reason, {"WWW-Authenticate": challenge})
 
-    Authlib alone splits the header at whatever Unicode counts as white space.
+
+class BearerAuth(ResourceProtector):
+    """Admits the requests that carry an access token of one issuer, for this audience.
+
+    The token's client must be among `client_ids`, unless that is empty; the token must hold
+    `scope`, unless that is None.
     """
 
-    def parse_request_authorization(self, request):
+    def __init__(
+        self,
+        *,
+        issuer: str,
+        audience: str,
+        client_ids: Collection[str],
+        scope: str | None,
+        key_for: KeyFor,
+    ):
+        super().__init__()
+        self._scopes = [scope] if scope else []
+        self.register_token_validator(
+            OktaAccessTokenValidator(issuer, audience, client_ids, key_for)
+        )
+
+    def check(self) -> Caller:
+        """The caller that the request's token stands for. Raises Refusal."""
+        g.auth_method = "oauth"
+        try:
+            claims = self.validate_request(self._scopes, request)
+        except IssuerError as error:
+            raise Refusal(503, str(error), {"Retry-After": str(RETRY_AFTER_SECONDS)}) from None
+        return Caller("oauth", client_id=claims["cid"], scopes=frozenset(claims["scp"]))
+
+    def parse_request_authorization(self, request: Request) -> tuple[Any, str]:
+        """The token after the scheme Bearer and one or more spaces (RFC 6750, 2.1).
+
+        Authlib would split the header at anything that Unicode counts as white space.
+        """
         header = request.headers.get("Authorization")
         scheme = _SCHEME.match(header or "")
-        if scheme is None:
-            # RFC 6750, 3.1 gives no error code where no token came.
-            raise TokenRefused("no_credentials" if header is None else "not_a_bearer_token", None)
+        if header is None or scheme is None:
+            raise token_refused("no_credentials" if header is None else "not_a_bearer_token", None)
         return self.get_token_validator("bearer"), header[scheme.end() :]
 
 
 class OktaAccessTokenValidator(BearerTokenValidator):
-    """Validates access tokens of one Okta custom authorization server.
+    """Validates the access tokens of one Okta custom authorization server."""
 
-    `key_for` gives the issuer's public key for a key ID, None where there is none; what it raises
-    passes through.
-    """
-
-    def __init__(self, realm: str, settings: Settings, key_for: Callable[[str], RSAKey | None]):
-        super().__init__(realm)
-        self._client_ids = settings.okta_client_id
+    def __init__(self, issuer: str, audience: str, client_ids: Collection[str], key_for: KeyFor):
+        super().__init__(REALM)
+        self._issuer = issuer
+        self._client_ids = client_ids
         self._key_for = key_for
-        self._claims = JWTClaimsRegistry(
+        self._claims = jwt.JWTClaimsRegistry(
             leeway=CLOCK_SKEW_SECONDS,
-            iss={"essential": True, "value": settings.okta_issuer},
-            aud={"essential": True, "value": settings.okta_audience},
+            iss={"essential": True, "value": issuer},
+            aud={"essential": True, "value": audience},
             exp={"essential": True},
             iat={"essential": True},
             nbf={"essential": False},
         )
 
-    def authenticate_token(self, token_string: str) -> dict:
-        """The claims of the access token, each of its type. Raises TokenRefused."""
+    def authenticate_token(self, token_string: str) -> dict[str, Any]:
+        """The claims of the access token, each of the right type. Raises Refusal."""
         try:
-            token = jws.deserialize_compact(token_string, self._key_of, registry=REGISTRY)
-            claims = _strict_json(token.payload)
+            claims = jwt.decode(token_string, self._key_of, registry=REGISTRY).claims
             self._claims.validate(claims)
         except ClaimError as error:
-            raise TokenRefused(f"{error.error}:{error.claim}") from None
+            raise token_refused(f"{error.error}:{error.claim}") from None
         except JoseError as error:
-            raise TokenRefused(error.error) from None
+            raise token_refused(error.error) from None
         except (AttributeError, TypeError, ValueError, RecursionError):
             # joserfc raises these for some headers and payloads that are not JSON objects.
-            raise TokenRefused("malformed") from None
+            raise token_refused("malformed") from None
         client_id, scopes = claims.get("cid"), claims.setdefault("scp", [])
         if not isinstance(client_id, str) or not client_id:
-            raise TokenRefused("cid_missing")
+            raise token_refused("cid_missing")
         if self._client_ids and client_id not in self._client_ids:
-            raise TokenRefused("client_not_admitted")
+            raise token_refused("client_not_admitted")
         if not isinstance(scopes, list) or not all(isinstance(scope, str) for scope in scopes):
-            raise TokenRefused("scp_is_not_a_list_of_strings")
+            raise token_refused("scp_is_not_a_list_of_strings")
         return claims
 
-    def validate_token(self, claims: dict, scopes: list[str], request) -> None:
-        """Raises TokenRefused unless the token holds every one of `scopes`."""
+    def validate_token(self, claims: dict[str, Any], scopes: list[str], request: Request) -> None:
+        """Raises Refusal unless the token holds every one of `scopes`."""
         if not set(scopes) <= set(claims["scp"]):
-            raise TokenRefused("scope_missing", "insufficient_scope")
+            raise token_refused("scope_missing", "insufficient_scope", 403)
 
-    def _key_of(self, token: jws.CompactSignature) -> RSAKey:
-        """The key for a token whose header the registry has checked."""
-        _strict_json(urlsafe_b64decode(token.segments["header"]))
+    def _key_of(self, token: Any) -> RSAKey:
+        """The key for a `CompactSignature` whose header, but not yet its signature, was checked.
+
+        A token that names another issuer is refused here, before this issuer is asked for its key.
+        """
+        if json.loads(token.payload).get("iss") != self._issuer:
+            raise token_refused("invalid_claim:iss")
         key = self._key_for(token.headers()["kid"])
         if key is None:
-            raise TokenRefused("key_unknown")
+            raise token_refused("key_unknown")
         return key
-
-
-def _strict_json(text: bytes):
-    """joserfc alone takes UTF-16 too, and the last of two members. Raises ValueError."""
-
-    def members(pairs):
-        if len(dict(pairs)) < len(pairs):
-            raise ValueError("a member stands twice")
-        return dict(pairs)
-
-    return json.loads(text.decode(), object_pairs_hook=members)

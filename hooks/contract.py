@@ -22,7 +22,7 @@ ANSWER_LIMIT = 256_000
 NO_CHANGE = ("", 204)
 """The answer of an inline hook that leaves everything as it is."""
 
-log = logging.getLogger("okta_hooks.contract")
+log = logging.getLogger(__name__)
 
 _ABSENT = object()
 _SURROGATE = re.compile("[\ud800-\udfff]")

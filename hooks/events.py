@@ -24,7 +24,7 @@ CHALLENGE_HEADER = "X-Okta-Verification-Challenge"
 RETRY_AFTER_SECONDS = 5
 
 bp = HookBlueprint("events", __name__, kind="event")
-log = logging.getLogger("okta_hooks.events")
+log = logging.getLogger(__name__)
 
 
 @bp.record_once

@@ -18,7 +18,7 @@ PROFILE = "data.messageProfile"
 CHANNELS = {"sms": SMS, "voice": VOICE, "call": VOICE}
 
 bp = HookBlueprint("telephony", __name__, kind="inline", event_type="com.okta.telephony.provider")
-log = logging.getLogger("okta_hooks.telephony")
+log = logging.getLogger(__name__)
 
 
 @bp.record_once

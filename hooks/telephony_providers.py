@@ -47,7 +47,7 @@ VOICES = {
     "pt": "pt-BR",
 }
 
-log = logging.getLogger("okta_hooks.telephony")
+log = logging.getLogger(__name__)
 
 
 class ProviderFailure(Exception):

@@ -16,7 +16,7 @@ STORE_SECONDS = 1.5
 BUSY_SECONDS = 1
 """So long a delivery waits for another process that writes to the SQLite file."""
 
-log = logging.getLogger("okta_hooks.events")
+log = logging.getLogger(__name__)
 
 
 class NotStored(Exception):

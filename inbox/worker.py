@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from flask import current_app
 
-from logs import place_of
+from logs import places_of
 
 from .database import reason_of
 from .inbox import LEASE_SECONDS, Claim, GiveUp, Inbox, LeaseOver
@@ -37,7 +37,7 @@ SEEN_LATELY_SECONDS = 60
 STOP_SECONDS = 10
 """So long a worker that was told to stop tries to note what is done in a database that is away."""
 
-log = logging.getLogger("okta_hooks.events")
+log = logging.getLogger(__name__)
 
 
 class Worker:
@@ -122,7 +122,7 @@ class Worker:
             self._note(fields, self._inbox.done, claim)
             return
         # Not its message, which may quote the event.
-        broke = f"{type(error).__name__} at {place_of(error)}"
+        broke = f"{type(error).__name__} at {places_of(error)}"
         write = self._inbox.failed if isinstance(error, GiveUp) else self._inbox.broke
         self._note(fields | {"error": broke}, write, claim, broke)
 

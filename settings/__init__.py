@@ -60,7 +60,7 @@ class Settings:
     basic_auth_user: str | None = setting(value.basic_user)
     basic_auth_password: str | None = setting(value.credential, secret=True)
     basic_auth_password_previous: str | None = setting(value.credential, secret=True)
-    okta_issuer: str | None = setting(value.from_okta(value.ISSUER_IN_OKTA, value.issuer))
+    okta_issuer: str = setting(value.from_okta(value.ISSUER_IN_OKTA, value.issuer), "")
     okta_audience: str = setting(
         value.from_okta("Security > API > Authorization Servers, Audience"), "api://default"
     )

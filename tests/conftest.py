@@ -17,7 +17,7 @@ FIRST = (
 )
 
 # Without a handler Python would write a warning of a thread that outlives the tests to stderr.
-logging.getLogger("okta_hooks").addHandler(logging.NullHandler())
+logging.getLogger().addHandler(logging.NullHandler())
 
 
 def pytest_collection_modifyitems(items):
@@ -30,7 +30,7 @@ def log_of_the_test():
     """The log of an app goes with its test: a thread that outlives it finds no closed stream."""
     yield
     root = logging.getLogger()
-    root.handlers = [each for each in root.handlers if each.get_name() != "okta_hooks"]
+    root.handlers = [each for each in root.handlers if each.get_name() != "logs"]
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import logging
 import sys
 
 import pytest
-from flask import Blueprint, g
+from flask import Blueprint, abort, g
 from werkzeug.utils import import_string
 
 from app import create_app
@@ -65,13 +65,13 @@ def test_a_hook_knows_its_caller(okta):
     def view(name):
         return {**g.caller._asdict(), "scopes": sorted(g.caller.scopes)}
 
-    caller = {"method": "basic", "user": "okta", "password": "current", "client_id": None}
+    caller = {"method": "basic", "user": "okta", "matched_password": "current"}
     answer = client_with(view).post("/hook/a", auth=BASIC_PAIR)
-    assert answer.json == caller | {"scopes": []}
-    caller = {"method": "oauth", "user": None, "password": None, "client_id": okta.client_id}
+    assert answer.json == caller | {"client_id": None, "scopes": []}
+    caller = {"method": "oauth", "user": None, "matched_password": None}
     token = okta.issue(scp=["hooks", "other"])
     answer = client_with(view, oauth_settings(okta)).post("/hook/a", headers=bearer(token))
-    assert answer.json == caller | {"scopes": ["hooks", "other"]}
+    assert answer.json == caller | {"client_id": okta.client_id, "scopes": ["hooks", "other"]}
 
 
 def test_a_request_that_cannot_be_read_is_a_400_that_names_the_field():
@@ -109,6 +109,52 @@ def test_a_broken_handler_is_a_500_that_names_its_line_and_nothing_of_the_reques
     assert logged.count(SECRET) == 1, "in the path, and nowhere else"
 
 
+def breaks_further_down(name):
+    return broken(name)
+
+
+def test_the_log_names_each_line_of_this_project_that_led_to_the_error(capsys):
+    client_with(breaks_further_down).post("/hook/a", auth=BASIC_PAIR)
+    lines = [view.__code__.co_firstlineno + 1 for view in (breaks_further_down, broken)]
+    places = " < ".join(f"tests/test_app.py:{line}" for line in lines)
+    assert f'error="ValueError at {places}"' in capsys.readouterr().err
+
+
+def returns_nothing(name):
+    pass
+
+
+async def waits(name):
+    return name
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize(
+    ("view", "advice"),
+    [
+        (returns_nothing, "returned no response: return answer(…) or NO_CHANGE"),
+        (waits, "is async, which needs: pip install 'flask[async]'"),
+    ],
+)
+def test_a_view_that_flask_cannot_use_is_a_500_that_says_what_to_do(capsys, view, advice, debug):
+    client = client_with(view)
+    client.application.debug = debug
+    answer = client.post("/hook/a", auth=BASIC_PAIR)
+    assert answer.status_code == 500
+    assert answer.json["error"]["errorSummary"] == "The service could not handle the request"
+    log = capsys.readouterr().err
+    place = f"tests/test_app.py:{view.__code__.co_firstlineno}"
+    assert f'error="{place} {advice}"'.encode("ascii", "backslashreplace").decode() in log
+    assert ("Traceback" in log) == debug
+
+
+def test_a_500_that_a_view_asks_for_looks_like_every_other_refusal():
+    client = client_with(lambda name: abort(500, description=SECRET))
+    answer = client.post("/hook/a", auth=BASIC_PAIR)
+    summary = {"errorSummary": "Internal Server Error", "errorCauses": []}
+    assert (answer.status_code, answer.json) == (500, {"error": summary})
+
+
 def test_in_development_the_log_has_the_traceback_too(capsys):
     client = client_with(broken)
     client.application.debug = True
@@ -127,8 +173,8 @@ def test_wrong_settings_end_the_start_under_any_server(monkeypatch):
 def test_log_level_is_for_this_project_alone(level, capsys):
     client_of(basic_settings(LOG_LEVEL=level)).get("/healthz")
     assert len(log_lines(capsys)) == (level == "DEBUG")
-    assert logging.getLogger("okta_hooks.any").getEffectiveLevel() == getattr(logging, level)
-    for library in ("urllib3", "authlib", "flask_httpauth", "twilio"):
+    assert logging.getLogger("hooks.any_of_your_own").getEffectiveLevel() == getattr(logging, level)
+    for library in ("urllib3", "authlib", "flask_httpauth", "twilio", "sqlalchemy"):
         assert logging.getLogger(library).getEffectiveLevel() == logging.WARNING
 
 

@@ -462,7 +462,7 @@ def test_an_issuer_is_found_again_without_a_request_whatever_an_attempt_raised(
 ):
     monkeypatch.setattr(auth.keys, "RETRY_EVERY", 0.01)
     monkeypatch.setattr(auth.keys, "REMIND_AFTER_ATTEMPTS", 4)
-    caplog.set_level(logging.INFO, "okta_hooks.keys")
+    caplog.set_level(logging.INFO, "auth.keys")
     fetch, issuer = Fetch("a"), f"https://{reason}.example.com"
     fetch.failure = failure
     keys = start_keys(issuer, fetch=fetch)

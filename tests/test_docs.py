@@ -65,8 +65,9 @@ def provoke(okta, database: Path) -> None:
         "mal.for.med",
     ):
         oauth.post(token, headers=bearer(wrong))
-    without_keys = create_app(Settings(**own, okta_issuer="http://127.0.0.1:1/oauth2/default"))
-    without_keys.test_client().post(token, headers=bearer(okta.issue()))
+    away = "http://127.0.0.1:1/oauth2/default"
+    without_keys = create_app(Settings(**own, okta_issuer=away)).test_client()
+    without_keys.post(token, headers=bearer(okta.issue(iss=away)))
 
 
 def test_every_log_line_and_reason_that_is_quoted_is_a_real_one(okta, tmp_path, capsys):

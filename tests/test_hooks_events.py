@@ -24,7 +24,7 @@ client = hook_client()
 
 @pytest.fixture(autouse=True)
 def log(caplog):
-    caplog.set_level("INFO", "okta_hooks")
+    caplog.set_level("INFO")
     return caplog
 
 
@@ -51,7 +51,7 @@ def deliver(*items, path="/userDeactivated", client=client):
 
 def lines(log):
     # Threads of other tests may write at any time.
-    ours = [record for record in log.records if record.name == "okta_hooks.events"]
+    ours = [record for record in log.records if record.name == "hooks.events"]
     return [(record.message, getattr(record, "fields", {})) for record in ours]
 
 

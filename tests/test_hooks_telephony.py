@@ -130,7 +130,7 @@ def test_a_failure_is_an_error_with_its_reason(caplog):
 
 
 def test_the_console_shows_neither_number_nor_code(caplog):
-    caplog.set_level("INFO", "okta_hooks")
+    caplog.set_level("INFO")
     first, second = (console("+14155550123", "987654", SMS, "en", "Hi") for _ in range(2))
     assert first != second
     shown = {"to": "**********23", "code": "******", "channel": "sms", "locale": "en"}

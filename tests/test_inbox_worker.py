@@ -20,7 +20,7 @@ PATIENCE = 60
 
 @pytest.fixture(autouse=True)
 def log(caplog, monkeypatch):
-    caplog.set_level("INFO", "okta_hooks")
+    caplog.set_level("INFO")
     monkeypatch.setattr(event_worker, "POLL_SECONDS", 0.02)
     monkeypatch.setattr(event_worker, "AWAY_SECONDS", 0.05)
     monkeypatch.setattr(inbox_module, "FIRST_PAUSE_SECONDS", 0.05)
@@ -116,7 +116,7 @@ def test_a_handler_that_breaks_twice_gets_the_event_a_third_time(inbox, log):
     assert attempts == ["uuid-1"] * 3
     assert messages(log) == ["event taken", "event broke"] * 2 + ["event taken", "event handled"]
     first = next(record.fields for record in log.records if record.message == "event broke")
-    assert first["error"].startswith("LookupError at tests/test_inbox_worker.py:")
+    assert first["error"].startswith("LookupError at inbox/worker.py:")
     assert (first["attempt"], first["again_in_s"]) == (1, 0.05)
 
 
@@ -128,7 +128,7 @@ def test_a_handler_that_gives_up_does_not_get_the_event_again(inbox, log):
     handle_all(inbox, gives_up)
     [failure] = inbox.failures()
     assert (failure.key, failure.attempts) == ("uuid-1", 1)
-    assert failure.error.startswith("GiveUp at tests/test_inbox_worker.py:")
+    assert failure.error.startswith("GiveUp at inbox/worker.py:")
     assert messages(log) == ["event taken", "event failed"]
 
 

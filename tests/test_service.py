@@ -64,7 +64,7 @@ def test_gunicorn_needs_no_argument_and_takes_a_worker_for_each_core(service):
     service.wait_until(lambda: len(workers_of(service)) == expected, "other number of workers")
     assert status(service) == ACCEPTED
     # Said once for all workers.
-    assert service.log.count("note: BASIC_AUTH_PASSWORD_PREVIOUS is still accepted") == 1
+    assert service.log.count("BASIC_AUTH_PASSWORD_PREVIOUS is still accepted") == 1
 
 
 def test_only_cores_that_the_process_may_use_count():
@@ -184,9 +184,50 @@ def test_make_run_leaves_the_debugger_off_and_shows_no_password():
     assert dotenv.endswith("flask okta new-env")
 
 
-def test_the_app_may_stand_in_a_middleware(tmp_path):
-    module = "from app import app\n\ndef wrapped(*arguments): return app(*arguments)\n"
-    (tmp_path / "wrapped.py").write_text(module)
+MIDDLEWARE = """
+from app import app
+
+def wrapped(environ, start_response):
+    if environ["PATH_INFO"] == "/breaks":
+        raise KeyError(environ["HTTP_AUTHORIZATION"])
+    return app(environ, start_response)
+"""
+
+
+@pytest.fixture
+def service_in_a_middleware(tmp_path):
+    (tmp_path / "wrapped.py").write_text(MIDDLEWARE)
     arguments = ("--pythonpath", str(tmp_path), "wrapped:wrapped")
     with Service(basic_settings(), tmp_path / "log", arguments=arguments) as service:
-        assert service.request(HOOK, json=PAYLOAD, auth=BASIC_PAIR).status_code == ACCEPTED
+        yield service
+
+
+def test_the_app_may_stand_in_a_middleware(service_in_a_middleware):
+    assert status(service_in_a_middleware) == ACCEPTED
+
+
+def test_an_exception_outside_of_flask_is_an_error_that_says_what_and_where(
+    service_in_a_middleware,
+):
+    service = service_in_a_middleware
+    answer = service.request("/breaks", auth=BASIC_PAIR)
+    assert (answer.status_code, answer.json()["error"]["errorCauses"]) == (500, [])
+    [line] = [line for line in service.log.splitlines() if "request broke" in line]
+    assert " ERROR   request broke outside of the app error=" in line
+    assert re.search(r'"KeyError at \S+wrapped.py:6" status=500', line)
+    assert "Basic" not in line
+
+
+def test_with_json_every_line_of_the_log_is_json(tmp_path):
+    settings = basic_settings(LOG_FORMAT="json", BASIC_AUTH_PASSWORD_PREVIOUS="the old one")
+    with Service(settings, tmp_path / "log") as service:
+        with socket.create_connection(("127.0.0.1", service.port)) as connection:
+            connection.sendall(b"no HTTP\r\n\r\n")
+            assert b"400" in connection.recv(100)
+        assert status(service) == ACCEPTED
+        service.process.send_signal(signal.SIGHUP)
+        service.wait_until(lambda: service.log.count("Booting worker") == 2)
+    entries = [json.loads(line) for line in service.log.splitlines()]
+    messages = " | ".join(entry["message"] for entry in entries)
+    for part in ("still accepted", "Listening at", "not readable", "request |", "Shutting down"):
+        assert part in messages

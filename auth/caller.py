@@ -1,0 +1,36 @@
+"""What comes of checking a request's credentials: a caller, or a refusal."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from werkzeug.exceptions import HTTPException
+
+REALM = "okta-hooks"
+
+
+class Caller(NamedTuple):
+    """Who passed the guard. A hook finds it in `flask.g.caller`."""
+
+    method: Literal["basic", "oauth"]
+    user: str | None = None
+    matched_password: Literal["current", "previous"] | None = None
+    client_id: str | None = None
+    scopes: frozenset[str] = frozenset()
+
+    @property
+    def used_previous_password(self) -> bool:
+        return self.matched_password == "previous"  # noqa: S105 - not a password
+
+
+class Refusal(HTTPException):
+    """Raised for a request that must not pass.
+
+    The answer has `code` and `headers` and no more; `reason` is only for the log.
+    """
+
+    def __init__(self, code: int, reason: str, headers: Mapping[str, str]):
+        super().__init__()
+        self.code, self.reason, self.headers = code, reason, headers
+
+    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
+        return [*super().get_headers(*args, **kwargs), *self.headers.items()]

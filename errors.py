@@ -1,0 +1,61 @@
+"""What a request gets when something goes wrong: JSON with an `error` object, and nothing more.
+
+The reason is for the log. It never includes an exception's message, which may quote the request.
+"""
+
+import logging
+from importlib.util import find_spec
+from inspect import iscoroutinefunction
+
+from flask import Flask, Response, current_app, g, request
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from hooks.contract import error_response
+from logs import place_of_function, places_of
+
+log = logging.getLogger(__name__)
+
+
+def init_app(app: Flask) -> None:
+    # In development, too, Okta gets an answer, and the traceback goes to the log.
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    app.register_error_handler(HTTPException, refuse)
+    app.register_error_handler(Exception, fail)
+    app.register_error_handler(InternalServerError, fail_outside_of_the_view)
+
+
+def refuse(error: HTTPException) -> Response:
+    """Every refusal is JSON. Why a credential was refused is only in the log."""
+    g.reason = getattr(error, "reason", None)
+    # Only the hooks' own descriptions are shown. Werkzeug's are for people with a browser.
+    summary = error.description if error.code in (400, 415) else error.name
+    g.error = None if g.reason else summary
+    response = error_response(
+        error.code or 500, summary or error.name, getattr(error, "causes", ())
+    )
+    for name, value in error.get_headers():
+        if name != "Content-Type":
+            response.headers[name] = value
+    return response
+
+
+def fail(error: BaseException) -> Response:
+    """A view raised `error`."""
+    g.error = f"{type(error).__name__} at {places_of(error)}"
+    view = current_app.view_functions.get(request.endpoint or "")
+    if iscoroutinefunction(view) and find_spec("asgiref") is None:
+        g.error = f"{place_of_function(view)} is async, which needs: pip install 'flask[async]'"
+    if current_app.debug:
+        log.error("a view broke", exc_info=error)
+    return error_response(500, "The service could not handle the request")
+
+
+def fail_outside_of_the_view(error: InternalServerError) -> Response:
+    """Flask could not make a response of what the view returned, or the view aborted with a 500."""
+    if error.original_exception is None:
+        return refuse(error)
+    response = fail(error.original_exception)
+    view = current_app.view_functions.get(request.endpoint or "")
+    if view and isinstance(error.original_exception, TypeError):
+        g.error = f"{place_of_function(view)} returned no response: return answer(…) or NO_CHANGE"
+    return response
