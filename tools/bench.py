@@ -12,7 +12,6 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-import time
 from base64 import b64encode
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -22,7 +21,6 @@ from app import create_app
 from local_okta.authorization_server import LocalOkta
 from local_okta.terminal import say
 from settings import load as load_settings
-from tests.support.gunicorn import BASIC_PAIR, Service, basic_settings, oauth_settings
 from tools.in_process import (
     BASIC,
     BODY,
@@ -34,6 +32,7 @@ from tools.in_process import (
     say_with_goal,
 )
 from tools.load import Load, load
+from tools.serving import BASIC_PAIR, basic_settings, gunicorn, oauth_settings
 
 CONNECTIONS = (1, 8, 64)
 # Many short rounds: the speed of a virtual machine changes from one second to the next.
@@ -84,26 +83,28 @@ def report_served(folder: Path, okta: LocalOkta, basic: str, bearer: str) -> Non
     spawn = multiprocessing.get_context("spawn")
     with contextlib.ExitStack() as stack:
         generator = stack.enter_context(ProcessPoolExecutor(max_workers=1, mp_context=spawn))
-        targets, closing = {}, []
+        targets, servers = {}, {}
         for name, (settings, authorization, arguments) in served.items():
             progress(f"starting: {name} ...")
-            began = time.perf_counter()
-            service = Service(settings, folder / name, workers=workers, arguments=arguments)
-            stack.enter_context(service)
-            closing.append((name, service.process.pid, time.perf_counter() - began))
-            targets[name] = (service.port, request_bytes(authorization))
+            own = folder / name
+            own.mkdir()
+            server = stack.enter_context(gunicorn(settings, own, *arguments, workers=workers))
+            servers[name] = server
+            targets[name] = (server.port, request_bytes(authorization))
         progress("")
         title = f"Served by gunicorn, {workers} workers"
-        say(f"\n{title:<34}{'req/s':>8}{'ratio':>8}{'p99 ms':>8}{'ratio':>8}   goal", bold=True)
+        heads = ("req/s", "worst", "ratio", "p99 ms", "worst", "ratio")
+        say(f"\n{title:<34}" + "".join(f"{head:>8}" for head in heads) + "   goal", bold=True)
         for connections in CONNECTIONS:
             report_load(connections, loads(generator, targets, connections))
         say(f"\n{'After that':<34}{'MB a worker':>16}{'s to the first answer':>24}", bold=True)
-        for name, pid, seconds in closing:
-            say(f"  {name:<32}{resident_megabytes(pid):>16.0f}{seconds:>24.1f}")
+        for name, server in servers.items():
+            memory = resident_megabytes(server.process_id)
+            say(f"  {name:<32}{memory:>16.0f}{server.seconds_to_start:>24.1f}")
 
 
 def request_bytes(authorization: str) -> bytes:
-    """A request as Okta sends it, for a connection."""
+    """A request as Okta sends it, for a socket."""
     head = (
         f"POST {HOOK} HTTP/1.1",
         "Host: 127.0.0.1",
@@ -117,25 +118,30 @@ def request_bytes(authorization: str) -> bytes:
     return "\r\n".join((*head, "", "")).encode() + BODY
 
 
-def loads(generator: ProcessPoolExecutor, targets: dict, connections: int) -> dict[str, Load]:
-    """The middle of some rounds, in which the servers take turns."""
-    rounds = {name: [] for name in targets}
+def loads(generator: ProcessPoolExecutor, targets: dict, connections: int) -> dict[str, list[Load]]:
+    """Some rounds for each server. The servers take turns."""
+    rounds: dict[str, list[Load]] = {name: [] for name in targets}
     for number in range(LOAD_ROUNDS):
         for name, target in targets.items():
-            progress(f"{connections} connections, round {number + 1}: {name} ...")
+            progress(f"{connections} at a time, round {number + 1}: {name} ...")
             rounds[name].append(generator.submit(load, *target, connections, LOAD_SECONDS).result())
     progress("")
-    return {name: Load(*map(median, zip(*each, strict=True))) for name, each in rounds.items()}
+    return rounds
 
 
-def report_load(connections: int, done: dict[str, Load]) -> None:
+def report_load(connections: int, rounds: dict[str, list[Load]]) -> None:
+    """Medians, their ratios to the smallest view's, and the worst round beside them."""
+    done = {name: Load(*map(median, zip(*each, strict=True))) for name, each in rounds.items()}
     floor = done[SMALLEST]
-    say(f"  {connections} connection{'s' if connections > 1 else ''}")
+    say(f"  {connections} at a time")
     for name, each in done.items():
         rate, p99 = each.rate / floor.rate, floor.p99 / each.p99
+        slowest = min(load.rate for load in rounds[name])
+        longest = max(load.p99 for load in rounds[name])
         goal = (f"at least {SERVED_GOAL}", min(rate, p99) >= SERVED_GOAL)
         say_with_goal(
-            f"    {name:<30}{each.rate:>8.0f}{rate:>8.2f}{each.p99:>8.1f}{p99:>8.2f}",
+            f"    {name:<30}{each.rate:>8.0f}{slowest:>8.0f}{rate:>8.2f}"
+            f"{each.p99:>8.1f}{longest:>8.1f}{p99:>8.2f}",
             *(goal if name == BASIC else ("", True)),
         )
     times = done[OAUTH].rate / done[FETCHING].rate

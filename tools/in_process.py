@@ -12,7 +12,7 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from local_okta.authorization_server import LocalOkta
 from local_okta.terminal import say
-from tests.support.gunicorn import PROJECT
+from tools.serving import PROJECT
 from tools.smallest_app import smallest
 
 HOOK = "/tokenHook"
@@ -82,9 +82,7 @@ def verification(okta: LocalOkta, token: str) -> Callable[[], float]:
 def guard(app: Flask, authorization: str) -> Callable[[], float]:
     """The guard alone, for a request that it lets pass."""
     (check,) = (
-        function
-        for function in app.before_request_funcs[None]
-        if getattr(function, "func", function).__module__ == "auth"
+        function for function in app.before_request_funcs[None] if function.__module__ == "auth"
     )
     request = environ(authorization)
 
