@@ -44,7 +44,7 @@ upgrade: $(DEVELOPMENT)  ## Take the newest compatible releases, and write them 
 	@mv $(VENV)/constraints.txt constraints.txt && touch $(RUNTIME) $(DEVELOPMENT)
 
 clean:  ## Remove the virtual environment and caches (.env stays)
-	@rm -rf $(VENV) .pytest_cache .ruff_cache
+	@rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .env:

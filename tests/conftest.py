@@ -1,10 +1,11 @@
 import logging
+import os
 
 import pytest
 import sqlalchemy as sa
 
 from local_okta.authorization_server import LocalOkta
-from tests.support.postgresql import PostgreSQL, initdb
+from tests.support.postgresql import ExistingPostgreSQL, PostgreSQL, initdb
 
 # They take the longest. Each file runs in one process, so that its tests share what they start.
 FIRST = (
@@ -42,10 +43,21 @@ def okta():
 
 @pytest.fixture(scope="session")
 def postgresql():
+    """A server of the tests' own, which they may stop."""
     if initdb() is None:
         pytest.skip("PostgreSQL is not installed here (Debian: apt install postgresql)")
     with PostgreSQL() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def any_postgresql(request):
+    """The server that TEST_POSTGRESQL_URL names, or one of the tests' own."""
+    if url := os.environ.get("TEST_POSTGRESQL_URL"):
+        with ExistingPostgreSQL(url) as server:
+            yield server
+    else:
+        yield request.getfixturevalue("postgresql")
 
 
 @pytest.fixture
@@ -58,4 +70,4 @@ def database_url(request):
     """An empty database of either kind."""
     if request.param == "sqlite":
         return request.getfixturevalue("sqlite_url")
-    return request.getfixturevalue("postgresql").empty_database()
+    return request.getfixturevalue("any_postgresql").empty_database()

@@ -11,6 +11,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import requests
 from flask import Flask
 from flask.testing import FlaskClient
@@ -71,9 +72,7 @@ def free_port() -> int:
 
 
 def children_of(process_id: int) -> list[int]:
-    pgrep = ["pgrep", "-P", str(process_id)]
-    found = subprocess.run(pgrep, capture_output=True, text=True, check=False)
-    return [int(line) for line in found.stdout.split()]
+    return [child.pid for child in psutil.Process(process_id).children()]
 
 
 def client_of(settings: dict[str, str]) -> FlaskClient:

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of the tests' own, from the installed binaries, on a free loopback port."""
+"""PostgreSQL for the tests: a server of their own, or a database on one that runs already."""
 
 import contextlib
 import os
@@ -20,8 +20,48 @@ def initdb() -> Path | None:
     return Path(found) if found else max(installed, default=None)
 
 
+def emptied(url: sa.URL) -> sa.URL:
+    """The same database each time: to make another takes longer than most tests."""
+    engine = sa.create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
+        connection.execute(sa.text("CREATE SCHEMA public"))
+    engine.dispose()
+    return url
+
+
+class ExistingPostgreSQL:
+    """A running server. As a context manager, it has a database for this process.
+
+    `url`: its user must be allowed to create databases.
+    """
+
+    def __init__(self, url: str):
+        self._server = sa.make_url(url)
+        self._name = f"okta_hooks_tests_{os.getpid()}"
+
+    def __enter__(self) -> "ExistingPostgreSQL":
+        self._execute(f"CREATE DATABASE {self._name}")
+        return self
+
+    def __exit__(self, *exc_info) -> None:
+        self._execute(f"DROP DATABASE {self._name} WITH (FORCE)")
+
+    def empty_database(self) -> sa.URL:
+        return emptied(self._server.set(database=self._name))
+
+    def _execute(self, statement: str) -> None:
+        engine = sa.create_engine(self._server, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sa.text(statement))
+        engine.dispose()
+
+
 class PostgreSQL:
-    """As a context manager, the server runs."""
+    """A server from the installed binaries, on a free loopback port.
+
+    As a context manager, it runs.
+    """
 
     def __init__(self):
         self._port = free_port()
@@ -48,13 +88,7 @@ class PostgreSQL:
         shutil.rmtree(self._folder)
 
     def empty_database(self) -> sa.URL:
-        """The same one each time, emptied: to make another takes longer than most tests."""
-        engine = sa.create_engine(self._url)
-        with engine.begin() as connection:
-            connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-            connection.execute(sa.text("CREATE SCHEMA public"))
-        engine.dispose()
-        return self._url
+        return emptied(self._url)
 
     def start(self) -> None:
         options = f"-p {self._port} -h 127.0.0.1 -k '' -F"

@@ -1,0 +1,51 @@
+"""What is deployed: the image, and what else a platform reads."""
+
+import shutil
+import subprocess
+import sys
+from fnmatch import fnmatch
+
+import pytest
+
+from tests.support.gunicorn import PROJECT, basic_settings, environment
+
+LINES = (PROJECT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+IGNORED = [line for line in LINES if line and not line.startswith("#")]
+
+
+def is_ignored(name: str) -> bool:
+    return any(fnmatch(name, pattern.removeprefix("**/")) for pattern in IGNORED)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory):
+    """A folder with what `COPY . .` puts into the image."""
+    folder = tmp_path_factory.mktemp("image") / "project"
+    shutil.copytree(PROJECT, folder, ignore=lambda _, names: [*filter(is_ignored, names)])
+    return folder
+
+
+def run_in(folder, *command: str) -> subprocess.CompletedProcess:
+    settings = basic_settings(EVENTS_DATABASE_URL=f"sqlite:///{folder}/events.sqlite")
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", ["gunicorn --check-config", "flask --help"])
+def test_the_image_holds_what_the_service_and_its_commands_need(image, command):
+    done = run_in(image, *command.split())
+    assert done.returncode == 0, done.stderr
+    # flask only warns where the app cannot be loaded.
+    assert "Error" not in done.stderr
+
+
+@pytest.mark.parametrize("name", [".env", ".env.production", ".git", ".venv", "instance", "tests"])
+def test_the_image_holds_no_secret_and_no_workshop(name):
+    assert is_ignored(name)
