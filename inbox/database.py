@@ -1,19 +1,57 @@
 """The database that the inbox lies in: an SQLite file, or PostgreSQL. What is special to one of
-them stands here."""
+them is here."""
 
+import errno
+import logging
 import os
 import sqlite3
+import stat
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import DBAPIConnection
 
-WAL_IS_SAFE_FROM = (3, 51, 3)
-"""Earlier releases of SQLite can damage a file with a write-ahead log that two processes write to:
-https://sqlite.org/wal.html#walresetbug"""
+LOCK_SECONDS = 5
+"""How long a statement waits for a lock that another process or session holds."""
+
+CONNECT_ARGS: dict[str, dict[str, Any]] = {
+    "sqlite": {"timeout": LOCK_SECONDS},
+    "postgresql": {
+        # A server that went away without a word is noticed within 15 seconds.
+        "connect_timeout": 5,
+        "tcp_user_timeout": 10_000,
+        "keepalives_idle": 5,
+        "keepalives_interval": 5,
+        "keepalives_count": 2,
+        # PgBouncer may give each transaction another server, which does not know what was prepared.
+        "prepare_threshold": None,
+    },
+}
 
 metadata = sa.MetaData()
+log = logging.getLogger(__name__)
+
+
+class FileNotUsable(OSError):
+    """The SQLite file, or its folder, cannot be read and written. `str()` says what to do."""
+
+    def __init__(self, file: Path, reason: object):
+        super().__init__(
+            f"{file}: {reason}. EVENTS_DATABASE_URL must name a file that this user can write, in "
+            "a folder that this user can write"
+        )
+
+
+class FileReplaced(OSError):
+    """The SQLite file was removed or replaced during a transaction. The next has the new file."""
+
+    def __init__(self, file: Path):
+        super().__init__(f"{file} was removed or replaced while events were written to it")
 
 
 def database_url(text: str) -> sa.URL:
@@ -26,70 +64,172 @@ def database_url(text: str) -> sa.URL:
 class Database:
     """One connection, which threads use by turns and which no fork may inherit.
 
-    More of them would meet "database is locked" on SQLite, and gain nothing on PostgreSQL.
+    A process that both stores and handles events has two of these: with one, a delivery would wait
+    while a statement of the worker waits for a lock. More connections gain nothing: SQLite lets one
+    of them write at a time, and PostgreSQL has few to give.
     """
 
-    def __init__(self, url: sa.URL, *, busy_seconds: float):
-        """`busy_seconds`: how long to wait for another process that writes to the SQLite file."""
-        self._is_ready = False
-        is_sqlite = url.get_backend_name() == "sqlite"
-        self.file = Path(url.database) if is_sqlite else None
-        self.insert = sqlite.insert if is_sqlite else postgresql.insert
-        # A PostgreSQL that went away without a word is noticed within 15 seconds.
-        postgresql_args = {"connect_timeout": 5, "tcp_user_timeout": 10_000}
-        postgresql_args |= {"keepalives_idle": 5, "keepalives_interval": 5, "keepalives_count": 2}
+    def __init__(self, url: sa.URL, *, busy_seconds: float = LOCK_SECONDS):
+        kind = url.get_backend_name()
+        self.file = Path(url.database) if kind == "sqlite" and url.database else None
+        self.insert = sqlite.insert if self.file else postgresql.insert
         self._engine = sa.create_engine(
             url,
-            connect_args={"timeout": busy_seconds} if is_sqlite else postgresql_args,
+            connect_args=CONNECT_ARGS[kind] | ({"timeout": busy_seconds} if self.file else {}),
             pool_size=1,
             max_overflow=0,
             pool_pre_ping=True,
             hide_parameters=True,
         )
-        if is_sqlite:
+        if self.file:
+            opener = _FileOpener(self.file)
+            sa.event.listen(self._engine, "do_connect", opener.open)
             sa.event.listen(self._engine, "connect", _set_up_sqlite)
+            sa.event.listen(self._engine, "checkout", opener.check)
+            sa.event.listen(self._engine, "handle_error", opener.explain)
 
     def exists(self) -> bool:
         """False before the first event. A command that only reads must not make and own it."""
         return self.file is None or self.file.exists()
 
     @contextmanager
-    def begin(self):
-        """A transaction, in a database that has the tables."""
-        if not self._is_ready:
-            self._make_tables()
-            self._is_ready = True
-        with self._engine.begin() as connection:
-            yield connection
+    def begin(self) -> Iterator[sa.Connection]:
+        """A transaction, in a database that has the tables.
+
+        Raises SQLAlchemyError or OSError: then it must be taken as not committed.
+        """
+        with self._engine.connect() as connection:
+            try:
+                if "has_tables" not in connection.info:
+                    self._make_tables(connection)
+                with self._transaction(connection):
+                    yield connection
+            except BaseException:
+                # A new connection meets the server that is in charge now, and makes tables that
+                # were lost.
+                connection.invalidate()
+                raise
+            if self.file and connection.info["file"] != _identity(self.file):
+                raise FileReplaced(self.file)
 
     def close(self) -> None:
         self._engine.dispose()
 
-    def _make_tables(self) -> None:
-        if self.file:
-            # Readable by nobody else from the first byte on: it holds personal data.
-            self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self.file, os.O_RDWR | os.O_CREAT, 0o600))
-        with self._engine.begin() as connection:
+    @contextmanager
+    def _transaction(self, connection: sa.Connection) -> Iterator[None]:
+        with connection.begin():
+            if not self.file:
+                # Not for the connection, since PgBouncer gives it another server each time. And not
+                # statement_timeout, which would end the wait of COMMIT for a synchronous standby.
+                connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
+            yield
+
+    def _make_tables(self, connection: sa.Connection) -> None:
+        with self._transaction(connection):
             # Two processes that start together would both find no table, and one would fail.
             connection.execute(
                 sa.text("BEGIN IMMEDIATE" if self.file else "SELECT pg_advisory_xact_lock(7101985)")
             )
             metadata.create_all(connection)
+        connection.info["has_tables"] = True
 
 
 def reason_of(error: Exception) -> str:
     """What a database says of itself, without the values that a statement had."""
     cause = getattr(error, "orig", None) or error
     words = [type(cause).__name__]
-    if isinstance(error, sa.exc.OperationalError | OSError):
+    # PostgreSQL's other errors quote the row that it refuses.
+    safe = sa.exc.OperationalError | sa.exc.ProgrammingError | sqlite3.Error | OSError
+    if isinstance(error, safe) or isinstance(cause, safe):
         words += str(cause).splitlines()[:1]
     return ": ".join(words)
 
 
-def _set_up_sqlite(connection: sqlite3.Connection, record: object) -> None:
-    mode = "WAL" if sqlite3.sqlite_version_info >= WAL_IS_SAFE_FROM else "DELETE"
-    connection.execute(f"PRAGMA journal_mode={mode}")
+def is_temporary(error: Exception) -> bool:
+    """Whether it may end by itself, as when the database is away or locked. Others need mending."""
+    cause = getattr(error, "orig", None)
+    if isinstance(cause, sqlite3.Error):
+        return _result_code(cause) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError | FileReplaced)
+
+
+def _result_code(error: object) -> int:
+    """SQLite's, whose lowest byte says the kind: https://sqlite.org/rescode.html"""
+    # Python's own module raises some errors without asking SQLite.
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+
+
+class _FileOpener:
+    """Opens the SQLite file, and notices that another file has taken its place."""
+
+    _lock = threading.Lock()
+
+    def __init__(self, file: Path):
+        self._file = file
+
+    def open(
+        self, dialect: sa.Dialect, record: Any, arguments: list[Any], options: dict[str, Any]
+    ) -> DBAPIConnection:
+        # Whoever closes a file drops all locks that the process has on it, those of SQLite too
+        # (POSIX). So it is opened here only to make it, while no thread can connect to it.
+        with self._lock:
+            try:
+                self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                _make_private(self._file)
+            except OSError as error:
+                raise FileNotUsable(self._file, error.strerror) from error
+            # Before SQLite opens it: if another takes its place just then, the next check notices.
+            record.info["file"] = _identity(self._file)
+            return dialect.connect(*arguments, **options)
+
+    def check(self, opened: sqlite3.Connection, record: Any, proxy: Any) -> None:
+        """Before each transaction. DisconnectionError makes the pool connect again."""
+        if record.info["file"] != _identity(self._file):
+            fields = {"file": str(self._file)}
+            log.warning("file of events was removed or replaced", extra={"fields": fields})
+            raise sa.exc.DisconnectionError
+
+    def explain(self, context: sa.ExceptionContext) -> None:
+        """Name the file, which SQLite does not."""
+        error = context.original_exception
+        code = _result_code(error)
+        if code == sqlite3.SQLITE_READONLY_DBMOVED:
+            raise FileReplaced(self._file)
+        if code & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise FileNotUsable(self._file, error)
+
+
+def _make_private(file: Path) -> None:
+    """Make the file, or keep others from reading it: it holds personal data."""
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        mode = file.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "this is not a file") from None
+        if mode & 0o077:
+            try:
+                file.chmod(0o600)
+            except PermissionError:
+                theirs = "other users can read it, and this user does not own it"
+                raise OSError(errno.EPERM, theirs) from None
+            fields = {"file": str(file), "mode_was": f"{stat.S_IMODE(mode):04o}"}
+            log.warning("file of events was open to other users", extra={"fields": fields})
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """What tells a file from another one that gets its name."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, record: Any) -> None:
+    # A write-ahead log would keep the content of handled events, and take new ones after its file
+    # was removed. To convert a file that has one fails while another process uses it.
+    connection.execute("PRAGMA journal_mode=DELETE")
     # With less, a power cut could take back what was committed.
     connection.execute("PRAGMA synchronous=EXTRA")
     # What was handled is overwritten, not only unlinked.

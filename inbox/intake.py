@@ -2,19 +2,18 @@
 
 import logging
 import os
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
+from typing import Any
 
 import sqlalchemy as sa
 
-from .database import Database, reason_of
+from .database import Database, is_temporary, reason_of
 from .inbox import Inbox
 
 STORE_SECONDS = 1.5
 """Okta gives up after 3 seconds, with the connection and the answer's way back among them."""
-
-BUSY_SECONDS = 1
-"""So long a delivery waits for another process that writes to the SQLite file."""
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +23,7 @@ class NotStored(Exception):
 
 
 class Intake:
-    """A thread of its own, with the one connection of this process.
+    """A thread of its own, with the one connection of this process that stores.
 
     A database that hangs holds up this thread and no request: each of those is refused in time.
     Thread and connection are made on first use in each process, since a fork inherits neither.
@@ -33,32 +32,38 @@ class Intake:
     def __init__(self, url: sa.URL):
         self._url = url
         self._lock = Lock()
-        self._process_id = None
+        self._process_id: int | None = None
+        self._next_turn: Future | None = None
 
     def open(self) -> None:
         """Make the tables in the background, so that a database that is away shows at the start."""
         self._submit(self._check)
 
     def store(self, events: dict[str, dict]) -> set[str]:
-        """Events by key. Gives the keys of those that are new. Raises NotStored."""
+        """Events by key. Gives the keys of those that are new.
+
+        Raises NotStored. What had begun by then may still be stored: Okta delivers it again, and
+        its key is known.
+        """
         storing = self._submit(lambda: self._inbox.store(events))
         try:
             return storing.result(STORE_SECONDS)
         except (sa.exc.SQLAlchemyError, OSError) as error:
             if storing.done():
                 raise NotStored(reason_of(error)) from None
-        if not storing.cancel():
-            self._hanging = storing
+        storing.cancel()
+        # It has its turn when whatever hangs has ended, be it this store or one before it.
+        self._next_turn = self._thread.submit(bool)
         raise NotStored(f"the database does not answer within {STORE_SECONDS} s")
 
-    def _submit(self, work) -> Future:
+    def _submit(self, work: Callable[[], Any]) -> Future:
         with self._lock:
             if self._process_id != os.getpid():
                 self._thread = ThreadPoolExecutor(1, "event-intake")
-                self._inbox = Inbox(Database(self._url, busy_seconds=BUSY_SECONDS))
-                self._hanging = None
+                self._inbox = Inbox(Database(self._url))
+                self._next_turn = None
                 self._process_id = os.getpid()
-            if self._hanging and not self._hanging.done():
+            if self._next_turn and not self._next_turn.done():
                 # Requests that wait for it would leave no thread for the inline hooks.
                 raise NotStored("the database still does not answer")
             return self._thread.submit(work)
@@ -67,4 +72,6 @@ class Intake:
         try:
             self._inbox.backlog()
         except (sa.exc.SQLAlchemyError, OSError) as error:
-            log.error("events cannot be stored", extra={"fields": {"error": reason_of(error)}})
+            ends = "may end by itself" if is_temporary(error) else "does not end by itself"
+            fields = {"error": reason_of(error), "this": ends}
+            log.error("events cannot be stored", extra={"fields": fields})

@@ -1,6 +1,7 @@
 """The worker: threads that give events to handlers. Nothing of it depends on the database."""
 
 import contextlib
+import sqlite3
 import threading
 import time
 
@@ -181,8 +182,8 @@ def test_what_the_handler_did_is_noted_once_the_database_is_back(inbox, database
     given = []
 
     def rename(old, new):
-        with database.begin() as connection:
-            connection.execute(sa.text(f"ALTER TABLE {old} RENAME TO {new}"))
+        with contextlib.closing(sqlite3.connect(database.file)) as connection:
+            connection.execute(f"ALTER TABLE {old} RENAME TO {new}")
 
     def handler(event):
         given.append(event["uuid"])
