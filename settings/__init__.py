@@ -74,6 +74,7 @@ class Settings:
         value.list_of(value.domain), frozenset({"okta.com"})
     )
     events_database_url: str = setting(value.database_url, DEFAULT_DATABASE_URL, secret=True)
+    event_threads: int = setting(value.number_of_threads, 2)
     max_content_length: int = setting(value.number_of_bytes, 1024 * 1024)
     telephony_provider: str | None = setting(value.one_of("console", "twilio"))
     twilio_account_sid: str | None = setting(value.credential)

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+MOST_THREADS = 64
 ISSUER_IN_OKTA = "Security > API > Authorization Servers, Issuer URI"
 POSTGRESQL_URL = re.compile(
     r"""postgresql(\+psycopg)?://
@@ -105,6 +106,12 @@ def domain(text: str) -> str:
             "an international one in its ASCII form (xn--…)"
         )
     return text
+
+
+def number_of_threads(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,2}", text.strip()) or int(text) > MOST_THREADS:
+        raise ValueError(f"is {shown(text)}, but must be a whole number from 0 to {MOST_THREADS}")
+    return int(text)
 
 
 def number_of_bytes(text: str) -> int:

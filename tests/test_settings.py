@@ -44,7 +44,7 @@ def problems_of(load):
 def test_defaults(load):
     loaded = load(PAIR)
     assert (loaded.auth_mode, loaded.okta_audience) == ("basic", "api://default")
-    assert loaded.max_content_length == 1048576
+    assert (loaded.max_content_length, loaded.event_threads) == (1048576, 2)
     assert (loaded.log_level, loaded.log_format) == ("INFO", "text")
 
 
@@ -114,6 +114,7 @@ WRONG = [
     (PAIR, "auth_mode", "oauth", "in capitals, AUTH_MODE"),
     (PAIR, "OKTA-CLIENT-ID", "0oa1", "in capitals, OKTA_CLIENT_ID"),
     (PAIR, "MAX_CONTENT_LENGTH", "0", "number of bytes"),
+    *((PAIR, "EVENT_THREADS", text, "from 0 to 64") for text in ("-1", "65", "2.5", "two")),
 ]
 
 
@@ -180,6 +181,11 @@ def test_what_is_worth_a_note_is_noted(load, environ, note):
 
 def test_there_is_no_note_without_a_reason(load):
     assert load(PAIR | OAUTH | {"TELEPHONY_PROVIDER": "console"}).notes == ()
+
+
+@pytest.mark.parametrize("threads", [0, 1, 64])
+def test_event_threads_are_between_0_and_64(load, threads):
+    assert load(PAIR | {"EVENT_THREADS": str(threads)}).event_threads == threads
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.8.8.8"])
