@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from local_okta.client import Answer
-from local_okta.judge_commands import COMMANDS, Dropped, check, request_of
+from local_okta.judge_commands import COMMANDS, Dropped, check, general_message, request_of
 
 SIZE_LIMIT = 256 * 1024
 GENERIC_MESSAGE = "The callback service returned an error"
@@ -17,7 +17,7 @@ NO_CHANGE = {
     "registration": "goes on unchanged",
     "token": "issues the tokens unchanged",
     "saml": "sends the assertion unchanged",
-    "password-import": "takes the default action that it named in the request",
+    "password-import": "takes its default, UNVERIFIED, and does not let the user sign in",
     "telephony": "sends the code itself through its own provider",
     "user-import": "imports the user unchanged",
 }
@@ -113,7 +113,8 @@ def _denial(payload: dict, causes: Any) -> str:
         for cause in causes
         if isinstance(cause.get("location"), str)
     )
-    return f"denies the {request_of(payload)} and shows {shown or 'a general message'}"
+    general = f"'{general_message(payload)}'"
+    return f"denies the {request_of(payload)} and shows {shown or general}"
 
 
 def _command(kind: str, payload: dict, command: dict) -> str:

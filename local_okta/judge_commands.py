@@ -3,9 +3,17 @@
 Reference: https://developer.okta.com/docs/api/openapi/okta-management/management/tag/InlineHook/
 """
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
-RESERVED_CLAIMS = ("iss", "jti", "token_type", "ver")
+from local_okta.json_patch import CannotApply, apply, steps_of
+from local_okta.reserved_claims import RESERVED_CLAIMS
+
+# A token lives for five minutes at least and for a day at most, in seconds.
+SHORTEST_LIFETIME, LONGEST_LIFETIME = 300, 86_400
+LIFETIME = ["token", "lifetime", "expiration"]
+# What a path may begin with.
 SAML_ELEMENTS = ("subject", "authentication", "conditions", "claims")
 
 
@@ -22,6 +30,13 @@ def request_of(payload: dict) -> str:
     return "profile update" if _is_progressive(payload) else "registration"
 
 
+def general_message(payload: dict) -> str:
+    """What the user sees where an `error` shows nothing at a field."""
+    if _is_progressive(payload):
+        return "We found some errors. Please review the form and make corrections."
+    return "Registration cannot be completed at this time."
+
+
 def _is_progressive(payload: dict) -> bool:
     return payload.get("requestType") == "progressive.profile"
 
@@ -30,7 +45,8 @@ def _registration_action(payload: dict, value: Any) -> str:
     action = _one_of(value, "registration", "ALLOW", "DENY")
     if action == "ALLOW":
         return f"allows the {request_of(payload)}"
-    return f"denies the {request_of(payload)} with a general message"
+    message = "Profile update denied." if _is_progressive(payload) else "Registration denied."
+    return f"denies the {request_of(payload)} and shows '{message}'"
 
 
 def _new_profile(payload: dict, value: Any) -> str:
@@ -73,13 +89,13 @@ def _imported_app_profile(payload: dict, value: Any) -> str:
 
 
 def _delivery(payload: dict, value: Any) -> str:
-    reports = value if isinstance(value, list) and value else [None]
-    for report in reports:
+    check(isinstance(value, list) and value, "The value of com.okta.telephony.action is no list")
+    for report in value:
         status = _one_of(report, "status", "SUCCESSFUL", "PENDING", "FAILED")
-        for field in ("provider", "transactionId"):
-            check(isinstance(report.get(field), str), f"The report of the delivery has no {field}")
+        for field in ("provider", "transactionId", "transactionMetadata"):
+            check(isinstance(report.get(field, ""), str), f"{field} is not a string")
     outcome = {"SUCCESSFUL": "sent", "PENDING": "on its way", "FAILED": "not sent"}[status]
-    return f"takes the code as {outcome} by {report['provider']}"
+    return f"takes the code as {outcome} by {report.get('provider') or 'a provider without a name'}"
 
 
 def _id_token_patch(payload: dict, operations: Any) -> str:
@@ -93,37 +109,51 @@ def _access_token_patch(payload: dict, operations: Any) -> str:
 def _token_patch(payload: dict, part: str, token: str, operations: Any) -> str:
     target = _data(payload).get(part)
     check(isinstance(target, dict), f"com.okta.{part}.patch, but the request asks for no {token}")
-    return _effects(operations, f"the {token}", target, _token_operation)
+
+    def effect(op: str, steps: list[str], value: Any) -> str:
+        if steps == LIFETIME:
+            return _new_lifetime(op, value)
+        check(
+            steps[0] == "claims" and len(steps) > 1,
+            f"/{'/'.join(steps)} is not the path of a claim",
+        )
+        claim = steps[1]
+        check(
+            claim not in RESERVED_CLAIMS[token],
+            f"{claim} is one of Okta's own claims in an {token}, which cannot be changed",
+        )
+        words = {"add": "adds {} to", "replace": "replaces {} in", "remove": "removes {} from"}
+        check(op in words, f"{op} is not an operation on a token")
+        return words[op].format(claim)
+
+    return _effects(operations, f"the {token}", target, effect)
 
 
-def _token_operation(op: str, steps: list[str], value: Any, target: dict) -> str:
-    if steps == ["token", "lifetime", "expiration"]:
-        check(op == "replace" and type(value) is int, "A lifetime is replaced by whole seconds")
-        return "sets the lifetime of"
-    check(steps[0] == "claims" and len(steps) > 1, f"/{'/'.join(steps)} is not the path of a claim")
-    claim = steps[1]
-    check(claim not in RESERVED_CLAIMS, f"{claim} is one of Okta's own claims")
-    check(op in ("add", "replace", "remove"), f"{op} is not an operation on a token")
-    if op != "add":
-        check(_exists(steps, target), f"{claim} cannot be {op}d, since it is not there")
-    return {"add": "adds {} to", "replace": "replaces {} in", "remove": "removes {} from"}[
-        op
-    ].format(claim)
+def _new_lifetime(op: str, value: Any) -> str:
+    check(op == "replace" and type(value) is int, "A lifetime is replaced by whole seconds")
+    check(
+        SHORTEST_LIFETIME <= value <= LONGEST_LIFETIME,
+        f"A lifetime of {value} s is not between {SHORTEST_LIFETIME} and {LONGEST_LIFETIME} s",
+    )
+    return "sets the lifetime of"
 
 
 def _assertion_patch(payload: dict, operations: Any) -> str:
-    target = _data(payload).get("assertion", {})
-    return _effects(operations, "the assertion", target, _assertion_operation)
+    return _effects(
+        operations, "the assertion", _data(payload).get("assertion", {}), _assertion_effect
+    )
 
 
-def _assertion_operation(op: str, steps: list[str], value: Any, target: dict) -> str:
+def _assertion_effect(op: str, steps: list[str], value: Any) -> str:
     check(op in ("add", "replace"), f"{op} is not an operation on an assertion")
     check(steps[0] in SAML_ELEMENTS and len(steps) > 1, f"/{'/'.join(steps)} cannot be changed")
     if op == "replace":
-        check(_exists(steps, target), f"{steps[1]} cannot be replaced, since it is not there")
         return f"replaces {steps[1]} in"
-    check(steps[0] == "claims" and len(steps) == 2, "Only a whole claim can be added")
-    check(_is_attribute(value), f"{steps[1]} has no attributes.NameFormat or attributeValues")
+    is_new_claim = steps[0] == "claims" and len(steps) == 2
+    check(
+        not is_new_claim or _is_attribute(value),
+        f"{steps[1]} has no attributes.NameFormat or attributeValues",
+    )
     return f"adds {steps[1]} to"
 
 
@@ -144,32 +174,30 @@ def _data(payload: dict) -> dict:
     return data if isinstance(data, dict) else {}
 
 
-def _effects(operations: Any, where: str, target: dict, operation) -> str:
+def _effects(
+    operations: Any, where: str, target: Any, effect_of: Callable[[str, list[str], Any], str]
+) -> str:
+    """What the operations do, one after the other. If one of them fails, none is done."""
     is_list = isinstance(operations, list) and all(isinstance(each, dict) for each in operations)
     check(is_list and operations, "The value of a patch is not a list of operations")
+    document = copy.deepcopy(target)
     effects = []
     for each in operations:
-        op, path = each.get("op"), each.get("path")
+        op, path, value = each.get("op"), each.get("path"), each.get("value")
+        check(isinstance(op, str), "An operation of a patch has no op")
         check(isinstance(path, str) and path.startswith("/"), f"{path} is not a path of a patch")
-        check(op == "remove" or "value" in each, f"{op} {path} has no value")
-        effects.append(f"{operation(op, _steps(path), each.get('value'), target)} {where}")
-    return " and ".join(effects)
-
-
-def _steps(path: str) -> list[str]:
-    """The reference tokens of a JSON Pointer (RFC 6901, 4)."""
-    return [step.replace("~1", "/").replace("~0", "~") for step in path[1:].split("/")]
-
-
-def _exists(steps: list[str], target: Any) -> bool:
-    for step in steps:
-        if isinstance(target, dict) and step in target:
-            target = target[step]
-        elif isinstance(target, list) and step.isdecimal() and int(step) < len(target):
-            target = target[int(step)]
+        if op == "remove":
+            check(value is None, f"{op} {path} has a value other than null")
         else:
-            return False
-    return True
+            check("value" in each, f"{op} {path} has no value")
+        steps = steps_of(path)
+        effects.append(f"{effect_of(op, steps, value)} {where}")
+        if steps != LIFETIME:
+            try:
+                apply(op, steps, value, document)
+            except CannotApply as reason:
+                raise Dropped(f"{op} {path}: {reason}") from None
+    return " and ".join(effects)
 
 
 def _one_of(value: Any, name: str, *allowed: str) -> str:
@@ -180,6 +208,7 @@ def _one_of(value: Any, name: str, *allowed: str) -> str:
 
 def _names(value: Any) -> str:
     check(isinstance(value, dict) and value, "The value of a profile update names no attribute")
+    check("password" not in value, "No command can change a user's password")
     return ", ".join(value)
 
 

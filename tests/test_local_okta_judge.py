@@ -7,10 +7,14 @@ import pytest
 
 from local_okta.client import Answer
 from local_okta.judge import Verdict, judge, judge_verification
+from tests.support.gunicorn import PROJECT
 
 PATIENT = {"attributes": {"NameFormat": "basic"}, "attributeValues": [{"value": "1235"}]}
-TOKEN = {"claims": {"email": "ann@example.com", "amr": ["pwd"]}}
-SAML = {"claims": {"department": {"attributeValues": [{"value": "Care"}]}}}
+TOKEN = {"claims": {"email": "ann@example.com", "team": ["a"], "job": {"title": "Dr"}}}
+SAML = {
+    "claims": {"department": {"attributeValues": [{"value": "Care"}]}},
+    "authentication": {"sessionIndex": "1"},
+}
 # By a short name: the kind of hook, and as much of a request as the judge looks at.
 REQUESTS = {
     "event": ("event", {}),
@@ -61,13 +65,35 @@ EMAIL = {"errorSummary": "A.", "location": "data.userProfile.email"}
 NUMBER = {"errorSummary": "B.", "location": "data.userProfileUpdate.employeeNumber"}
 DONE = [
     ("sign-up", action(registration="ALLOW"), "allows the registration"),
-    ("sign-up", action(registration="DENY"), "denies the registration with a general message"),
+    (
+        "sign-up",
+        action(registration="DENY"),
+        "denies the registration and shows 'Registration denied.'",
+    ),
     ("sign-up", profile(title="Dr", nickName="J"), "sets title, nickName in the new profile"),
     ("profile", profile("user.progressive.profile", employeeNumber="1"), "sets employeeNumber in"),
-    ("profile", action(registration="DENY"), "denies the profile update with a general message"),
+    (
+        "profile",
+        action(registration="DENY"),
+        "denies the profile update and shows 'Profile update denied.'",
+    ),
     ("token", patch("identity", "add", "/claims/a~1b~0c", "1"), "adds a/b~c to the ID token"),
     ("token", patch("identity", "remove", "/claims/email"), "removes email from the ID token"),
-    ("token", patch("identity", "replace", "/claims/amr/0", "1"), "replaces amr in the ID token"),
+    (
+        "token",
+        patch("identity", "remove", "/claims/email", None),
+        "removes email from the ID token",
+    ),
+    ("token", patch("identity", "replace", "/claims/team/0", "1"), "replaces team in the ID token"),
+    ("token", patch("identity", "remove", "/claims/team/0"), "removes team from the ID token"),
+    ("token", patch("identity", "add", "/claims/team/0", "b"), "adds team to the ID token"),
+    ("token", patch("identity", "add", "/claims/team/1", "b"), "adds team to the ID token"),
+    ("token", patch("identity", "add", "/claims/team/-", "b"), "adds team to the ID token"),
+    ("token", patch("identity", "add", "/claims/job/level", 7), "adds job to the ID token"),
+    ("token", patch("identity", "add", "/claims/email", "b"), "adds email to the ID token"),
+    ("token", patch("access", "add", "/claims/sub", "b"), "adds sub to the access token"),
+    ("token", patch("access", "replace", LIFETIME, 300), "sets the lifetime of the access token"),
+    ("token", patch("identity", "replace", LIFETIME, 86_400), "sets the lifetime of the ID token"),
     ("token", patch("access", "replace", LIFETIME, 600), "sets the lifetime of the access token"),
     ("saml", patch("assertion", "add", "/claims/extId", PATIENT), "adds extId to the assertion"),
     (
@@ -75,9 +101,21 @@ DONE = [
         patch("assertion", "replace", "/claims/department/attributeValues/0/value", "1"),
         "replaces department in the assertion",
     ),
+    (
+        "saml",
+        patch("assertion", "add", "/authentication/sessionLifetime", 300),
+        "adds sessionLifetime to the assertion",
+    ),
+    (
+        "saml",
+        patch("assertion", "add", "/claims/department/attributeValues/-", {"value": "1"}),
+        "adds department to the assertion",
+    ),
     ("password", action(credential="VERIFIED"), "imports the password"),
     ("password", action(credential="UNVERIFIED"), "does not let the user sign in"),
     ("telephony", sent(**DELIVERY), "takes the code as sent by twilio"),
+    ("telephony", sent(status="PENDING"), "takes the code as on its way by a provider without a"),
+    ("telephony", sent(**DELIVERY | {"status": "FAILED"}), "takes the code as not sent by twilio"),
     (
         "import",
         commands(("action.update", {"result": "LINK_USER"}), ("user.update", {"id": "00u1"})),
@@ -93,7 +131,8 @@ DONE = [
         "denies the profile update and shows 'A.' at the email field "
         "and 'B.' at the employeeNumber field",
     ),
-    ("sign-up", error(errorSummary="No."), "denies the registration and shows a general message"),
+    ("sign-up", error(), "denies the registration and shows 'Registration cannot be completed at"),
+    ("profile", error(errorSummary="No."), "denies the profile update and shows 'We found some er"),
     ("token", error(errorSummary="No."), "answers the app with the OAuth error server_error and"),
     ("token", error(), "answers the app with the OAuth error server_error and 'The callback"),
     ("telephony", error(errorSummary="No."), "notes 'No.' and sends the code itself"),
@@ -115,7 +154,21 @@ DROPPED = [
     ("token", {"commands": {"type": "com.okta.identity.patch"}}, "not a list of objects"),
     ("token", {"commands": ["com.okta.identity.patch"]}, "not a list of objects"),
     ("token", patch("identity", "replace", "/claims/absent", "1"), "it is not there"),
-    ("token", patch("identity", "replace", "/claims/amr/7", "1"), "it is not there"),
+    ("token", patch("identity", "replace", "/claims/team/1", "1"), "not an index"),
+    ("token", patch("identity", "replace", "/claims/team/-", "1"), "not an index"),
+    ("token", patch("identity", "add", "/claims/team/2", "1"), "not an index"),
+    ("token", patch("identity", "add", "/claims/team/00", "1"), "not an index"),
+    ("token", patch("identity", "add", "/claims/team/7/x", "1"), "beyond the end"),
+    ("token", patch("identity", "add", "/claims/absent/x", "1"), "claims/absent is not there"),
+    ("token", patch("identity", "add", "/claims/absent/0", "1"), "claims/absent is not there"),
+    ("token", patch("identity", "add", "/claims/email/x", "1"), "neither an object nor an array"),
+    ("token", patch("identity", "remove", "/claims/email", "1"), "a value other than null"),
+    ("token", patch("identity", None, "/claims/email", "1"), "has no op"),
+    ("token", patch("identity", "add", "/claims/aud", "1"), "Okta's own claims in an ID token"),
+    ("token", patch("identity", "replace", "/claims/sub", "1"), "Okta's own claims"),
+    ("token", patch("access", "add", "/claims/cid", "1"), "Okta's own claims in an access token"),
+    ("token", patch("access", "replace", LIFETIME, 299), "not between 300 and 86400 s"),
+    ("token", patch("access", "replace", LIFETIME, 86_401), "not between 300 and 86400 s"),
     ("token", patch("identity", "remove", "/claims/absent"), "it is not there"),
     ("token", patch("identity", "move", "/claims/email", 1), "not an operation"),
     ("token", patch("identity", "add", "/claims/x"), "has no value"),
@@ -137,7 +190,9 @@ DROPPED = [
         patch("assertion", "add", "/claims/x", PATIENT | {"attributes": {}}),
         "no attributes.NameFormat",
     ),
-    ("saml", patch("assertion", "add", "/subject/nameId", PATIENT), "whole claim"),
+    ("saml", patch("assertion", "add", "/absent/x", PATIENT), "cannot be changed"),
+    ("saml", patch("assertion", "add", "/subject/nameId", "a"), "subject is not there"),
+    ("saml", patch("assertion", "add", "/claims", {}), "cannot be changed"),
     ("saml", patch("assertion", "remove", "/claims/department"), "not an operation"),
     ("saml", patch("assertion", "replace", "/claims/absent", "1"), "it is not there"),
     ("saml", patch("assertion", "replace", "/lifetime/expiration", 1), "cannot be changed"),
@@ -145,11 +200,13 @@ DROPPED = [
     ("sign-up", commands(("action.update", "DENY")), "can only be ALLOW or DENY"),
     ("sign-up", profile("user.progressive.profile", a="1"), "progressive profile only"),
     ("sign-up", profile(), "names no attribute"),
+    ("sign-up", profile(password="x"), "No command can change a user's password"),
     ("profile", profile(title="Dr"), "self-service only"),
     ("password", action(credential=True), "can only be VERIFIED or UNVERIFIED"),
-    ("telephony", commands(("telephony.action", [])), "can only be SUCCESSFUL"),
+    ("telephony", commands(("telephony.action", [])), "is no list"),
+    ("telephony", commands(("telephony.action", ["sent"])), "can only be SUCCESSFUL"),
     ("telephony", sent(status="SENT"), "can only be SUCCESSFUL"),
-    ("telephony", sent(status="SUCCESSFUL", provider="twilio"), "no transactionId"),
+    ("telephony", sent(**DELIVERY | {"provider": 7}), "provider is not a string"),
     ("import", action(result="LINK_USER"), "LINK_USER needs com.okta.user.update"),
     ("import", commands(("user.update", {"id": None})), "has no id"),
     ("import", action(result="MERGE"), "can only be CREATE"),
@@ -164,6 +221,72 @@ def test_what_okta_drops(name, body, reason):
     verdict = judged(name, body)
     assert not verdict.accepted
     assert reason in verdict.sentence
+
+
+def test_operations_build_on_one_another():
+    add_object = {"op": "add", "path": "/claims/unit", "value": {}}
+    add_member = {"op": "add", "path": "/claims/unit/name", "value": "Care"}
+    in_order = commands(("identity.patch", [add_object, add_member]))
+    assert judged("token", in_order).accepted
+    assert not judged("token", commands(("identity.patch", [add_member, add_object]))).accepted
+    # The request itself stays as it is.
+    assert "unit" not in TOKEN["claims"]
+
+
+# Okta's own examples, where its description lies beside the project.
+
+DESCRIPTION = PROJECT.parent / "shared" / "okta-contract" / "okta-openapi-hooks.json"
+SLIPS = {
+    "ProfileEnrollmentResponse": "com.action.update is not a command of this hook",
+    "ProgressiveProfileResponse": "com.okta.user.progressive.profile.update' is not a command",
+    "TelephonyFailureResponse": "error is not an object",
+}
+KINDS = {
+    "PasswordImport": "password-import",
+    "ProfileEnrollment": "registration",
+    "Progressive": "registration",
+    "SAML": "saml",
+    "Telephony": "telephony",
+    "Token": "token",
+    "UserImport": "user-import",
+}
+# Claims that the example answers change and the example requests lack.
+TOKEN_CLAIMS = {
+    "birthdate": "1990-01-01",
+    "external_guid": "1",
+    "extPatientId": "1",
+    "preferred_airports": ["sjc", "sfo", "oak"],
+    "employee_profile": {"email": "ann@example.com"},
+}
+URI_CLAIM = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/foo"
+
+
+@pytest.fixture(scope="module")
+def examples():
+    if not DESCRIPTION.exists():
+        pytest.skip("Okta's description is not here")
+    described = json.loads(DESCRIPTION.read_text(encoding="utf-8"))["components"]["examples"]
+    return {name: example["value"] for name, example in described.items()}
+
+
+def test_oktas_own_example_answers_are_usable_but_for_its_slips(examples):
+    token = {"claims": TOKEN_CLAIMS}
+    saml = examples["SAMLPayLoadExample"]["data"]["assertion"]
+    saml["claims"][URI_CLAIM] = saml["claims"]["middle"]
+    requests = {
+        "ProfileEnrollment": {"requestType": "self.service.registration"},
+        "Progressive": {"requestType": "progressive.profile"},
+        "SAML": {"data": {"assertion": saml}},
+        "Token": {"data": {"identity": token, "access": token}},
+    }
+    answers = {name: value for name, value in examples.items() if {"commands", "error"} & {*value}}
+    assert len(answers) == 25
+    for name, value in answers.items():
+        [prefix] = [prefix for prefix in KINDS if name.startswith(prefix)]
+        body = json.dumps(value).encode()
+        verdict = judge(KINDS[prefix], requests.get(prefix, {}), Answer(status=200, body=body))
+        assert verdict.accepted == (name not in SLIPS), (name, verdict.sentence)
+        assert SLIPS.get(name, "Okta") in verdict.sentence
 
 
 @pytest.mark.parametrize("data", [5, {"identity": TOKEN}])
@@ -181,7 +304,7 @@ def test_a_command_for_a_token_that_was_not_asked_for_drops_the_whole_answer(dat
 def test_an_answer_that_wants_nothing_changes_nothing(name, status, body):
     verdict = judged(name, body, status)
     assert verdict.accepted
-    assert re.search("unchanged|default action|its own provider", verdict.sentence)
+    assert re.search("unchanged|its default, UNVERIFIED|its own provider", verdict.sentence)
 
 
 @pytest.mark.parametrize("status", [200, 204])
