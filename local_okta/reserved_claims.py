@@ -1,7 +1,7 @@
 """The claims that no token hook can change.
 
-Source: https://support.okta.com/help/s/article/list-of-reserved-claim-names. A hook may change `aud`
-and `sub` in an access token, as Okta's description of the token hook says.
+Source: https://support.okta.com/help/s/article/list-of-reserved-claim-names. A hook may change
+`aud` and `sub` in an access token, as Okta's description of the token hook says.
 """
 
 IN_BOTH = {"iss", "jti", "token_type", "ver"}

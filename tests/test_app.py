@@ -169,9 +169,19 @@ def test_wrong_settings_end_the_start_under_any_server(monkeypatch):
         create_app()
 
 
+@pytest.mark.parametrize("level", ["DEBUG", "INFO"])
+def test_a_health_check_that_succeeds_is_logged_at_debug_only(level, capsys):
+    client = client_of(basic_settings(LOG_LEVEL=level))
+    for path in ("/healthz", "/readyz"):
+        client.get(path)
+        assert len(log_lines(capsys)) == (level == "DEBUG")
+        client.post(path)
+        assert len(log_lines(capsys)) == 1
+
+
 @pytest.mark.parametrize("level", ["DEBUG", "ERROR"])
-def test_log_level_is_for_this_project_alone(level, capsys):
-    client_of(basic_settings(LOG_LEVEL=level)).get("/healthz")
+def test_log_level_is_only_for_this_project(level, capsys):
+    client_of(basic_settings(LOG_LEVEL=level)).post(HOOK)
     assert len(log_lines(capsys)) == (level == "DEBUG")
     assert logging.getLogger("hooks.any_of_your_own").getEffectiveLevel() == getattr(logging, level)
     for library in ("urllib3", "authlib", "flask_httpauth", "twilio", "sqlalchemy"):

@@ -129,8 +129,13 @@ def test_gunicorn_ends_its_start_with_one_plain_message_where_settings_are_wrong
     assert "Booting worker" not in done.stderr
 
 
-def test_gunicorn_is_set_up_with_no_way_in_but_the_hooks():
-    set_up = dict(re.findall(r"(?m)^(\w+) += (.*)$", gunicorn("--print-config").stdout))
+@pytest.fixture(scope="module")
+def set_up():
+    """gunicorn's settings, as it prints them."""
+    return dict(re.findall(r"(?m)^(\w+) += (.*)$", gunicorn("--print-config").stdout))
+
+
+def test_gunicorn_is_set_up_with_no_way_in_but_the_hooks(set_up):
     expected = {
         "control_socket_disable": "True",
         "accesslog": "None",
@@ -140,7 +145,15 @@ def test_gunicorn_is_set_up_with_no_way_in_but_the_hooks():
         "limit_request_field_size": "8190",
     }
     assert {name: set_up[name] for name in expected} == expected
-    assert int(set_up["worker_connections"]) < 512
+
+
+def test_gunicorn_is_set_up_for_short_requests_that_may_wait(set_up):
+    # Threads, so that one slow rule holds up no other hook. No connection is kept: the worker that
+    # is free takes the next request.
+    expected = {"threads": "4", "keepalive": "0", "graceful_timeout": "10"}
+    assert {name: set_up[name] for name in expected} == expected
+    # Each may take a few open files, of which a process usually may have 1024.
+    assert 64 <= int(set_up["worker_connections"]) < 512
 
 
 def test_no_connection_is_kept_after_an_answer(service):
@@ -154,6 +167,7 @@ def test_gunicorn_may_be_told_the_app_by_its_usual_name(monkeypatch):
         monkeypatch.setenv(name, value)
     client = app.app.test_client()
     assert client.post(HOOK, json=PAYLOAD, auth=BASIC_PAIR).status_code == ACCEPTED
+    assert app.app is app.app, "one app, however often it is asked for"
 
 
 def test_python_app_says_in_one_line_what_to_type():
