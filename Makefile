@@ -5,6 +5,12 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
 
+# An environment that is half-made, was moved, or has lost its Python is made once more.
+SOUND := . $(BIN)/activate && test "$$VIRTUAL_ENV/bin" -ef $(BIN) && $(BIN)/python -c 'import pip'
+ifeq ($(shell test -e $(VENV) && { ($(SOUND)) > /dev/null 2>&1 || echo unsound; }),unsound)
+.PHONY: $(BIN)/python $(RUNTIME) $(DEVELOPMENT)
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help demo run test test-pages test-killed lint bench screenshots upgrade clean
 
@@ -14,8 +20,9 @@ help:  ## Show what can be made
 demo: $(RUNTIME)  ## See every hook and every authentication work, on this machine, without an Okta org
 	@FLASK_SKIP_DOTENV=1 $(BIN)/flask okta demo
 
+# Ctrl-C is how this ends, so it is no error.
 run: $(RUNTIME) .env  ## Serve on http://127.0.0.1:5000 for development
-	@FLASK_SKIP_DOTENV=1 $(BIN)/flask run --debug --no-debugger
+	@trap 'exit 0' INT; FLASK_SKIP_DOTENV=1 $(BIN)/flask run --debug --no-debugger
 
 test: $(DEVELOPMENT)  ## Run the tests (a minute and a half)
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
@@ -50,9 +57,10 @@ clean:  ## Remove the virtual environment and caches (.env stays)
 .env:
 	@FLASK_SKIP_DOTENV=1 $(BIN)/flask okta new-env
 
-$(VENV)/bin/python:
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 ...")'
-	@$(PYTHON) -m venv $(VENV)
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(RUNTIME): requirements.txt constraints.txt | $(BIN)/python
 	@$(call install,requirements.txt,service and demo)

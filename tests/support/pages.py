@@ -246,7 +246,8 @@ def copy_of_the_project(folder: Path) -> None:
     for name in (".env.example", ".gitignore"):
         shutil.copy(PROJECT / name, folder)
     (folder / ".venv").mkdir()
-    (folder / ".venv" / "bin").symlink_to(Path(sys.executable).parent)
+    for path in Path(sys.prefix).glob("[!.]*"):
+        (folder / ".venv" / path.name).symlink_to(path)
     for stamp in (".installed", ".installed-dev"):
         (folder / ".venv" / stamp).touch()
 

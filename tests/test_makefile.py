@@ -1,0 +1,138 @@
+"""The Makefile, with a Python that makes an environment of a few lines and installs nothing."""
+
+import os
+import pty
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.gunicorn import PROJECT
+
+PYTHON = """#!/bin/sh
+[ "$1 $2" != "-m venv" ] && exit 0
+echo made >> made.log
+mkdir -p "$3/bin"
+printf '#!/bin/sh\\ntest -e "$0.pip"\\n' > "$3/bin/python"
+chmod +x "$3/bin/python"
+[ -e without-ensurepip ] && echo "ensurepip is not available" && exit 1
+touch "$3/bin/python.pip"
+echo "VIRTUAL_ENV='$PWD/$3'" > "$3/bin/activate"
+"""
+
+
+class Project:
+    def __init__(self, folder: Path):
+        self.folder = folder
+        folder.mkdir()
+        for name in ("Makefile", "requirements.txt", "constraints.txt"):
+            shutil.copy(PROJECT / name, folder)
+        (folder / "python").write_text(PYTHON)
+        (folder / "python").chmod(0o755)
+
+    def set_up(self) -> subprocess.CompletedProcess:
+        command = ["make", "PYTHON=./python", ".venv/.installed"]
+        return subprocess.run(
+            command, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    @property
+    def times_made(self) -> int:
+        return (self.folder / "made.log").read_text().count("made")
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project(tmp_path / "project")
+
+
+def test_an_environment_is_made_once(project):
+    for _ in range(2):
+        assert project.set_up().returncode == 0
+    assert project.times_made == 1
+
+
+def test_python_without_venv_explains_itself_and_is_tried_again_once_it_is_installed(project):
+    missing = project.folder / "without-ensurepip"
+    missing.touch()
+    failed = project.set_up()
+    assert failed.returncode
+    assert "ensurepip is not available" in failed.stdout
+    missing.unlink()
+    assert project.set_up().returncode == 0
+
+
+def half_made(project):
+    (project.folder / ".venv/bin/python.pip").unlink()
+
+
+def moved(project):
+    elsewhere = project.folder.with_name("elsewhere")
+    project.folder.rename(elsewhere)
+    project.folder = elsewhere
+
+
+def copied(project):
+    copy = project.folder.with_name("copy")
+    shutil.copytree(project.folder, copy, symlinks=True)
+    project.folder = copy
+
+
+def lost_its_python(project):
+    python = project.folder / ".venv/bin/python"
+    python.unlink()
+    python.symlink_to("/python/that/is/gone")
+
+
+def got_another_python(project):
+    (project.folder / ".venv/bin/python").write_text("#!/bin/sh\nexit 1\n")
+
+
+def has_no_scripts(project):
+    (project.folder / ".venv/bin/activate").unlink()
+
+
+BROKEN = (half_made, has_no_scripts, moved, copied, lost_its_python, got_another_python)
+
+
+@pytest.mark.parametrize("it", BROKEN)
+def test_an_environment_that_cannot_be_used_is_made_once_more(project, it):
+    project.set_up()
+    it(project)
+    assert project.set_up().returncode == 0
+    assert project.times_made == 2
+    assert (project.folder / ".venv/.installed").exists()
+
+
+def test_an_environment_elsewhere_is_used_through_a_link(project):
+    project.set_up()
+    project.folder.joinpath(".venv").rename(project.folder / "environment")
+    project.folder.joinpath(".venv").symlink_to("environment")
+    activate = project.folder / "environment/bin/activate"
+    activate.write_text(f"VIRTUAL_ENV='{project.folder}/environment'")
+    assert project.set_up().returncode == 0
+    assert project.times_made == 1
+
+
+def test_ctrl_c_ends_make_run_without_an_error(project):
+    project.set_up()
+    flask = project.folder / ".venv/bin/flask"
+    flask.write_text("#!/bin/sh\ntrap 'sleep 0.5; exit 1' INT\necho serving\nsleep 60\n")
+    flask.chmod(0o755)
+    (project.folder / ".env").touch()
+    process_id, terminal = pty.fork()
+    if process_id == 0:
+        os.chdir(project.folder)
+        os.execvp("make", ["make", "run"])
+    output = b""
+    while b"serving" not in output:
+        output += os.read(terminal, 1024)
+    os.write(terminal, b"\x03")
+    while True:
+        try:
+            output += os.read(terminal, 1024)
+        except OSError:
+            break
+    os.waitpid(process_id, 0)
+    assert b"***" not in output
