@@ -3,8 +3,9 @@
 import logging
 import os
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Lock
+from concurrent.futures import Future
+from queue import SimpleQueue
+from threading import Lock, Thread
 from typing import Any
 
 import sqlalchemy as sa
@@ -52,26 +53,43 @@ class Intake:
             if storing.done():
                 raise NotStored(reason_of(error)) from None
         storing.cancel()
-        # It has its turn when whatever hangs has ended, be it this store or one before it.
-        self._next_turn = self._thread.submit(bool)
+        # It is done when whatever hangs has ended, be it this store or one before it.
+        self._next_turn = self._put(lambda: None)
         raise NotStored(f"the database does not answer within {STORE_SECONDS} s")
 
     def _submit(self, work: Callable[[], Any]) -> Future:
         with self._lock:
             if self._process_id != os.getpid():
-                self._thread = ThreadPoolExecutor(1, "event-intake")
+                self._queue: SimpleQueue = SimpleQueue()
                 self._inbox = Inbox(Database(self._url))
                 self._next_turn = None
+                # ThreadPoolExecutor's threads would keep the process from ending while one hangs.
+                Thread(target=_work_off, args=(self._queue,), daemon=True).start()
                 self._process_id = os.getpid()
             if self._next_turn and not self._next_turn.done():
                 # Requests that wait for it would leave no thread for the inline hooks.
                 raise NotStored("the database still does not answer")
-            return self._thread.submit(work)
+            return self._put(work)
+
+    def _put(self, work: Callable[[], Any]) -> Future:
+        future: Future = Future()
+        self._queue.put((future, work))
+        return future
 
     def _check(self) -> None:
         try:
             self._inbox.backlog()
         except (sa.exc.SQLAlchemyError, OSError) as error:
-            ends = "may end by itself" if is_temporary(error) else "does not end by itself"
-            fields = {"error": reason_of(error), "this": ends}
-            log.error("events cannot be stored", extra={"fields": fields})
+            more = "" if is_temporary(error) else ", and waiting does not mend it"
+            fields = {"error": reason_of(error)}
+            log.error(f"events cannot be stored{more}", extra={"fields": fields})
+
+
+def _work_off(queue: SimpleQueue) -> None:
+    while True:
+        future, work = queue.get()
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(work())
+            except BaseException as error:
+                future.set_exception(error)
