@@ -1,8 +1,8 @@
 """What strangers send, and what of it may reach the log.
 
-A service that answers 5xx to nonsense invites Okta to send a good request twice, and one that logs
-nonsense as it came lets anybody write its log. What HTTP itself forbids is gunicorn's business;
-slow senders and bursts are the proxy's.
+A service that answers nonsense with a 5xx invites Okta to send a good request twice, and one that
+logs nonsense as it came lets anybody write its log. gunicorn deals with what HTTP itself forbids,
+the proxy with slow senders and bursts.
 """
 
 import json
@@ -42,7 +42,7 @@ in_both_formats = pytest.mark.parametrize("log_format", ["text", "json"])
 
 
 def talkative_client(log_format: str, folder: Path):
-    """Of the app in this process, which logs as much as it can."""
+    """A client of the app in this process, which logs as much as it can."""
     settings = {"LOG_FORMAT": log_format, "LOG_LEVEL": "DEBUG", "TELEPHONY_PROVIDER": "console"}
     return client_of(basic_settings(**settings, EVENTS_DATABASE_URL=f"sqlite:///{folder}/events"))
 
@@ -67,7 +67,7 @@ def chunks(data: bytes, size: int = 65536):
     return (data[start : start + size] for start in range(0, len(data), size))
 
 
-def test_a_body_over_the_limit_is_refused_but_only_to_who_may_send(service):
+def test_a_body_over_the_limit_is_a_413_for_a_caller_and_a_401_for_a_stranger(service):
     body = json.dumps(PAYLOAD).ljust(LIMIT + 1).encode()
     assert post(service, body) == 413
     assert post(service, chunks(body)) in (400, 413)
@@ -75,7 +75,7 @@ def test_a_body_over_the_limit_is_refused_but_only_to_who_may_send(service):
     assert post(service, json.dumps(PAYLOAD).ljust(LIMIT)) == ACCEPTED
 
 
-# What is not JSON, test_hooks_contract.py has.
+# test_hooks_contract.py covers bodies that are not JSON.
 @pytest.mark.parametrize(
     "body", [b"[" * 100_000, iter([b'{"data"'])], ids=["nested without end", "cut short, in chunks"]
 )
@@ -85,7 +85,7 @@ def test_a_body_that_cannot_be_read_is_a_400(service, body):
 
 NOT_HTTP = {
     "Authorization as the first line": ([f"Authorization: Bearer {SECRET}"], 400),
-    # Of this one gunicorn's own words quote the whole line.
+    # gunicorn's own message would quote this whole line.
     "no HTTP version": ([f"GET /?{SECRET}"], 400),
     "blank before the colon": (["GET / HTTP/1.1", f"Authorization : Bearer {SECRET}"], 400),
     "NUL": (["GET / HTTP/1.1", f"Authorization: Bearer {SECRET}\0"], 400),
@@ -97,7 +97,7 @@ NOT_HTTP = {
 
 
 @pytest.mark.parametrize(("head", "status"), NOT_HTTP.values(), ids=NOT_HTTP)
-def test_what_gunicorn_cannot_read_is_quoted_nowhere(service, head, status):
+def test_a_request_that_gunicorn_cannot_read_is_never_quoted(service, head, status):
     before = len(service.log)
     with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
         connection.sendall("\r\n".join((*head, "", "")).encode())
@@ -111,7 +111,7 @@ def test_what_gunicorn_cannot_read_is_quoted_nowhere(service, head, status):
 
 
 def test_gunicorns_own_debug_level_adds_no_secret(tmp_path):
-    """Of a client that leaves halfway it would quote the headers, at its start the environment."""
+    """gunicorn would quote the headers of a client that leaves halfway, and its environment."""
     arguments = ("--log-level", "debug", "--env", f"BASIC_AUTH_PASSWORD={BASIC_PAIR[1]}")
     pair = basic_header(*BASIC_PAIR)
     with Service(basic_settings(), tmp_path / "log", arguments=arguments) as service:
@@ -126,7 +126,7 @@ def test_gunicorns_own_debug_level_adds_no_secret(tmp_path):
         assert secret not in service.log
 
 
-def test_a_flood_of_wrong_passwords_shuts_nobody_out(service):
+def test_a_flood_of_wrong_passwords_does_not_lock_out_the_right_one(service):
     with ThreadPoolExecutor(6) as pool:
         guesses = pool.map(lambda n: post(service, "{}", (BASIC_PAIR[0], f"guess {n}")), range(60))
         assert {post(service, json.dumps(PAYLOAD)) for _ in range(10)} == {ACCEPTED}
@@ -188,7 +188,7 @@ def texts_in(value) -> set[str]:
 @in_both_formats
 @pytest.mark.parametrize("sample", INLINE_SAMPLES, ids=lambda sample: sample.name)
 def test_no_secret_and_nothing_of_a_body_is_logged(tmp_path, capsys, log_format, sample):
-    """Read and unreadable, with the right pair, a wrong one and a token."""
+    """For bodies that can and cannot be read, with the right pair, a wrong one, and a token."""
     client = talkative_client(log_format, tmp_path)
     right = {"Authorization": basic_header(*BASIC_PAIR)} | JSON
     wrong = {"Authorization": basic_header(SECRET, SECRET)} | JSON

@@ -1,4 +1,4 @@
-"""What app.py puts together: which guard a route gets, and what the log tells of a request."""
+"""What app.py puts together: which guard a route gets, and what the log says of a request."""
 
 import json
 import logging
@@ -43,7 +43,7 @@ def test_the_routed_endpoint_decides_who_may_pass_and_never_the_path(okta):
     client = client_with(lambda name: name, oauth_settings(okta))
     events = HookBlueprint("more_events", __name__, kind="event")
     events.post("/hook/events")(lambda: "events")
-    # What says nothing of its kind is an inline hook.
+    # A blueprint without a kind is treated as an inline hook.
     plain = Blueprint("plain", __name__)
     plain.post("/hook/plain")(lambda: "plain")
     client.application.register_blueprint(events)
@@ -91,7 +91,7 @@ def broken_in_a_library(name):
 @pytest.mark.parametrize(
     ("view", "error"), [(broken, "ValueError"), (broken_in_a_library, "ImportStringError")]
 )
-def test_a_broken_handler_is_a_500_that_names_its_line_and_nothing_of_the_request(
+def test_a_broken_view_is_a_500_whose_log_line_names_the_place_but_nothing_of_the_request(
     capsys, monkeypatch, view, error
 ):
     # Under gunicorn FLASK_DEBUG changes nothing.
@@ -155,14 +155,14 @@ def test_a_500_that_a_view_asks_for_looks_like_every_other_refusal():
     assert (answer.status_code, answer.json) == (500, {"error": summary})
 
 
-def test_in_development_the_log_has_the_traceback_too(capsys):
+def test_in_development_the_log_has_the_traceback(capsys):
     client = client_with(broken)
     client.application.debug = True
     assert client.post("/hook/a", auth=BASIC_PAIR).status_code == 500
     assert f"ValueError: a and {SECRET}\n" in capsys.readouterr().err
 
 
-def test_wrong_settings_end_the_start_under_any_server(monkeypatch):
+def test_wrong_settings_stop_the_service_from_starting_under_any_server(monkeypatch):
     for name, value in (NOT_SET | basic_settings(AUTH_MODE="none")).items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match="AUTH_MODE"):
@@ -193,8 +193,8 @@ def test_log_level_is_only_for_this_project(level, capsys):
     [(None, None), ("198.51.100.7", "198.51.100.7"), ("192.0.2.66, 198.51.100.7", "198.51.100.7")],
 )
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_a_line_has_all_that_is_asked_for(capsys, log_format, forwarded, nearest):
-    """The peer is always named; what a proxy says of its own peer stands beside it."""
+def test_a_line_names_hook_caller_outcome_and_ids(capsys, log_format, forwarded, nearest):
+    """The peer is always named, and beside it the address that a proxy reports."""
     headers = {"X-Okta-Request-Id": "id-1"} | ({"X-Forwarded-For": forwarded} if forwarded else {})
     client = client_of(basic_settings(LOG_FORMAT=log_format))
     client.post(HOOK, json=PAYLOAD, auth=BASIC_PAIR, headers=headers)

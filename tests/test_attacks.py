@@ -1,9 +1,9 @@
 """Forged, stolen and mangled tokens.
 
 In the spirit of RFC 8725 (JSON Web Token Best Current Practices) and of the JWS cases of Project
-Wycheproof. A case is right in all but what its name says, and signed by the issuer's own key
-unless it says otherwise: were that one thing let through, the request would be. The first test
-shows that the same token passes untouched.
+Wycheproof. A case is right except for what its name says, and signed by the issuer's own key unless
+it says otherwise, so a service that overlooked that one thing would let the request in. The first
+test shows that the unchanged token passes.
 """
 
 import hmac
@@ -64,7 +64,7 @@ class Target:
         return self.okta.keys[0]
 
     def token(self, header=None, claims=None, sign=None) -> str:
-        """The right token but for some members; ABSENT takes one away."""
+        """The right token with some members changed; ABSENT leaves one out."""
         header = {"kid": self.key.kid, "alg": "RS256"} | (header or {})
         return self.jws(without_absent(header), self.claims(**(claims or {})), sign)
 
@@ -184,7 +184,7 @@ def public(encoding, form):
 
 PEM = public(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 add(
-    "HS256 with what everybody knows",
+    "HS256 with something that everybody knows",
     {
         "PEM": PEM,
         "PEM without the last newline": lambda key: PEM(key).rstrip(),
@@ -356,7 +356,7 @@ add(
         "zero": lambda signature, n: bytes(256),
         "one": lambda signature, n: bytes(255) + b"\1",
         "the modulus": lambda signature, n: n.to_bytes(256, "big"),
-        # Of the same residue, so that arithmetic alone does not tell them apart (RFC 8017, 8.2.2).
+        # The same residue: only its length tells it from the right one (RFC 8017, 8.2.2).
         "and the modulus": lambda signature, n: (int.from_bytes(signature, "big") + n).to_bytes(
             257, "big"
         ),
@@ -456,7 +456,7 @@ def changed_claim(claim: str, wrap=lambda value: value):
 for claim in ("iss", "aud", "cid"):
     add(f"nearly the right {claim}", dict(enumerate(NEARLY_RIGHT)), changed_claim(claim))
     add(f"{claim} of another type", dict(enumerate(ANOTHER_TYPE)), changed_claim(claim))
-# A list with the right one is right for aud alone.
+# Only aud may be a list that holds the right value.
 add("aud in a list", dict(enumerate(NEARLY_RIGHT)), changed_claim("aud", lambda value: [value]))
 for claim in ("iss", "cid"):
     add(f"{claim} in a list", {"the right one": "{}"}, changed_claim(claim, lambda value: [value]))
@@ -477,7 +477,7 @@ add(
         "an ID token": id_token,
         "an ID token for both": lambda t: id_token(t, aud=[t.okta.client_id, "api://default"]),
         "another client's, the right one as subject": lambda t: claims(t, {"cid": "0oaOther"}),
-        "the client in other claims alone": lambda t: claims(
+        "the client only in other claims": lambda t: claims(
             t, {"cid": ABSENT} | dict.fromkeys(("client_id", "azp", "appid"), t.okta.client_id)
         ),
         "another server's": lambda t: t.attacker.issue(),
@@ -521,7 +521,7 @@ def test_the_log_says_why_a_token_was_refused(target, caplog, reason):
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256", "RS512"])
-def test_no_key_is_even_tried_with_another_algorithm(target, caplog, algorithm):
+def test_with_another_algorithm_no_key_is_tried(target, caplog, algorithm):
     refuse(target, caplog, header(target, {"alg": algorithm}), reason="unsupported_algorithm")
 
 
@@ -532,12 +532,12 @@ SCOPE_MISSING = [
 
 
 @pytest.mark.parametrize("scopes", SCOPE_MISSING, ids=str)
-def test_valid_but_without_the_scope(target, caplog, scopes):
+def test_a_valid_token_without_the_scope_is_a_403(target, caplog, scopes):
     refuse(target, caplog, claims(target, {"scp": scopes}), INSUFFICIENT_SCOPE, "scope_missing")
 
 
 @pytest.mark.parametrize("scope", ["hooks", ["hooks"]], ids=str)
-def test_the_scope_in_other_claims_alone(target, caplog, scope):
+def test_a_scope_in_other_claims_does_not_count(target, caplog, scope):
     others = {"scp": ABSENT} | dict.fromkeys(("scope", "scopes", "SCP", "groups"), scope)
     refuse(target, caplog, claims(target, others), INSUFFICIENT_SCOPE, "scope_missing")
 
@@ -606,7 +606,7 @@ AUTHORIZATION = [
 
 
 @pytest.mark.parametrize(("path", "expected", "values"), AUTHORIZATION, ids=repr)
-def test_odd_authorization_header(okta, service, path, expected, values):
+def test_an_odd_authorization_header_is_refused(okta, service, path, expected, values):
     token = okta.issue()
     as_user, as_password = (basic_header(*pair)[6:] for pair in ((token, ""), ("", token)))
     for place, text in (("{}", token), ("{user}", as_user), ("{password}", as_password)):

@@ -56,7 +56,7 @@ REFUSED = {
     "empty header": "",
     "not encoded": f"Basic {USER}:{PASSWORD}",
     "no scheme": RIGHT.removeprefix("Basic "),
-    "scheme alone": "Basic",
+    "only a scheme": "Basic",
     "another scheme": RIGHT.replace("Basic", "Token"),
     "Bearer in place of Basic": RIGHT.replace("Basic", "Bearer"),
     "the pair twice": f"{RIGHT}, {RIGHT}",
@@ -84,7 +84,7 @@ def test_with_credentials_an_unknown_path_is_404_and_a_wrong_method_405(client):
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-def test_health_is_open_to_anybody_and_by_get_alone(client, path):
+def test_health_checks_are_open_to_anybody_but_only_for_get(client, path):
     assert (client.get(path).status_code, client.get(path).json) == (200, {"status": "ok"})
     assert client.post(path).status_code == 401
 
@@ -95,7 +95,7 @@ def test_the_previous_password_passes_while_okta_is_switched_over(capsys):
     client = client_of(basic_settings(**settings))
     for password, status in ((PASSWORD, ACCEPTED), (new, ACCEPTED), ("older", 401)):
         assert ask(client, auth=(USER, password)).status_code == status
-        # So that the log says when Okta has the new one everywhere.
+        # This is how the log shows whether Okta has the new one everywhere.
         assert (" password=previous " in capsys.readouterr().err) is (password == PASSWORD)
     assert ask(client, auth=("other", PASSWORD)).status_code == 401
 
@@ -107,7 +107,7 @@ def test_a_pair_outside_ascii_is_compared_as_utf8():
         assert ask(client, basic(text)).status_code == status
 
 
-def test_the_log_says_who_passed_and_why_not_and_never_the_password(capsys):
+def test_the_log_says_who_passed_or_why_not_but_never_the_password(capsys):
     client, wrong = client_of(basic_settings()), basic("okta:hunter2")
     for authorization, fields in (
         (RIGHT, f"status={ACCEPTED} auth=basic caller=okta result=accepted event_id=e1 "),

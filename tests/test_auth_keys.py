@@ -1,4 +1,4 @@
-"""The issuer's keys: asked for in time, bounded in time, and never lost to a faulty issuer."""
+"""The issuer's keys: fetched ahead, within a limit, and never lost to a faulty issuer."""
 
 import gzip
 import logging
@@ -30,7 +30,7 @@ from tests.support.issuer import (
     sending,
 )
 
-# Far more than anything here takes, far less than what has no bound would.
+# Far longer than anything here takes, far shorter than anything without a limit.
 GENEROUS_SECONDS = 15
 KEY = new_key()
 
@@ -51,7 +51,7 @@ def issuer(shared_issuer):
 @pytest.fixture
 def issuer_elsewhere(tmp_path, monkeypatch):
     """Its name leads to this machine, and REQUESTS_CA_BUNDLE holds its certificate."""
-    # Whatever else this machine has for proxies and authorities counts for nothing here.
+    # This machine's own proxies and authorities must not matter here.
     for name in [*os.environ]:
         if name.lower().endswith(("_proxy", "_ca_bundle")):
             monkeypatch.delenv(name)
@@ -273,7 +273,7 @@ UNUSABLE_MEMBERS = {
 # joserfc itself warns of a short key.
 @pytest.mark.filterwarnings("ignore:Key size")
 def test_members_that_can_check_no_rs256_signature_are_left_out(issuer):
-    """Of two with one ID the first counts."""
+    """Of two with the same ID, the first counts."""
     bad = [member | {"kid": name} for name, member in UNUSABLE_MEMBERS.items()]
     bad += [RSA, RSA | {"kid": 7}, "key", None]
     good, other = KEY.as_dict(private=False), new_key().as_dict(private=False)
@@ -294,8 +294,8 @@ def test_keys_are_there_before_the_first_request(issuer, start_keys):
     assert issuer.key_requests == 2
 
 
-def test_how_long_things_take():
-    """What the contract promises, and no test can wait for."""
+def test_the_times_are_those_of_the_contract():
+    """No test can wait for these."""
     assert auth.keys.REFRESH_EVERY <= 10 * 60
     assert auth.keys.KEEP_FOR == 24 * 60 * 60
     assert auth.keys.WAIT_SECONDS <= 2
@@ -304,9 +304,7 @@ def test_how_long_things_take():
     assert auth.keys.RETRY_EVERY + 2 * auth.keys.ATTEMPT_SECONDS <= 10
 
 
-def test_an_issuer_that_trickles_headers_holds_up_the_attempt_and_nothing_else(
-    issuer, start_keys, monkeypatch
-):
+def test_an_issuer_that_trickles_headers_holds_up_only_the_attempt(issuer, start_keys, monkeypatch):
     monkeypatch.setattr(auth.keys, "ATTEMPT_SECONDS", 0.3)
     monkeypatch.setattr(auth.keys, "WAIT_SECONDS", 0.1)
     issuer.fault = sending(OK, b"X-Note: a\r\n")
@@ -471,8 +469,8 @@ def test_an_issuer_is_found_again_without_a_request_whatever_an_attempt_raised(
     fetch.failure = None
     wait_until(lambda: keys.unavailable_reason() is None)
     assert outcome(keys, "a") == "known"
-    # Said when it begins, now and then while it goes on, and when it ends. Keys of other tests'
-    # issuers may still be refreshed, so only this one's lines count.
+    # The log says when it begins, now and then while it goes on, and when it ends. The keys of other
+    # tests may still be refreshed, so only this issuer's lines count.
     records = [line for line in caplog.records if line.fields["issuer"] == issuer]
     said = 1 + fetch.failed // 4
     assert [line.message for line in records] == ["keys not fetched"] * said + ["keys fetched"]

@@ -1,6 +1,6 @@
 """OAuth 2.0 bearer tokens in front of inline hooks, and Basic in front of event hooks.
 
-What must be refused, however it is dressed up, is in test_attacks.py.
+test_attacks.py holds the tokens that must be refused.
 """
 
 import time
@@ -59,8 +59,8 @@ def test_the_scheme_is_case_insensitive_and_spaces_follow_it(okta, client, schem
     assert client.post(HOOK, json=PAYLOAD, headers=headers).status_code == ACCEPTED
 
 
-# In seconds from now. Time passes between the making of a token and its check, so the values that
-# time moves towards the border keep a distance from it.
+# In seconds from now. Time passes between making a token and checking it, so the values that time
+# moves towards the limit keep a distance from it.
 CLOCK_SKEW = [
     ("exp", -40, ACCEPTED),
     ("exp", -61, 401),
@@ -98,7 +98,7 @@ def test_the_log_says_why_no_token_counts(okta, capsys):
         assert f" auth=oauth result=refused reason={reason} " in line
 
 
-def test_event_hooks_take_basic_alone(okta, client):
+def test_event_hooks_take_only_basic(okta, client):
     for path in ("/userCreated", "/userDeactivated"):
         assert client.post(path, json=EVENT_PAYLOAD, auth=BASIC_PAIR).status_code == 204
         for credentials in ({}, {"headers": bearer(okta.issue())}, {"auth": WRONG_PAIR}):
@@ -165,12 +165,12 @@ def test_without_a_basic_pair_event_hooks_are_off(okta):
 
 
 # settings, then the status for claims that the other settings would refuse
-ONE_CHECK_ALONE = {
-    "the client alone": (
+ONLY_ONE_CHECK = {
+    "only the client": (
         {"OKTA_SCOPE": ""},
         [({"scp": ["other"]}, ACCEPTED), ({"scp": []}, ACCEPTED), ({"cid": "0oaOther"}, 401)],
     ),
-    "the scope alone": (
+    "only the scope": (
         {"OKTA_CLIENT_ID": ""},
         [
             ({"cid": "0oaOther"}, ACCEPTED),
@@ -192,14 +192,14 @@ ONE_CHECK_ALONE = {
 }
 
 
-@pytest.mark.parametrize(("others", "cases"), ONE_CHECK_ALONE.values(), ids=ONE_CHECK_ALONE)
+@pytest.mark.parametrize(("others", "cases"), ONLY_ONE_CHECK.values(), ids=ONLY_ONE_CHECK)
 def test_the_settings_say_which_tokens_open_the_hooks(okta, others, cases):
     client = client_of(oauth_settings(okta, **others))
     for claims, expected in cases:
         assert status(client, okta.issue(**claims)) == expected
 
 
-def test_the_log_says_who_passed_and_never_the_token(okta, capsys):
+def test_the_log_says_who_passed_but_never_the_token(okta, capsys):
     client = client_of(oauth_settings(okta))
     for token, fields in (
         (okta.issue(), f"status={ACCEPTED} auth=oauth caller={okta.client_id} result=accepted"),

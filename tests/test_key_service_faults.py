@@ -9,7 +9,7 @@ from auth.keys import MISSES_ANSWERED
 from tests.support.gunicorn import ACCEPTED, HOOK, PAYLOAD, Service, bearer, oauth_settings
 from tests.support.issuer import FaultyIssuer, sending
 
-# What Okta waits for an answer in all.
+# How long Okta waits for an answer.
 OKTA_SECONDS = 3
 
 
@@ -67,7 +67,7 @@ def test_an_issuer_that_is_down_at_the_start_is_a_503_until_it_is_back(tmp_path)
             assert status(service, issuer.issue()) == ACCEPTED
 
 
-def test_a_rotation_refuses_no_request_for_good(issuer, service):
+def test_no_request_is_refused_for_good_during_a_rotation(issuer, service):
     old = issuer.issue()
     assert status(service, old) == ACCEPTED
     before = issuer.key_requests
@@ -81,7 +81,7 @@ def test_a_rotation_refuses_no_request_for_good(issuer, service):
     assert issuer.key_requests <= before + 4
 
 
-def test_100_made_up_kids_are_a_handful_of_requests_and_no_401_for_a_new_key(issuer, service):
+def test_100_made_up_kids_cost_a_handful_of_requests_and_a_new_key_gets_no_401(issuer, service):
     before, good = issuer.key_requests, issuer.issue()
     assert set(statuses(service, made_up_kids(issuer, 100))) <= {401, 503}
     # Two requests for each attempt: at the start, and a few in each window of 30 s.
@@ -92,7 +92,7 @@ def test_100_made_up_kids_are_a_handful_of_requests_and_no_401_for_a_new_key(iss
     assert status(service, issuer.issue()) in (ACCEPTED, 503)
 
 
-def test_made_up_kids_and_an_issuer_without_an_end_hold_up_no_good_token(tmp_path):
+def test_made_up_kids_and_an_endless_answer_of_the_issuer_do_not_hold_up_good_tokens(tmp_path):
     with FaultyIssuer() as issuer, Service(oauth_settings(issuer), tmp_path / "log") as service:
         service.wait_until(lambda: ready(service) == (200, None), "no keys")
         good, before = issuer.issue(), issuer.key_requests

@@ -69,7 +69,7 @@ def test_gunicorn_needs_no_argument_and_takes_a_worker_for_each_core(service):
 
 def test_only_cores_that_the_process_may_use_count():
     code = "import runpy; print(runpy.run_path('gunicorn.conf.py')['workers'])"
-    # Where a process cannot be held to a core, all of them count.
+    # Where a process cannot be confined to one core, all of them count.
     held = hasattr(os, "sched_setaffinity")
     if held:
         code = f"import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); {code}"
@@ -112,7 +112,7 @@ def test_a_stop_answers_what_is_in_flight(tmp_path):
         address = ("127.0.0.1", service.port)
         with socket.create_connection(address, timeout=30) as connection:
             connection.sendall(f"{head}\r\n".encode())
-            # The request has been taken: the service now waits for its body.
+            # The request has been accepted: the service now waits for its body.
             assert b"100 Continue" in connection.recv(1024)
             service.process.send_signal(signal.SIGTERM)
             service.wait_until(lambda: "Handling signal: term" in service.log, "no stop")
@@ -121,7 +121,7 @@ def test_a_stop_answers_what_is_in_flight(tmp_path):
         assert service.process.wait(30) == 0
 
 
-def test_gunicorn_ends_its_start_with_one_plain_message_where_settings_are_wrong():
+def test_gunicorn_does_not_start_with_wrong_settings_and_says_so_once():
     done = gunicorn("-b", "127.0.0.1:0", **PUBLISHED)
     assert done.returncode == 1
     assert done.stderr.count("The service cannot start") == 1
