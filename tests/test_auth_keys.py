@@ -469,8 +469,8 @@ def test_an_issuer_is_found_again_without_a_request_whatever_an_attempt_raised(
     fetch.failure = None
     wait_until(lambda: keys.unavailable_reason() is None)
     assert outcome(keys, "a") == "known"
-    # The log says when it begins, now and then while it goes on, and when it ends. The keys of other
-    # tests may still be refreshed, so only this issuer's lines count.
+    # The log says when it begins, now and then while it goes on, and when it ends. The keys of
+    # other tests may still be refreshed, so only the lines of this issuer count.
     records = [line for line in caplog.records if line.fields["issuer"] == issuer]
     said = 1 + fetch.failed // 4
     assert [line.message for line in records] == ["keys not fetched"] * said + ["keys fetched"]
