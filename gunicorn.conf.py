@@ -106,6 +106,8 @@ def on_starting(server):
     check = subprocess.run(
         [sys.executable, "-m", "settings"],
         cwd=PROJECT,
+        # With it Python would not look for modules in this folder.
+        env=os.environ | {"PYTHONSAFEPATH": ""},
         stdout=subprocess.PIPE,
         text=True,
         check=False,

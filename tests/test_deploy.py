@@ -1,5 +1,6 @@
 """What is deployed: the image, and what else a platform reads."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -49,3 +50,14 @@ def test_the_image_holds_what_the_service_and_its_commands_need(image, command):
 @pytest.mark.parametrize("name", [".env", ".env.production", ".git", ".venv", "instance", "tests"])
 def test_the_image_holds_no_secret_and_no_workshop(name):
     assert is_ignored(name)
+
+
+def test_the_unit_refuses_a_reload_with_a_handler_that_cannot_be_imported(image, tmp_path):
+    unit = (PROJECT / "deploy/okta-hooks.service").read_text(encoding="utf-8")
+    check = re.search(r"^ExecReload=/opt/okta-hooks/.venv/bin/(.+)", unit, re.MULTILINE)[1]
+    broken = shutil.copytree(image, tmp_path / "project")
+    with (broken / "hooks/events.py").open("a") as code:
+        code.write("import no_such_module\n")
+    done = run_in(broken, *check.split())
+    assert done.returncode != 0
+    assert "no_such_module" in done.stderr

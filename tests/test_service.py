@@ -94,6 +94,11 @@ def test_gunicorn_finds_the_app_from_another_folder(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_gunicorn_starts_where_python_looks_for_no_module_in_the_current_folder(tmp_path):
+    with Service(basic_settings(PYTHONSAFEPATH="1"), tmp_path / "log") as service:
+        assert status(service) == ACCEPTED
+
+
 def test_a_reload_takes_new_workers_and_answers_on(service):
     before = workers_of(service)
     service.process.send_signal(signal.SIGHUP)
