@@ -77,7 +77,8 @@ class Report:
 
     def line(self, outcome: str, what: str, detail: str) -> None:
         mark, colour = MARKS[outcome]
-        say(f"  {click.style(mark, fg=colour)}  {what:<20} {detail}")
+        say(f"  {mark}", nl=False, fg=colour)
+        say(f"  {what:<20} {detail}")
         self.wrong += outcome == "wrong"
 
 

@@ -5,62 +5,58 @@ Reference: https://developer.okta.com/docs/concepts/inline-hooks/#time-out-and-r
 
 import base64
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from http.client import responses
-from threading import Thread
+from typing import Any
+from urllib.parse import urlencode
 
-import requests
 from authlib.oauth2.rfc7523 import private_key_jwt_sign
 from authlib.oauth2.rfc7523.client import ASSERTION_TYPE
 from joserfc.jwk import RSAKey
 
+from local_okta.exchange import SendError, exchange
+from local_okta.strict_json import parse
+
 SECONDS = 3.0
-# A code must not go out twice, and whoever waits for a token does not wait twice.
+# A code must not go out twice, and a user who waits for a token does not wait twice.
 NEVER_RETRIED = ("token", "telephony")
+VALUE_OF_A_HEADER = re.compile(r"[!-~]+")
 
 # What goes into the Authorization header, given the moment (time.monotonic) by which Okta must be
 # done; None for no header. Raises SendError where no token was to be had.
 Credentials = Callable[[float], str | None]
 
 
-class SendError(Exception):
-    """There is no answer; `str()` says why, in plain words and without a secret."""
-
-    timed_out = False
-
-
-class SendTimeout(SendError):
-    timed_out = True
-
-
 @dataclass(frozen=True)
 class Answer:
-    """What came back, or why nothing did."""
+    """What came back, or why nothing did. `body` is cut off at exchange.SIZE_LIMIT bytes."""
 
     status: int | None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     milliseconds: int = 0
     token_milliseconds: int | None = None
-    """How much of the time went into Okta's request for an access token."""
+    """How much of the last attempt's time went into Okta's request for an access token."""
     attempts: int = 1
     timed_out: bool = False
     error: str | None = None
     sent: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The headers of the request, and with them a token or password."""
+    was_sent: bool = True
+    """Whether the request left. It does not where there is no token, or no connection."""
     before: "Answer | None" = None
     """What came back at the first attempt, where this is the second."""
 
     @property
-    def json(self):
-        """The parsed body; None where it is empty or not JSON."""
+    def json(self) -> Any:
+        """The parsed body; None where it is empty or not JSON (see `strict_json`)."""
         try:
-            return json.loads(self.body)
+            return parse(self.body)
         except ValueError:
             return None
 
@@ -68,6 +64,17 @@ class Answer:
     def status_line(self) -> str:
         """The status with its name, as far as it has one."""
         return f"{self.status} {responses.get(self.status, '')}".rstrip()
+
+    @property
+    def times(self) -> str:
+        """The milliseconds of all of it, and what they went into besides the answer."""
+        parts = [f"{self.milliseconds} ms"]
+        if self.attempts > 1:
+            parts.append(f"in {self.attempts} attempts")
+        if self.token_milliseconds:
+            last = "in the last one " if self.attempts > 1 else ""
+            parts.append(f"{last}{self.token_milliseconds} ms of them for the token")
+        return ", ".join(parts)
 
     @property
     def can_be_retried(self) -> bool:
@@ -145,23 +152,26 @@ def _headers() -> dict[str, str]:
     }
 
 
-def _attempt(method, url, headers, credentials, body=None) -> Answer:
+def _attempt(
+    method: str,
+    url: str,
+    headers: dict[str, str],
+    credentials: Credentials,
+    body: bytes | None = None,
+) -> Answer:
     start = time.monotonic()
-    sent, outcome, token_milliseconds = dict(headers), {"status": None}, None
+    sent, token_milliseconds, outcome = dict(headers), None, {"status": None}
     try:
         authorization = credentials(start + SECONDS)
         if authorization is not None:
             sent["Authorization"] = authorization
         if str(authorization).startswith("Bearer "):
             token_milliseconds = _milliseconds_since(start)
-        response = _exchange(method, url, sent, body, start + SECONDS)
-        outcome = {
-            "status": response.status_code,
-            "headers": response.headers,
-            "body": response.content,
-        }
+        received = exchange(method, url, sent, body, start + SECONDS)
+        outcome = vars(received)
     except SendError as error:
-        outcome |= {"timed_out": error.timed_out, "error": str(error)}
+        was_sent = error.was_sent
+        outcome |= {"timed_out": error.timed_out, "error": str(error), "was_sent": was_sent}
     return Answer(
         **outcome,
         milliseconds=_milliseconds_since(start),
@@ -175,55 +185,21 @@ def _milliseconds_since(start: float) -> int:
 
 
 def _access_token(token_url: str, form: dict[str, str], deadline: float) -> str:
-    form = {"grant_type": "client_credentials"} | form
-    headers = {"Accept": "application/json", "User-Agent": "Okta-Integrations"}
+    headers = {
+        "Accept": "application/json",
+        "Content-Type": "application/x-www-form-urlencoded",
+        "User-Agent": "Okta-Integrations",
+    }
+    body = urlencode({"grant_type": "client_credentials"} | form).encode()
     try:
-        response = _exchange("POST", token_url, headers, form, deadline)
+        received = exchange("POST", token_url, headers, body, deadline)
     except SendError as error:
         raise type(error)(f"no access token: {error}") from None
     try:
-        token = response.json()
-        if response.status_code == HTTPStatus.OK:
-            return f"Bearer {token['access_token']}"
-        reason = f"{token['error']} ({token.get('error_description', 'no description')})"
+        answer = parse(received.body)
+        if received.status == HTTPStatus.OK and VALUE_OF_A_HEADER.fullmatch(answer["access_token"]):
+            return f"Bearer {answer['access_token']}"
+        reason = f"{answer['error']} ({answer.get('error_description', 'no description')})"
     except (ValueError, KeyError, TypeError):
-        reason = f"an answer that RFC 6749 does not know (status {response.status_code})"
+        reason = f"an answer that RFC 6749 does not know (status {received.status})"
     raise SendError(f"no access token: the token endpoint sent {reason}")
-
-
-def _exchange(method, url, headers, data, deadline: float) -> requests.Response:
-    """One request on a connection of its own. Raises SendError."""
-    left = deadline - time.monotonic()
-    future: Future[requests.Response] = Future()
-
-    def run() -> None:
-        try:
-            with requests.Session() as session:
-                # Okta knows no proxy of this machine, and no password from its .netrc.
-                session.trust_env = False
-                future.set_result(
-                    session.request(
-                        method, url, headers=headers, data=data, timeout=left, allow_redirects=False
-                    )
-                )
-        except requests.RequestException as error:
-            future.set_exception(error)
-
-    # A time limit of requests counts for one read, and trickled bytes renew it: a thread can be
-    # left behind instead.
-    if left > 0:
-        Thread(target=run, daemon=True).start()
-    try:
-        return future.result(timeout=max(0.0, left))
-    except (FutureTimeout, requests.Timeout):
-        raise SendTimeout("no complete answer in time") from None
-    except requests.RequestException as error:
-        host = requests.utils.urlparse(url).netloc
-        raise SendError(f"{host}: {_reason_of(error)}") from None
-
-
-def _reason_of(error: requests.RequestException) -> str:
-    text = str(error)
-    if "Connection refused" in text:
-        return "Connection refused"
-    return type(error).__name__

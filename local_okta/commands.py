@@ -14,10 +14,11 @@ from flask.cli import AppGroup, with_appcontext
 
 from local_okta import client
 from local_okta.demo import demo
-from local_okta.preview import preview, verify_event_hook
+from local_okta.preview import preview
 from local_okta.serve import rotate_keys, serve
 from local_okta.service import basic_pair
 from local_okta.terminal import say
+from local_okta.verify import verify_event_hook
 
 okta_commands = AppGroup("okta", help="Do what Okta does, and check what it needs.")
 
@@ -30,8 +31,18 @@ def new_env() -> None:
     An .env that is there already stays as it is.
     """
     path = Path(current_app.root_path, ".env")
-    example = path.with_name(".env.example").read_text(encoding="utf-8")
-    text = "".join(
+    try:
+        _write_new(path, _with_password(path.with_name(".env.example").read_text("utf-8")))
+    except FileExistsError:
+        raise click.ClickException(".env is there already, and stays as it is.") from None
+    except OSError as error:
+        message = f"{error.filename}: {os.strerror(error.errno)}. So there is no .env."
+        raise click.ClickException(message) from None
+    say("Made .env from .env.example, with a password of your own.")
+
+
+def _with_password(example: str) -> str:
+    return "".join(
         f"BASIC_AUTH_PASSWORD={secrets.token_urlsafe(32)}\n"
         if line.startswith("BASIC_AUTH_PASSWORD=")
         else line
@@ -39,14 +50,13 @@ def new_env() -> None:
         # What .env.example says to somebody who copies it by hand.
         if not line.startswith("#!")
     )
-    try:
-        # Readable by nobody else from the first byte on.
-        file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")  # noqa: SIM115
-    except FileExistsError:
-        raise click.ClickException(".env is there already, and stays as it is.") from None
-    with file:
+
+
+def _write_new(path: Path, text: str) -> None:
+    # Only you can read it, from the first byte on.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
-    say("Made .env from .env.example, with a password of your own.")
 
 
 @click.command("auth-secret", short_help="Print what to paste as Authentication secret.")
@@ -55,7 +65,7 @@ def auth_secret() -> None:
     """Print the value for the Authentication secret field of a hook in Okta.
 
     It is made from BASIC_AUTH_USER and BASIC_AUTH_PASSWORD. The Authentication field beside it
-    is: Authorization. Piped into another program, it comes without a line's end.
+    is: Authorization. Piped into another program, the value comes without a newline.
     """
     value = client.basic_header(*basic_pair())
     terminal = sys.stdout.isatty()

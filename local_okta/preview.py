@@ -1,25 +1,58 @@
-"""`flask okta preview` and `verify-event-hook`: sample requests to the running service."""
+"""`flask okta preview`: sample requests, or a request of your own, to the running service."""
 
 import json
-import secrets
 import sys
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 import click
 from flask.cli import with_appcontext
-from joserfc.jwk import RSAKey
 
 from local_okta import client
 from local_okta.authorization_server import HOST
-from local_okta.judge import judge, judge_verification
-from local_okta.samples import SAMPLES, Sample
+from local_okta.judge import judge
+from local_okta.own_request import EVENT_TYPES, NotARequest, kind_of, path_of, payload_of
+from local_okta.samples import SAMPLES
 from local_okta.serve import SCOPE, kept_client
-from local_okta.service import basic_pair, check_answers, event_hook_paths, settings, url_option
-from local_okta.terminal import heading, row, say
+from local_okta.service import (
+    after_events,
+    basic_pair,
+    check_answers,
+    settings,
+    url_option,
+    without_hook_path,
+)
+from local_okta.terminal import heading, row, say, waiting
 
 HOOK_LIST = "\n".join(f"  {name:<34}{sample.about}" for name, sample in SAMPLES.items())
 # With a longer body the Authorization line would not be on one screen with the verdict.
 LONGEST_BODY = 12
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent to one hook. Without a `kind`, nothing is known of what Okta does with it."""
+
+    path: str
+    kind: str | None
+    payload: dict[str, Any]
+
+
+def own_path(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    try:
+        return value and path_of(value)
+    except NotARequest as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def own_body(
+    context: click.Context, parameter: click.Parameter, value: BinaryIO | None
+) -> dict[str, Any] | None:
+    try:
+        return value and payload_of(value.read())
+    except NotARequest as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command(
@@ -33,94 +66,140 @@ LONGEST_BODY = 12
     help="How to authenticate. By default as AUTH_MODE asks for: basic, or client-secret.",
 )
 @click.option("--verbose", is_flag=True, help="Show the whole body of the request.")
+@click.option(
+    "--path", callback=own_path, help="Send to this path, such as /myHook. It needs HOOK or --body."
+)
+@click.option(
+    "--body",
+    type=click.File("rb"),
+    callback=own_body,
+    help="Send this file, which holds a JSON object; - is standard input.",
+)
+@click.option(
+    "--event-type",
+    type=click.Choice(list(EVENT_TYPES)),
+    metavar="TYPE",
+    help="Judge the answer as one to this eventType, whatever the body says.",
+)
 @url_option
 @with_appcontext
-def preview(hook: str | None, auth: str | None, verbose: bool, url: str) -> None:
+def preview(
+    hook: str | None,
+    auth: str | None,
+    verbose: bool,
+    path: str | None,
+    body: dict[str, Any] | None,
+    event_type: str | None,
+    url: str,
+) -> None:
     """Send a sample request to the running service, as the Preview tab of a hook does in Okta.
 
     Prints the request, the response, and what Okta would do with it. Without HOOK, sends every
     sample and prints a row for each.
+
+    A request of your own, or one from a log: --path /myHook --body request.json. Beside HOOK,
+    either of them takes the place of the sample's.
 
     Event hooks are always sent with Basic, since Okta can send them with nothing else. For
     client-secret and private-key the token comes from the local Okta (flask okta serve).
 
     The exit status is 1 if Okta could not use an answer.
     """
+    request = _request(hook, path, body, event_type)
     auth = auth or ("client-secret" if settings().auth_mode == "oauth" else "basic")
+    url = without_hook_path(url, *([path] if path else []))
     check_answers(url, "flask run")
-    good = _preview_one(SAMPLES[hook], auth, url, verbose) if hook else _preview_all(auth, url)
+    good = _preview_one(request, auth, url, verbose) if request else _preview_all(auth, url)
     sys.exit(0 if good else 1)
 
 
-@click.command("verify-event-hook", short_help="Do Okta's one-time check of event hooks.")
-@url_option
-@with_appcontext
-def verify_event_hook(url: str) -> None:
-    """Do what the Verify button of an event hook does in Okta.
-
-    Sends a challenge to each event hook and checks that it comes back. The exit status is 1 if
-    it does not.
-    """
-    credentials = client.basic(*basic_pair())
-    check_answers(url, "flask run")
-    verdicts = []
-    paths = event_hook_paths()
-    for path in paths:
-        challenge = secrets.token_urlsafe(24)
-        answer = client.verify(url + path, challenge, credentials=credentials)
-        verdict = judge_verification(challenge, answer)
-        verdicts.append(verdict.accepted)
-        width = max(map(len, paths))
-        say(f"{path:<{width}}  {verdict.sentence}", fg="green" if verdict.accepted else "red")
-    sys.exit(0 if all(verdicts) else 1)
+def _request(
+    hook: str | None, path: str | None, body: dict[str, Any] | None, event_type: str | None
+) -> Request | None:
+    sample = SAMPLES[hook] if hook else None
+    path = path or (sample and sample.path)
+    payload = sample.payload if sample and body is None else body
+    if payload is None and (path or event_type):
+        raise click.UsageError("What is to be sent? Name a HOOK, or a file: --body request.json")
+    if payload is None:
+        return None
+    if path is None:
+        raise click.UsageError("Where is it to be sent? Name a HOOK, or a path: --path /myHook")
+    kind = EVENT_TYPES.get(event_type) or kind_of(payload, sample and sample.kind)
+    return Request(path, kind, payload)
 
 
-def _preview_one(sample: Sample, auth: str, url: str, verbose: bool) -> bool:
-    payload, credentials = sample.payload, _credentials(sample, auth)
-    answer = client.send(url + sample.path, payload, kind=sample.kind, credentials=credentials)
+def _preview_one(request: Request, auth: str, url: str, verbose: bool) -> bool:
+    address, credentials = url + request.path, _credentials(request.kind, auth)
+    with waiting("an answer"):
+        answer = client.send(
+            address, request.payload, kind=request.kind or "", credentials=credentials
+        )
+    if answer.was_sent:
+        _show_request(address, answer, request.payload, verbose)
+    else:
+        say(f"Nothing was sent to {address}\n", bold=True)
+    _show_response(answer)
+    if request.kind is None:
+        say("\nNot judged: the judge does not know this eventType. To name one: --event-type")
+        return answer.status in (200, 204)
+    verdict = judge(request.kind, request.payload, answer)
+    say(f"\n{verdict.sentence}.", fg="green" if verdict.accepted else "red")
+    if request.kind == "event" and verdict.accepted:
+        say(f"\n{after_events()}")
+    return verdict.accepted
+
+
+def _show_request(address: str, answer: client.Answer, payload: dict, verbose: bool) -> None:
     say("Request", bold=True)
-    say(f"POST {url}{sample.path}")
+    say(f"POST {address}")
     for name, value in answer.sent.items():
-        # The token or pair itself is for nobody's screen.
+        # Nobody's screen is the place for a token or a password.
         hidden = f"{value.partition(' ')[0]} ••••••••"
         say(f"{name}: {hidden if name == 'Authorization' else value}")
-    lines = json.dumps(payload, indent=2).splitlines()
+    lines = json.dumps(payload, indent=2, ensure_ascii=False).splitlines()
     if len(lines) > LONGEST_BODY and not verbose:
         lines = [f"{{ … {len(lines) - 2} lines, which --verbose shows … }}"]
     say("\n" + "\n".join(lines) + "\n")
-    say(f"Response, {answer.milliseconds} ms", bold=True)
-    if answer.status is not None:
-        say(answer.status_line)
+
+
+def _show_response(answer: client.Answer) -> None:
+    if answer.status is None:
+        say(f"No response, {answer.times}", bold=True)
+        return
+    say(f"Response, {answer.times}", bold=True)
+    say(answer.status_line)
     if answer.body:
         text = answer.body.decode(errors="replace")
         say(text if answer.json is None else json.dumps(answer.json, indent=2, ensure_ascii=False))
-    verdict = judge(sample.kind, payload, answer)
-    say(f"\n{verdict.sentence}.", fg="green" if verdict.accepted else "red")
-    return verdict.accepted
 
 
 def _preview_all(auth: str, url: str) -> bool:
     accepted = []
     heading()
     for sample in SAMPLES.values():
-        if _sent_with(sample, auth) == "basic" and not settings().basic_auth_password:
+        sent_with = _sent_with(sample.kind, auth)
+        if sent_with == "basic" and not settings().basic_auth_password:
             say(f"{sample.name:<33} not sent: there is no Basic pair")
             continue
-        payload, credentials = sample.payload, _credentials(sample, auth)
-        answer = client.send(url + sample.path, payload, kind=sample.kind, credentials=credentials)
+        payload, credentials = sample.payload, _credentials(sample.kind, auth)
+        with waiting(f"an answer to {sample.name}"):
+            answer = client.send(
+                url + sample.path, payload, kind=sample.kind, credentials=credentials
+            )
         verdict = judge(sample.kind, payload, answer)
         accepted.append(verdict.accepted)
-        row(sample.name, _sent_with(sample, auth), answer, verdict.sentence, good=verdict.accepted)
+        row(sample.name, sent_with, answer, verdict.sentence, good=verdict.accepted)
     say(f"\nOkta can use {sum(accepted)} of {len(accepted)} answers.", bold=True)
     return all(accepted)
 
 
-def _sent_with(sample: Sample, auth: str) -> str:
-    return auth if auth in (*sample.authentications, "none") else "basic"
+def _sent_with(kind: str | None, auth: str) -> str:
+    return "basic" if kind == "event" and auth != "none" else auth
 
 
-def _credentials(sample: Sample, auth: str) -> client.Credentials:
-    auth = _sent_with(sample, auth)
+def _credentials(kind: str | None, auth: str) -> client.Credentials:
+    auth = _sent_with(kind, auth)
     if auth == "none":
         return client.no_credentials
     return client.basic(*basic_pair()) if auth == "basic" else _oauth(auth)
@@ -141,5 +220,4 @@ def _oauth(auth: str) -> client.Credentials:
     check_answers(token_url, "flask okta serve")
     if auth == "client-secret":
         return client.client_secret(token_url, kept["client_id"], kept["client_secret"], SCOPE)
-    key = RSAKey.import_key(kept["client_key"])
-    return client.private_key(token_url, kept["client_id"], key, SCOPE)
+    return client.private_key(token_url, kept["client_id"], kept["client_key"], SCOPE)

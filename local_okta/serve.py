@@ -7,19 +7,16 @@ import secrets
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 from flask import current_app
 from flask.cli import with_appcontext
+from joserfc.errors import JoseError
 from joserfc.jwk import RSAKey
 
 from local_okta import client
-from local_okta.authorization_server import (
-    HOST,
-    LocalOkta,
-    made_up_client_id,
-    new_key,
-)
+from local_okta.authorization_server import HOST, LocalOkta, made_up_client_id, new_key
 from local_okta.endpoints import KEY_ROTATION
 from local_okta.page import add_page
 from local_okta.service import check_answers
@@ -53,9 +50,7 @@ def serve(port: int) -> None:
     """
     kept = kept_client() or _new_client()
     okta = LocalOkta(
-        client_id=kept["client_id"],
-        client_secret=kept["client_secret"],
-        client_key=RSAKey.import_key(kept["client_key"]),
+        **kept,
         audience=current_app.config["SETTINGS"].okta_audience,
         scopes=(SCOPE,),
         port=port,
@@ -89,22 +84,31 @@ def rotate_keys(port: int) -> None:
     base = f"http://{HOST}:{port}"
     check_answers(base, "flask okta serve")
     answer = client.send(base + KEY_ROTATION, {"use": "sig"}, kind="management")
-    if answer.status != 200:
-        raise click.ClickException(f"What answers at {base} is not a local Okta.")
-    new, old = (key["kid"] for key in answer.json)
+    try:
+        new, old = (key["kid"] for key in answer.json)
+    except (TypeError, KeyError, ValueError):
+        raise click.ClickException(f"What answers at {base} is not a local Okta.") from None
     say(f"The local Okta signs with {new}")
     say(f"and still publishes     {old}")
 
 
-def kept_client() -> dict | None:
-    """The client of the local Okta, or None where it never ran."""
+def kept_client() -> dict[str, Any] | None:
+    """The client of the local Okta, its key as an RSAKey; None if it never ran."""
     path = _client_file()
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return {
+            "client_id": str(kept["client_id"]),
+            "client_secret": str(kept["client_secret"]),
+            "client_key": RSAKey.import_key(kept["client_key"]),
+        }
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        message = f"{path} cannot be read ({type(error).__name__}): delete it."
+    except OSError as error:
+        message = f"{path} cannot be read ({os.strerror(error.errno)})."
+        raise click.ClickException(message) from None
+    except (ValueError, KeyError, TypeError, JoseError):
+        message = f"{path} cannot be used, since it is not what flask okta serve wrote: delete it."
         raise click.ClickException(message) from None
 
 
@@ -117,18 +121,21 @@ def _client_file() -> Path:
     return Path(current_app.instance_path, "local-okta.json")
 
 
-def _new_client() -> dict:
-    kept = {
-        "client_id": made_up_client_id(),
-        "client_secret": secrets.token_urlsafe(48),
-        "client_key": new_key().as_dict(private=True),
-    }
+def _new_client() -> dict[str, Any]:
+    key = new_key()
+    made = {"client_id": made_up_client_id(), "client_secret": secrets.token_urlsafe(48)}
     path = _client_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Readable by nobody else from the first byte on.
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(kept, file, indent=2)
-    return kept
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Only you can read it, from the first byte on.
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(made | {"client_key": key.as_dict(private=True)}, file, indent=2)
+    except OSError as error:
+        raise click.ClickException(
+            f"{path} cannot be written ({os.strerror(error.errno)}). The local Okta keeps its "
+            "client there: make the folder writable."
+        ) from None
+    return made | {"client_key": key}
 
 
 def _show_request(method: str, path: str, outcome: str) -> None:

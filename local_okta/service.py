@@ -1,13 +1,14 @@
-"""What the commands know of the service: its settings, its address, and if it answers."""
+"""What the commands know of the service: its settings, its address, and whether it answers."""
 
 import socket
-from urllib.parse import urlsplit
+from collections.abc import Iterable
+from urllib.parse import quote, urlsplit
 
 import click
 from flask import current_app
 
 from local_okta import client
-from local_okta.terminal import say
+from local_okta.terminal import say, waiting
 
 SERVICE_URL = "http://127.0.0.1:5000"
 
@@ -17,21 +18,35 @@ def service_url(context, parameter, value: str) -> str:
     base = base_of(value)
     if base is None:
         raise click.BadParameter(f"{value} is not an address such as {SERVICE_URL}")
-    if urlsplit(value).path.rstrip("/"):
-        say(f"The path is left out, since each hook has its own: {base}\n", fg="yellow")
     return base
 
 
-def base_of(address: str) -> str | None:
-    """The address without a path, since each hook has its own; None where it is not one."""
+def without_hook_path(url: str, *more: str) -> str:
+    """The address without the path of a hook at its end, which is said where it had one."""
+    base = base_of(url, [*hook_paths(), *more])
+    if base != url:
+        say(f"The hook's path at its end is left out: {base}\n", fg="yellow")
+    return base
+
+
+def base_of(address: str, paths: Iterable[str] = ()) -> str | None:
+    """The address that a hook's path is added to, or None if this is not an address.
+
+    A path in it is kept: a gateway's prefix, or SCRIPT_NAME. If it ends with one of `paths`, that
+    is left out, since somebody pasted the URL of a hook.
+    """
     try:
         parts = urlsplit(address)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        # requests would send such a user and password in the place of the hook's.
+        # A user and password would be sent in the place of the hook's own.
         usable = usable and "@" not in parts.netloc
+        prefix = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
     except ValueError:
         usable = False
-    return f"{parts.scheme}://{parts.netloc}" if usable else None
+    if not usable:
+        return None
+    pasted = max((path for path in paths if prefix.endswith(path)), key=len, default="")
+    return f"{parts.scheme}://{parts.netloc}{prefix.removesuffix(pasted)}"
 
 
 url_option = click.option(
@@ -39,7 +54,7 @@ url_option = click.option(
     default=SERVICE_URL,
     show_default=True,
     callback=service_url,
-    help="Where the service runs.",
+    help="Where the service runs. A prefix in its path is kept.",
 )
 
 
@@ -61,6 +76,11 @@ def basic_pair() -> tuple[str, str]:
     return user, password
 
 
+def hook_paths() -> list[str]:
+    """The paths of the app's hooks: all that take a POST."""
+    return [rule.rule for rule in current_app.url_map.iter_rules() if "POST" in rule.methods]
+
+
 def event_hook_paths() -> list[str]:
     """The paths of the app's event hooks: those that answer Okta's one-time check."""
     return [
@@ -72,13 +92,28 @@ def event_hook_paths() -> list[str]:
     ]
 
 
+def after_events() -> str:
+    """What becomes of events that the service has taken, as far as its settings say it."""
+    threads = current_app.config["SETTINGS"].event_threads
+    if threads:
+        handled = f"the service handles it in the background (EVENT_THREADS={threads})"
+    else:
+        handled = "flask events work handles it, as a process of its own (EVENT_THREADS=0)"
+    return (
+        f"What has a handler is stored now, and {handled}. The log then says “event handled” with "
+        "its uuid; flask events list says what waits and what failed."
+    )
+
+
 def check_answers(url: str, command: str) -> None:
     """Ends the command with one plain message where nothing listens at `url`."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
-        socket.create_connection((parts.hostname, port), timeout=client.SECONDS).close()
-    except OSError:
+        with waiting(f"a connection to {parts.netloc}"):
+            socket.create_connection((parts.hostname, port), timeout=client.SECONDS).close()
+    # UnicodeError: a name that cannot be one, such as a..b
+    except (OSError, UnicodeError):
         here = parts.hostname in ("127.0.0.1", "localhost")
         hint = f"Start it in another terminal: {command}" if here else "Does a tunnel lead there?"
         message = f"Nothing answers at {parts.scheme}://{parts.netloc}. {hint}"

@@ -1,42 +1,89 @@
 """How the commands and the demo look: one table, colours where a terminal shows them."""
 
+import contextlib
 import os
 import shutil
 import sys
 import textwrap
+import threading
+from collections.abc import Iterator
 
 import click
 
-# Below this many columns the last one gets a line of its own.
+# With fewer columns, what came back gets lines of its own.
 WIDE = 106
 _COLUMNS = "{:<33} {:<16} {:<7}{:>5}"
 _LAST_COLUMN_AT = 65
+_INDENT = " " * 5
+_IN_ASCII = str.maketrans({"…": "...", "•": "*", "“": '"', "”": '"'})
+SECONDS_BEFORE_A_WORD = 1.0
 
 
-def say(text: str = "", **style) -> None:
-    """A line on stdout, styled unless it goes into a file or NO_COLOR is set."""
+def say(text: str = "", *, nl: bool = True, **style) -> None:
+    """A line on stdout, styled unless it goes into a file or NO_COLOR is set.
+
+    Characters that would steer the terminal, or that it cannot write, are shown as escapes.
+    """
+    text = _writable("".join(map(_visible, text)))
     wants_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    click.echo(click.style(text, **style) if any(style.values()) else text, color=wants_colour)
+    click.echo(
+        click.style(text, **style) if any(style.values()) else text, nl=nl, color=wants_colour
+    )
 
 
 def heading() -> None:
-    say(_row("request", "authentication", "status", "ms", "what came back"), bold=True)
+    """The names of the columns; a narrow terminal has none."""
+    if not _is_narrow():
+        say(_row("request", "authentication", "status", "ms", "what came back"), bold=True)
 
 
 def row(request: str, authentication: str, answer, outcome: str, *, good: bool) -> None:
     """One request: `outcome` in words, in red where it is not `good`."""
-    status = str(answer.status or "-")
-    line = _row(request, authentication, status, answer.milliseconds, outcome)
-    say(line, fg=None if good else "red")
+    status, style = str(answer.status or "-"), {"fg": None if good else "red"}
+    if not _is_narrow():
+        say(_row(request, authentication, status, answer.milliseconds, outcome), **style)
+        return
+    columns = shutil.get_terminal_size().columns
+    first = f"{status:<5}{request}, {authentication}, {answer.milliseconds} ms"
+    say(textwrap.fill(first, columns, subsequent_indent=_INDENT), **style)
+    say(textwrap.fill(outcome, columns, initial_indent=_INDENT, subsequent_indent=_INDENT), **style)
+
+
+@contextlib.contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Says on stderr that this waits for something, if it takes longer than a moment."""
+    timer = threading.Timer(SECONDS_BEFORE_A_WORD, click.echo, (f"Waiting for {what} ...",))
+    timer.kwargs["err"] = True
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _is_narrow() -> bool:
+    return sys.stdout.isatty() and shutil.get_terminal_size().columns < WIDE
 
 
 def _row(request, authentication, status, milliseconds, outcome) -> str:
     line = _COLUMNS.format(request, authentication, status, milliseconds)
-    columns = shutil.get_terminal_size().columns
     if not sys.stdout.isatty():
         return f"{line}  {outcome}"
-    if columns >= WIDE:
-        folded = textwrap.fill(outcome, columns - _LAST_COLUMN_AT)
-        return f"{line}  " + folded.replace("\n", f"\n{'':<{_LAST_COLUMN_AT}}")
-    indented = textwrap.fill(outcome, columns, initial_indent="    ", subsequent_indent="    ")
-    return f"{line}\n{indented}"
+    folded = textwrap.fill(outcome, shutil.get_terminal_size().columns - _LAST_COLUMN_AT)
+    return f"{line}  " + folded.replace("\n", f"\n{'':<{_LAST_COLUMN_AT}}")
+
+
+def _visible(character: str) -> str:
+    if character.isprintable() or character in "\n\t":
+        return character
+    return character.encode("unicode_escape").decode()
+
+
+def _writable(text: str) -> str:
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_IN_ASCII).encode(encoding, "backslashreplace").decode(encoding)
+    return text

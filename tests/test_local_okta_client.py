@@ -1,14 +1,19 @@
 """The client keeps to Okta's rules: one retry at most, no redirects, a bound on all of it."""
 
 import base64
+import gzip
 import json
 import threading
 import time
+import zlib
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from local_okta import client
+from local_okta.client import Answer
+from local_okta.exchange import SIZE_LIMIT
 
 # Seconds in which a busy machine still answers itself.
 SOON = 1.0
@@ -164,6 +169,7 @@ def test_a_service_that_does_not_run_is_named_and_does_not_count_as_a_time_out()
     answer = send(closed)
     assert (answer.status, answer.timed_out, answer.attempts) == (None, False, 1)
     assert "refused" in answer.error
+    assert not answer.was_sent
 
 
 def test_an_answer_in_another_protocol_than_http_is_an_error(service):
@@ -172,11 +178,109 @@ def test_an_answer_in_another_protocol_than_http_is_an_error(service):
     assert (answer.status, answer.timed_out) == (None, False)
 
 
+def test_a_host_that_cannot_be_one_is_named_at_once(monkeypatch):
+    monkeypatch.setattr(client, "SECONDS", 60.0)
+    answer = client.send("http://a..b:1/hook", {}, kind="saml")
+    assert (answer.error, answer.was_sent) == ("a..b:1: there is no such host", False)
+    assert answer.milliseconds < 30_000
+
+
+def endless(ended):
+    def behave(handler):
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
+        while True:
+            try:
+                handler.wfile.write(b" " * 65536)
+            except OSError:
+                ended.set()
+                raise
+
+    return behave
+
+
+def test_an_endless_answer_is_cut_off_and_its_connection_closed(service):
+    ended = threading.Event()
+    service.behaviours = [endless(ended)]
+    answer = send(service)
+    assert (answer.status, len(answer.body), answer.json) == (200, SIZE_LIMIT, None)
+    assert ended.wait(30)
+
+
+@pytest.mark.parametrize("start", [b"", b"\r\n"], ids=["in the headers", "in the body"])
+def test_an_answer_that_does_not_come_in_time_has_its_connection_closed(
+    service, monkeypatch, start
+):
+    monkeypatch.setattr(client, "SECONDS", SHORT)
+    ended = threading.Event()
+
+    def behave(handler):
+        handler.wfile.write(b"HTTP/1.0 200 OK\r\n" + start + b"X")
+        # It comes to an end as soon as the client hangs up.
+        assert handler.rfile.read() == b""
+        ended.set()
+
+    service.behaviours = [behave]
+    answer = send(service, "token")
+    assert (answer.timed_out, answer.was_sent) == (True, True)
+    assert ended.wait(30)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_compressed_answer_grows_no_further_than_any_other(service, encoding):
+    def compressed(text):
+        return gzip.compress(text) if encoding == "gzip" else zlib.compress(text)
+
+    headers = {"Content-Encoding": encoding}
+    service.behaviours = [
+        status(200, compressed(b"{}"), **headers),
+        status(200, compressed(bytes(100_000_000)), **headers),
+        status(200, b"not compressed", **headers),
+    ]
+    assert send(service).json == {}
+    assert len(send(service).body) == SIZE_LIMIT
+    assert send(service).error.endswith("it does not answer in HTTP")
+
+
+@pytest.mark.parametrize(
+    "cut", [b"Content-Length: 9\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n9\r\n{}"]
+)
+def test_an_answer_that_breaks_off_is_none(service, cut):
+    service.behaviours = [lambda handler: handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + cut)]
+    answer = send(service)
+    assert (answer.status, answer.was_sent) == (None, True)
+    assert answer.error.endswith("it closed the connection")
+
+
+NOT_JSON = [b"", b"{", b"NaN", b'{"a": -Infinity}', b"[1e999]", b"[" * 100_000, b'{"a":' * 1_000]
+
+
+@pytest.mark.parametrize("body", NOT_JSON, ids=lambda body: body[:10])
+def test_what_other_parsers_refuse_is_not_json(body):
+    assert Answer(200, body=body).json is None
+
+
+def test_json_may_be_nested_a_hundred_levels_deep_and_no_deeper():
+    assert Answer(200, body=b"[" * 100 + b"]" * 100).json is not None
+    assert Answer(200, body=b"[" * 101 + b"]" * 101).json is None
+
+
+def test_the_time_says_what_it_went_into():
+    assert Answer(200, milliseconds=9).times == "9 ms"
+    with_token = Answer(200, milliseconds=9, token_milliseconds=5)
+    assert with_token.times == "9 ms, 5 ms of them for the token"
+    assert replace(with_token, attempts=2).times == (
+        "9 ms, in 2 attempts, in the last one 5 ms of them for the token"
+    )
+
+
 NO_TOKEN = [
     (status(401, b'{"error": "invalid_client"}'), "invalid_client"),
     (status(200, b""), "status 200"),
     (status(200, b"[]"), "status 200"),
     (status(200, b"{}"), "status 200"),
+    (status(200, b'{"access_token": 1}'), "status 200"),
+    (status(200, b'{"access_token": "a\\r\\nX: b"}'), "status 200"),
+    (status(200, b"[" * 100_000), "status 200"),
 ]
 
 
@@ -186,6 +290,7 @@ def test_without_a_token_the_hook_is_not_asked(service, behaviour, reason):
     answer = send(service, credentials=with_token(service))
     assert (answer.status, answer.attempts, service.paths) == (None, 1, ["/token"])
     assert answer.error.startswith("no access token")
+    assert not answer.was_sent
     assert reason in answer.error
     assert "the secret" not in answer.error
 

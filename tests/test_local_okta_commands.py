@@ -9,6 +9,7 @@ import stat
 import time
 from email.utils import formatdate
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -33,14 +34,16 @@ EVENTS = [sample for sample in SAMPLES.values() if sample.kind == "event"]
 
 @pytest.fixture
 def stub():
-    """Answers every hook with `stub.answer`, and keeps the Authorization headers that came."""
-    stub = SimpleNamespace(answer=("", 204), authorizations=[], paths=[])
+    """Answers every hook with `stub.answer`, and keeps what came."""
+    stub = SimpleNamespace(answer=("", 204), authorizations=[], paths=[], bodies=[], seconds=0)
     app = Flask("stub")
 
     @app.route("/<path:path>", methods=["GET", "POST"])
     def answer(path):
         stub.authorizations.append(request.headers.get("Authorization"))
         stub.paths.append(f"/{path}")
+        stub.bodies.append(request.get_json(silent=True))
+        time.sleep(stub.seconds)
         challenge = request.headers.get("X-Okta-Verification-Challenge")
         return {"verification": challenge} if challenge and stub.answer[1] < 300 else stub.answer
 
@@ -55,10 +58,10 @@ def run(tmp_path, monkeypatch):
     # On a busy machine an answer may take longer than Okta waits.
     monkeypatch.setattr(client, "SECONDS", 60.0)
 
-    def run(*arguments, **settings):
+    def run(*arguments, input=None, **settings):
         app = app_with_commands(Settings(**(settings or PAIR)))
         app.instance_path, app.root_path = str(tmp_path / "instance"), str(tmp_path)
-        return app.test_cli_runner().invoke(args=["okta", *map(str, arguments)])
+        return app.test_cli_runner().invoke(args=["okta", *map(str, arguments)], input=input)
 
     run.client_file = tmp_path / "instance" / "local-okta.json"
     run.folder = tmp_path
@@ -171,8 +174,9 @@ def test_preview_says_how_to_start_what_does_not_answer(run, stub, okta):
     )
     result = run(*WITH_TOKEN, stub.url, okta_issuer=f"{nobody}/oauth2/default")
     assert_fails(result, "Start it in another terminal: flask okta serve")
-    elsewhere = nobody.replace("127.0.0.1", "127.0.0.2")
-    assert_fails(run("preview", "--url", elsewhere), "Does a tunnel lead there?")
+    for host in ("127.0.0.2", "a..b"):
+        elsewhere = nobody.replace("127.0.0.1", host)
+        assert_fails(run("preview", "--url", elsewhere), "Does a tunnel lead there?")
 
 
 def test_preview_with_a_token_needs_a_local_okta(run, stub):
@@ -190,11 +194,136 @@ def test_an_address_that_cannot_be_one_is_named(run):
     assert "127.0.0.1:5000 is not an address" in result.output
 
 
-def test_the_path_of_a_pasted_address_is_left_out_and_said_so(run, stub):
-    result = run("preview", INLINE_HOOK.name, "--url", f"{stub.url}/pastedHook")
-    assert result.exit_code == 0
-    assert f"The path is left out, since each hook has its own: {stub.url}\n" in result.output
-    assert stub.paths == [INLINE_HOOK.path]
+@pytest.mark.parametrize("prefix", ["", "/gateway", "/a%20b/c"])
+@pytest.mark.parametrize("pasted", ["", "/", INLINE_HOOK.path, f"{INLINE_HOOK.path}/"])
+def test_a_prefix_is_kept_and_the_path_of_a_pasted_hook_left_out(run, stub, prefix, pasted):
+    result = run("preview", INLINE_HOOK.name, "--url", f"{stub.url}{prefix}{pasted}")
+    assert result.exit_code == 0, result.output
+    said = f"The hook's path at its end is left out: {stub.url}{prefix}\n"
+    assert (said in result.output) is (pasted not in ("", "/"))
+    assert [quote(path) for path in stub.paths] == [f"{prefix}{INLINE_HOOK.path}"]
+
+
+def test_the_check_of_event_hooks_takes_a_prefix_and_a_pasted_path_too(run, stub):
+    for path in ("/gateway", f"/gateway{EVENTS[0].path}"):
+        assert run("verify-event-hook", "--url", stub.url + path).exit_code == 0
+    assert {path.rpartition("/")[0] for path in stub.paths} == {"/gateway"}
+
+
+OWN = ("preview", "--path", "/myHook", "--body", "-", "--url")
+
+
+def test_a_request_of_ones_own_from_standard_input(run, stub):
+    result = run(*OWN, f"{stub.url}/myHook", input=b'\xef\xbb\xbf{"a": "\xc3\xa9"}')
+    assert result.exit_code == 0, result.output
+    assert (stub.paths, stub.bodies) == (["/myHook"], [{"a": "é"}])
+    assert "Not judged" in result.output
+    stub.answer = ("", 404)
+    assert run(*OWN, stub.url, input="{}").exit_code == 1
+
+
+def test_a_request_of_ones_own_is_judged_by_its_event_type_or_the_one_that_is_named(run, stub):
+    for text, options in (
+        (json.dumps(INLINE_HOOK.payload), ()),
+        ("{}", ("--event-type", INLINE_HOOK.payload["eventType"])),
+    ):
+        for answer, status in ((("", 204), 0), (("[]", 200), 1)):
+            stub.answer = answer
+            result = run(*OWN, stub.url, *options, input=text)
+            assert (result.exit_code, result.output.count("Okta ")) == (status, 1), result.output
+    event = json.dumps(EVENTS[0].payload)
+    stub.answer = ("", 204)
+    result = run(*OWN, stub.url, input=event, **PAIR, auth_mode="oauth")
+    assert "Okta takes the events as delivered" in result.output
+    assert stub.authorizations[-1].startswith("Basic ")
+
+
+def test_path_and_body_take_the_place_of_the_samples(run, stub):
+    file = run.folder / "request.json"
+    file.write_text("{}")
+    assert run("preview", INLINE_HOOK.name, "--path", "/a b?c=d", "--url", stub.url).exit_code == 0
+    assert run("preview", INLINE_HOOK.name, "--body", file, "--url", stub.url).exit_code == 0
+    assert stub.paths == ["/a b", INLINE_HOOK.path]
+    assert stub.bodies == [INLINE_HOOK.payload, {}]
+
+
+UNUSABLE = {
+    ("--path", "myHook"): "“myHook” is not a path such as /myHook",
+    ("--path", "/\udc80"): "a character that UTF-8 does not have",
+    ("--path", "/myHook"): "What is to be sent?",
+    ("--body", "-"): "Where is it to be sent?",
+    ("--body", "/nothing"): "No such file",
+    ("--event-type", "com.okta.nothing"): "is not one of",
+}
+
+
+@pytest.mark.parametrize("options", UNUSABLE)
+def test_a_request_that_cannot_be_made_is_a_usage_error(run, options):
+    result = run("preview", *options, input="{}")
+    assert result.exit_code == 2
+    assert UNUSABLE[options] in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{\n  "a" 1}', "line 2, column 7"),
+        ("[" * 100_000, "more than 100 levels deep"),
+        ('{"a": NaN}', "NaN is not a value of JSON"),
+        (b"\xff", "not UTF-8"),
+        ("[]", "begins with {"),
+    ],
+)
+def test_a_body_that_is_no_request_is_named(run, stub, text, words):
+    result = run(*OWN, stub.url, input=text)
+    assert (result.exit_code, stub.paths) == (2, [])
+    # click folds what it prints.
+    assert words in " ".join(result.output.replace("│", " ").split())
+
+
+HOSTILE = {
+    "deep": b'{"a":' * 100_000,
+    "NaN": b'{"commands": NaN}',
+    "too large": b'{"commands": 1e999}',
+    "surrogate": b'{"a": "\\ud800"}',
+    "C0 and C1": '{"a": "\x7f\x9b31m"}\x1b[2J'.encode(),
+    "in JSON": '{"error": {"errorSummary": "\x9b31m\u202e"}}'.encode(),
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+def test_no_answer_ends_the_preview_or_steers_the_terminal(run, stub, body):
+    stub.answer = (body, 200, {"X": "\x9b31m"})
+    result = run("preview", INLINE_HOOK.name, "--url", stub.url)
+    assert result.exc_info[0] is SystemExit
+    assert not [each for each in result.output if not each.isprintable() and each != "\n"]
+
+
+def test_where_there_is_no_token_the_preview_does_not_claim_to_have_sent_anything(run, stub, okta):
+    good = run.client_file.read_text()
+    run.client_file.write_text(good.replace(okta.client_secret, "another"))
+    result = run(*WITH_TOKEN, stub.url, **okta.settings)
+    assert_fails(result, f"Nothing was sent to {stub.url}{INLINE_HOOK.path}")
+    assert "invalid_client" in result.output
+    assert "POST" not in result.output
+    assert stub.paths == []
+
+
+@pytest.mark.parametrize(("threads", "words"), [(2, "in the background"), (0, "events work")])
+def test_after_an_event_it_says_what_becomes_of_it(run, stub, threads, words):
+    result = run("preview", EVENTS[0].name, "--url", stub.url, **PAIR, event_threads=threads)
+    assert f"EVENT_THREADS={threads}" in result.output
+    assert words in result.output
+    stub.answer = ("", 503)
+    assert "EVENT_THREADS" not in run("preview", EVENTS[0].name, "--url", stub.url).output
+
+
+def test_what_takes_its_time_says_what_it_waits_for(run, stub, monkeypatch):
+    monkeypatch.setattr(terminal, "SECONDS_BEFORE_A_WORD", 0.05)
+    assert "Waiting" not in run("preview", INLINE_HOOK.name, "--url", stub.url).output
+    stub.seconds = 0.5
+    result = run("preview", INLINE_HOOK.name, "--url", stub.url)
+    assert "Waiting for an answer ...\n" in result.output
 
 
 def test_verify_event_hook_checks_every_path_of_an_event_hook(run, stub):
@@ -333,8 +462,21 @@ def test_serve_keeps_its_client_for_your_eyes_only(serve, run):
 def test_serve_names_what_is_in_its_way(run, okta):
     result = run("serve", "--port", okta.port)
     assert_fails(result, f"Port {okta.port} cannot be used (Address already in use)")
-    run.client_file.write_text("{")
-    assert_fails(run("serve"), f"{run.client_file} cannot be read")
+    for text in ("{", "{}", "[]", '{"client_id": "", "client_secret": "", "client_key": {}}'):
+        run.client_file.write_text(text)
+        assert_fails(run("serve"), f"{run.client_file} cannot be used")
+    run.client_file.unlink()
+    run.client_file.mkdir()
+    assert_fails(run("serve"), f"{run.client_file} cannot be read (Is a directory)")
+
+
+def test_a_folder_that_cannot_be_written_is_named(run):
+    shutil.copy(PROJECT / ".env.example", run.folder)
+    # The tests may run as root, who may write into any folder that is there.
+    run.client_file.parent.symlink_to("nowhere")
+    assert_fails(run("serve"), f"{run.client_file} cannot be written (File exists)")
+    (run.folder / ".env.example").unlink()
+    assert_fails(run("new-env"), ".env.example: No such file or directory. So there is no .env.")
 
 
 def test_rotate_keys(run, stub, okta):
@@ -344,17 +486,3 @@ def test_rotate_keys(run, stub, okta):
     assert [key.kid for key in okta.keys] == [okta.keys[0].kid, old]
     assert okta.keys[0].kid in result.output
     assert_fails(run("rotate-keys", "--port", stub.url.rpartition(":")[2]), "is not a local Okta")
-
-
-@pytest.mark.parametrize("columns", [105, 106])
-def test_no_row_breaks_inside_a_word(monkeypatch, capsys, columns):
-    monkeypatch.setenv("COLUMNS", str(columns))
-    monkeypatch.setattr(terminal.sys.stdout, "isatty", lambda: True, raising=False)
-    outcome = "Okta denies the registration and shows 'You cannot sign up.' at the email field"
-    terminal.row(
-        "registration-self-service-denied", "client secret", Answer(200), outcome, good=True
-    )
-    lines = re.sub(r"\x1b\[\d+m", "", capsys.readouterr().out).splitlines()
-    assert max(map(len, lines)) <= columns
-    assert " ".join(" ".join(lines).split()).endswith(outcome)
-    assert (outcome[:20] in lines[0]) is (columns >= 106)

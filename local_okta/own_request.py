@@ -1,0 +1,52 @@
+"""A request that somebody wrote, or took from a log: its path, its body, and how to judge it."""
+
+import json
+from typing import Any
+from urllib.parse import quote
+
+from local_okta.samples import SAMPLES
+from local_okta.strict_json import parse
+
+# Which kind of hook Okta means by an `eventType`.
+EVENT_TYPES = {sample.payload["eventType"]: sample.kind for sample in SAMPLES.values()}
+KEPT_IN_PATHS = "/?%:@!$&'()*+,;=~"
+
+
+class NotARequest(ValueError):
+    """Okta could not send this; `str()` says why. `position` is where, in characters, if known."""
+
+    def __init__(self, message: str, position: int | None = None):
+        super().__init__(message)
+        self.position = position
+
+
+def payload_of(text: str | bytes) -> dict[str, Any]:
+    """The JSON object that `text` is. Raises NotARequest."""
+    try:
+        payload = parse(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise NotARequest(f"This is not JSON: {where}: {error.msg}.", error.pos) from None
+    except UnicodeDecodeError:
+        raise NotARequest("This is not JSON, since it is not UTF-8.") from None
+    except ValueError as error:
+        raise NotARequest(f"This cannot be sent as JSON: {error}.") from None
+    if not isinstance(payload, dict):
+        raise NotARequest("Okta sends a JSON object: it begins with { and ends with }.")
+    return payload
+
+
+def path_of(text: str) -> str:
+    """The path as it goes over the wire, with its query. Raises NotARequest."""
+    if not text.startswith("/"):
+        raise NotARequest(f"“{text}” is not a path such as /myHook")
+    try:
+        return quote(text, safe=KEPT_IN_PATHS)
+    except UnicodeError:
+        raise NotARequest("This path has a character that UTF-8 does not have.") from None
+
+
+def kind_of(payload: dict[str, Any], otherwise: str | None) -> str | None:
+    """The kind of hook that `eventType` names, where it is one that has a sample."""
+    event_type = payload.get("eventType")
+    return EVENT_TYPES.get(event_type, otherwise) if isinstance(event_type, str) else otherwise
