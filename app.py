@@ -14,8 +14,7 @@ import auth
 import errors
 import logs
 from hooks import register_hooks
-from inbox.database import database_url
-from settings import Settings, SettingsError, load
+from settings import Settings, SettingsError, load_settings
 
 log = logging.getLogger(__name__)
 
@@ -32,14 +31,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     process ends with one plain message.
     """
     command = click.get_current_context(silent=True)
-    settings = settings or _read_settings(command)
+    error = None
+    if settings is None:
+        settings, error = _load_settings(command)
     app = Service(__name__, static_folder=None)
     app.debug = app.debug and command is not None
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's default provider
     app.config.update(
         SETTINGS=settings,
-        CHECK_SETTINGS=load,
-        EVENTS_DATABASE_URL=database_url(settings.events_database_url),
+        SETTINGS_ERROR=error,
+        EVENTS_DATABASE_URL=settings.events_database_url,
         MAX_CONTENT_LENGTH=settings.max_content_length,
         PROVIDE_AUTOMATIC_OPTIONS=False,
     )
@@ -85,14 +86,16 @@ def add_commands(app: Flask) -> None:
     app.cli.add_command(event_commands)
 
 
-def _read_settings(command: click.Context | None) -> Settings:
-    """The settings; the defaults for a command that does not serve, and may not need them."""
+def _load_settings(command: click.Context | None) -> tuple[Settings, SettingsError | None]:
+    """The settings. A command that does not serve may not need them: it gets the error, too."""
+    if command is None:
+        return load_settings(), None
+    if command.info_name == "run":
+        return load_settings(used_by="flask run"), None
     try:
-        return load(development=command is not None)
+        return load_settings(used_by="flask command"), None
     except SettingsError as error:
-        if command is None or command.info_name == "run":
-            raise
-        return Settings(error=error)
+        return Settings(), error
 
 
 def _will_serve(command: click.Context) -> bool:

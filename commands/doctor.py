@@ -87,7 +87,7 @@ def check_settings(report: Report, settings: Settings) -> None:
     report.line("ok", "AUTH_MODE", settings.auth_mode)
     if not settings.basic_auth_password:
         report.line("note", "Basic pair", "not set: event hooks are off")
-    elif settings.uses_published_password:
+    elif settings.published_passwords:
         report.line("wrong", "Basic pair", "is the one printed in Okta's guide: choose another")
     else:
         report.line("ok", "Basic pair", f"user {settings.basic_auth_user}, password set")
@@ -102,10 +102,8 @@ def check_settings(report: Report, settings: Settings) -> None:
     if settings.telephony_provider == "twilio":
         report.line("ok", "TELEPHONY_PROVIDER", "twilio")
     else:
-        # This is a `flask` command, so the console stands for what gunicorn takes as none.
-        report.line(
-            "note", "TELEPHONY_PROVIDER", "no real one: nobody gets a code from this service"
-        )
+        provider = settings.telephony_provider or "not set"
+        report.line("note", "TELEPHONY_PROVIDER", f"{provider}: nobody gets a code by SMS or call")
 
 
 def check_events(report: Report) -> None:

@@ -33,8 +33,6 @@ def work(threads: int) -> None:
     may run, with PostgreSQL on several machines.
     """
     database = _database()
-    # What `flask run` tolerates, a worker that is deployed does not.
-    current_app.config["CHECK_SETTINGS"]()
     worker = Worker(current_app.app_context, Inbox(database), HANDLERS, threads)
 
     def stop(number, frame):
@@ -122,8 +120,8 @@ def open_inbox() -> Iterator[Inbox]:
 
 
 def _database() -> Database:
-    if current_app.config["SETTINGS"].error:
-        raise current_app.config["SETTINGS"].error
+    if error := current_app.config["SETTINGS_ERROR"]:
+        raise error
     return Database(current_app.config["EVENTS_DATABASE_URL"], busy_seconds=BUSY_SECONDS)
 
 

@@ -54,13 +54,6 @@ class FileReplaced(OSError):
         super().__init__(f"{file} was removed or replaced while events were written to it")
 
 
-def database_url(text: str) -> sa.URL:
-    """The setting as SQLAlchemy takes it. Printed, it has *** for the password."""
-    url = sa.make_url(text)
-    # Alone, the name stands for another driver.
-    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
-
-
 class Database:
     """One connection, which threads use by turns and which no fork may inherit.
 

@@ -52,10 +52,11 @@ class Sender:
     def situation(self) -> dict:
         """What the reader needs to know before the first request."""
         with self._service_context():
-            read = current_app.config["SETTINGS"]
+            error = current_app.config["SETTINGS_ERROR"]
+            auth_mode = current_app.config["SETTINGS"].auth_mode
         return {
-            "settings_error": str(read.error) if read.error else None,
-            "default": "Client secret" if read.auth_mode == "oauth" else "Basic",
+            "settings_error": str(error) if error else None,
+            "default": "Client secret" if auth_mode == "oauth" else "Basic",
             "lines": self.lines(),
         }
 
@@ -133,7 +134,7 @@ class Sender:
 
     def _basic_pair(self) -> tuple[str, str]:
         with self._service_context():
-            if current_app.config["SETTINGS"].error:
+            if current_app.config["SETTINGS_ERROR"]:
                 raise BadInput("authentication", "There is no pair: the settings are wrong.")
             try:
                 return basic_pair()

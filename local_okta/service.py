@@ -59,11 +59,10 @@ url_option = click.option(
 
 
 def settings():
-    """The service's settings. Ends the command with their own message where they are wrong."""
-    read = current_app.config["SETTINGS"]
-    if read.error:
-        raise read.error
-    return read
+    """The service's settings. If they are wrong, it ends the command with their own message."""
+    if error := current_app.config["SETTINGS_ERROR"]:
+        raise error
+    return current_app.config["SETTINGS"]
 
 
 def basic_pair() -> tuple[str, str]:

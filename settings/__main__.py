@@ -1,6 +1,6 @@
-"""`python -m settings`: check the settings, and print the notes that go with them."""
+"""`python -m settings`: check the settings, and print the notes on them."""
 
-from . import load
+from . import load_settings
 
-for note in load().notes:
+for note in load_settings().notes:
     print("note:", note)  # noqa: T201

@@ -1,25 +1,34 @@
 """What the text of a setting may be.
 
-Each of these functions takes the text that stands in the environment and gives the value, or raises
-ValueError with a sentence that goes on after the setting's name.
+Each parser takes the text of a setting and returns its value, or raises ValueError with a sentence
+that continues after the setting's name.
 """
 
+import os
 import re
 from collections.abc import Callable
-from importlib.util import find_spec
 from ipaddress import ip_address
-from pathlib import Path
 from urllib.parse import urlsplit
+
+import sqlalchemy as sa
 
 MOST_THREADS = 64
 ISSUER_IN_OKTA = "Security > API > Authorization Servers, Issuer URI"
-POSTGRESQL_URL = re.compile(
-    r"""postgresql(\+psycopg)?://
-    ([^@/?#]*@)?                                        # user and password
-    (\[[0-9a-f:]+\]|[^@/?#:]*) (:[1-9][0-9]{0,4})?      # host, or none for a socket; port
-    /[^/?#]+ (\?[^#]+)?                                 # database; options""",
-    re.VERBOSE,
+# Two of these, one at each end of a value, are quotation marks and not part of it.
+QUOTATION_MARKS = ('"', "'", "“”„‟«»", "‘’‚‛‹›")
+DATABASE_URLS = (
+    "sqlite:////full/path/of/a/file or postgresql+psycopg://user:password@host/database, with an "
+    "@ in the password written as %40"
 )
+
+
+def refuse_quotation_marks(text: str) -> None:
+    text = text.strip()
+    if len(text) > 1 and any(text[0] in marks and text[-1] in marks for marks in QUOTATION_MARKS):
+        raise ValueError(
+            "begins and ends with a quotation mark: remove both (only .env may have straight ones "
+            "around a value, and docker run --env-file leaves them in it)"
+        )
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
@@ -47,7 +56,7 @@ def basic_user(text: str) -> str:
 
 
 def from_okta(where: str, parse: Callable[[str], str] = str) -> Callable[[str], str]:
-    """A word to be copied from the Admin Console, at the place named by `where`."""
+    """A word copied from the Admin Console, at the place that `where` names."""
 
     def parse_word(text: str) -> str:
         text = text.strip()
@@ -64,7 +73,7 @@ def from_okta(where: str, parse: Callable[[str], str] = str) -> Callable[[str], 
 
 
 def issuer(text: str) -> str:
-    """The Issuer URI of an authorization server, letter by letter as a token's `iss` has it."""
+    """The Issuer URI of an authorization server, exactly as the `iss` of its tokens."""
     url = urlsplit(text)
     host, _ = url.hostname or "", url.port
     # The org's own server has its endpoints in /oauth2/v1, and no /oauth2 in its name.
@@ -84,7 +93,7 @@ def issuer(text: str) -> str:
             f"has the Admin Console's domain ({host}), but tokens come from it without -admin"
         )
     if url.scheme == "http" and not is_on_this_machine(text):
-        raise ValueError("uses http, which anybody on the way can change (https is needed)")
+        raise ValueError("uses http, which can be changed on its way (https is needed)")
     return text
 
 
@@ -92,7 +101,7 @@ def list_of(parse: Callable[[str], str]) -> Callable[[str], frozenset[str]]:
     def parse_list(text: str) -> frozenset[str]:
         items = frozenset(parse(item) for item in text.split(",") if item.strip())
         if not items:
-            raise ValueError("is an empty list: name one at least, or remove it")
+            raise ValueError("is an empty list: name at least one, or remove the setting")
         return items
 
     return parse_list
@@ -120,26 +129,71 @@ def number_of_bytes(text: str) -> int:
     return int(text)
 
 
-def database_url(text: str) -> str:
-    """The value itself stands in no message: it may hold a password."""
+def database_url(text: str) -> sa.URL:
+    """An SQLite file or a PostgreSQL database.
+
+    No message quotes what may be part of a password.
+    """
     text = text.strip()
-    file = re.fullmatch(r"sqlite:///(/[^?]+)", text)
-    server = POSTGRESQL_URL.fullmatch(text)
-    if file and not Path(file[1]).parent.is_dir():
-        raise ValueError(f"names a folder that does not exist: {shown(str(Path(file[1]).parent))}")
-    if not file and not server:
-        raise ValueError(
-            "is neither sqlite:////full/path/of/a/file nor postgresql+psycopg://user:password@host"
-            "/database, with an @ in the password written as %40, a / as %2F"
-        )
-    if server and find_spec("psycopg") is None:
+    try:
+        # Of an @ in the password, SQLAlchemy would take the rest as part of the host.
+        url = sa.make_url(text) if text.isprintable() and text.count("@") < 2 else None
+    except (sa.exc.ArgumentError, ValueError):
+        url = None
+    if url is None:
+        raise ValueError(f"is not a URL such as {DATABASE_URLS}")
+    if url.drivername == "sqlite":
+        return _sqlite_url(url)
+    # The second is what many platforms give out. SQLAlchemy knows only the others.
+    if url.drivername in ("postgresql+psycopg", "postgres", "postgresql"):
+        return _postgresql_url(url.set(drivername="postgresql+psycopg"))
+    raise ValueError(f"is for another database or driver: it must be {DATABASE_URLS}")
+
+
+def _sqlite_url(url: sa.URL) -> sa.URL:
+    file = url.database or ":memory:"
+    if url.host or url.username or url.query:
+        raise ValueError("has a host or options, but an SQLite URL is only sqlite:/// and a path")
+    if file == ":memory:":
+        raise ValueError("is a database in memory, which is lost with its process: name a file")
+    if not os.path.isabs(file):
+        raise ValueError(f"has a relative path, {shown(file)}: write sqlite:////full/path/of/it")
+    if os.path.isdir(file):
+        raise ValueError(f"is a folder, {shown(file)}: name a file in it")
+    if not os.path.isdir(folder := os.path.dirname(file)):
+        raise ValueError(f"is in a folder that does not exist: {shown(folder)}")
+    return url
+
+
+def _postgresql_url(url: sa.URL) -> sa.URL:
+    try:
+        from psycopg.pq import Conninfo  # noqa: PLC0415 - it may not be installed
+    except ImportError:
         needed = "pip install -r requirements/postgresql.txt"
-        raise ValueError(f"is PostgreSQL, which needs: {needed}")
-    return text
+        raise ValueError(f"is PostgreSQL, which needs: {needed}") from None
+    if not url.database or "/" in url.database:
+        raise ValueError("must name one database after the host: postgresql://…@host/database")
+    if url.port is not None and not 0 < url.port < 65536:
+        raise ValueError("has a port that is not between 1 and 65535")
+    options = {option.keyword.decode(): option for option in Conninfo.get_defaults()}
+    for name, value in url.query.items():
+        if name not in options:
+            raise ValueError(f"has an option that PostgreSQL does not have: {shown(name)}")
+        # An asterisk is libpq's mark for what must not be shown.
+        if options[name].dispchar == b"*" or name.startswith("scram_"):
+            raise ValueError(
+                f"has a secret among its options ({name}), where it would be shown: a password "
+                "goes between user and host (user:password@host), another secret into a service "
+                "file (?service=…)"
+            )
+        # Only of these may there be several.
+        if not isinstance(value, str) and name not in ("host", "port"):
+            raise ValueError(f"has the option {name} twice")
+    return url
 
 
 def shown(text: str) -> str:
-    """A value as it may stand in a message: quoted, with control characters escaped, short."""
+    """A value for a message: quoted, short, with control characters escaped."""
     text = text if len(text) <= 60 else text[:57] + "…"
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in f"“{text}”")
 

@@ -2,7 +2,7 @@ import pytest
 
 from hooks.registration import is_employee_number, may_register
 from local_okta.samples import SAMPLES
-from settings import Settings, SettingsError, load
+from settings import Settings, SettingsError, load_settings
 from tests.support.client import changed, hook_client, refused_field, without
 from tests.support.gunicorn import basic_settings
 
@@ -104,7 +104,7 @@ def test_the_allowed_domains_are_a_setting():
 def test_domains_that_cannot_be_ones_are_named(tmp_path, text, what):
     environ = basic_settings(REGISTRATION_ALLOWED_DOMAINS=text)
     with pytest.raises(SettingsError, match=what):
-        load(environ, tmp_path / ".env")
+        load_settings(environ, tmp_path / ".env")
 
 
 def update_to(number):

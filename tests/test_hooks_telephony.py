@@ -192,7 +192,9 @@ def twilio():
 
 def twilio_client(base):
     send = twilio_sender(ACCOUNT_SID, AUTH_TOKEN, FROM_NUMBER, api_base=base)
-    return hook_client(TELEPHONY_SEND=send, SETTINGS=settings.load(SETTINGS, Path(os.devnull)))
+    return hook_client(
+        TELEPHONY_SEND=send, SETTINGS=settings.load_settings(SETTINGS, Path(os.devnull))
+    )
 
 
 @pytest.mark.parametrize(
@@ -285,15 +287,17 @@ SETTINGS = basic_settings(
 )
 def test_a_wrong_setting_is_named_and_its_value_not_shown(tmp_path, name, value, what):
     with pytest.raises(settings.SettingsError) as raised:
-        settings.load(SETTINGS | {name: value}, tmp_path / ".env")
+        settings.load_settings(SETTINGS | {name: value}, tmp_path / ".env")
     assert what in raised.value.problems[name]
     assert "sho rt" not in str(raised.value)
 
 
-@pytest.mark.parametrize(("development", "provider"), [(False, None), (True, "console")])
-def test_only_development_has_a_provider_by_itself(tmp_path, development, provider):
-    environ = SETTINGS | {"TELEPHONY_PROVIDER": "", "FLASK_SKIP_DOTENV": "1"}
-    loaded = settings.load(environ, tmp_path / ".env", development=development)
+@pytest.mark.parametrize(
+    ("used_by", "provider"), [("server", None), ("flask command", None), ("flask run", "console")]
+)
+def test_only_flask_run_has_a_provider_by_default(tmp_path, used_by, provider):
+    environ = SETTINGS | {"TELEPHONY_PROVIDER": ""}
+    loaded = settings.load_settings(environ, tmp_path / ".env", used_by=used_by)
     assert loaded.telephony_provider == provider
     assert ("TELEPHONY_PROVIDER" in " ".join(loaded.notes)) is (provider is None)
     assert AUTH_TOKEN not in repr(loaded)
@@ -301,7 +305,7 @@ def test_only_development_has_a_provider_by_itself(tmp_path, development, provid
 
 def test_twilio_gets_the_account_of_the_settings(monkeypatch):
     monkeypatch.setattr(telephony_providers, "twilio_sender", lambda *account: account)
-    loaded = settings.load(SETTINGS, Path(os.devnull))
+    loaded = settings.load_settings(SETTINGS, Path(os.devnull))
     assert telephony_providers.provider_of(loaded) == (ACCOUNT_SID, AUTH_TOKEN, FROM_NUMBER)
 
 

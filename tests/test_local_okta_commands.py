@@ -25,7 +25,7 @@ from local_okta.client import Answer, basic_header
 from local_okta.judge import judge
 from local_okta.samples import SAMPLES
 from local_okta.service import event_hook_paths
-from settings import Settings, SettingsError, load
+from settings import Settings, SettingsError, load_settings
 from tests.support.gunicorn import INLINE_HOOK, PROJECT, app_with_commands, free_port, serving
 
 PAIR = {"basic_auth_user": "okta", "basic_auth_password": "pässword:with a colon"}
@@ -58,8 +58,9 @@ def run(tmp_path, monkeypatch):
     # On a busy machine an answer may take longer than Okta waits.
     monkeypatch.setattr(client, "SECONDS", 60.0)
 
-    def run(*arguments, input=None, **settings):
-        app = app_with_commands(Settings(**(settings or PAIR)))
+    def run(*arguments, input=None, error=None, **settings):
+        app = app_with_commands(Settings(**({} if error else settings or PAIR)))
+        app.config["SETTINGS_ERROR"] = error
         app.instance_path, app.root_path = str(tmp_path / "instance"), str(tmp_path)
         return app.test_cli_runner().invoke(args=["okta", *map(str, arguments)], input=input)
 
@@ -400,7 +401,7 @@ def test_new_env_is_for_your_eyes_only_and_overwrites_nothing(run):
     [password] = re.findall(r"(?m)^BASIC_AUTH_PASSWORD=(.*)$", text)
     assert len(password) > 40
     assert password not in result.output
-    assert load({}, made).basic_auth_password == password
+    assert load_settings({}, made).basic_auth_password == password
     # What is said beside it is true of a password that was made up.
     assert "#!" not in text
     assert "printed in Okta's guide" not in text

@@ -177,7 +177,7 @@ def test_a_service_that_hangs_takes_three_seconds(page):
     ],
 )
 def test_without_a_basic_pair_it_says_why_and_tokens_can_be_tried(error, words):
-    with served_page(LocalOkta(), Settings(error=error)) as page:
+    with served_page(LocalOkta(), Settings(), error) as page:
         state = get(page, "/page/state").json()
         assert (state["default"], state["settings_error"]) == ("Basic", error and str(error))
         assert words in send(page)["errors"]["authentication"]

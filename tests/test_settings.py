@@ -1,15 +1,21 @@
-"""What the environment and .env say, and every slip that is caught before the service starts."""
+"""What the environment and .env may say, and every mistake that ends the start by its name."""
 
+import os
+import shutil
+import sqlite3
 import subprocess
 import sys
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
-import settings
-from settings import PARSERS, SettingsError
+from app import create_app
+from settings import PARSERS, SettingsError, load_settings
 from tests.support.gunicorn import PROJECT, environment
 
 PAIR = {"BASIC_AUTH_USER": "okta", "BASIC_AUTH_PASSWORD": "s3cret of ours"}
+PUBLISHED = {"BASIC_AUTH_USER": "admin", "BASIC_AUTH_PASSWORD": "supersecret"}
 ISSUER = "https://example.okta.com/oauth2/default"
 OAUTH = {
     "AUTH_MODE": "oauth",
@@ -25,25 +31,29 @@ def load(tmp_path):
 
     def load(environ, dotenv="", **arguments):
         path = tmp_path / ".env"
-        path.write_text(dotenv)
-        return settings.load(environ, path, **arguments)
+        path.write_text(dotenv, encoding="utf-8")
+        return load_settings(environ, path, **arguments)
 
     return load
 
 
 @pytest.fixture
 def problems_of(load):
-    def problems_of(environ, dotenv=""):
+    def problems_of(environ, dotenv="", **arguments):
         with pytest.raises(SettingsError) as raised:
-            load(environ, dotenv)
+            load(environ, dotenv, **arguments)
         return raised.value.problems
 
     return problems_of
 
 
+# --- Where a value comes from --------------------------------------------------------------------
+
+
 def test_defaults(load):
     loaded = load(PAIR)
     assert (loaded.auth_mode, loaded.okta_audience) == ("basic", "api://default")
+    assert loaded.registration_allowed_domains == {"okta.com"}
     assert (loaded.max_content_length, loaded.event_threads) == (1048576, 2)
     assert (loaded.log_level, loaded.log_format) == ("INFO", "text")
 
@@ -53,6 +63,10 @@ def test_the_environment_wins_over_dotenv(load):
     assert (loaded.basic_auth_user, loaded.log_level) == ("okta", "DEBUG")
 
 
+def test_an_empty_value_of_the_environment_means_not_set_whatever_dotenv_says(load):
+    assert load(PAIR | {"LOG_LEVEL": ""}, "LOG_LEVEL=debug\n").log_level == "INFO"
+
+
 def test_oauth_settings(load):
     loaded = load(OAUTH | {"OKTA_CLIENT_ID": "0oa1, 0oa2", "OKTA_AUDIENCE": "api://hooks"})
     assert (loaded.okta_issuer, loaded.okta_audience) == (ISSUER, "api://hooks")
@@ -60,7 +74,7 @@ def test_oauth_settings(load):
     assert loaded.basic_auth_password is None
 
 
-def test_the_guides_names_count_in_dotenv_alone(load, problems_of):
+def test_the_guides_names_count_only_in_dotenv(load, problems_of):
     dotenv = "USER=guide\nPASSWORD=from the guide\n"
     loaded = load({"USER": "root"}, dotenv)
     assert (loaded.basic_auth_user, loaded.basic_auth_password) == ("guide", "from the guide")
@@ -69,9 +83,42 @@ def test_the_guides_names_count_in_dotenv_alone(load, problems_of):
     assert set(problems) == {"BASIC_AUTH_USER", "BASIC_AUTH_PASSWORD"}
 
 
+def test_a_wrong_value_under_a_name_of_the_guide_is_named_by_it(problems_of):
+    problems = problems_of({}, "USER=a:b\nPASSWORD=supersecret\n")
+    assert set(problems) == {"USER", "PASSWORD"}
+
+
+def test_a_byte_order_mark_before_the_first_name_does_no_harm(load):
+    assert load(PAIR, "\ufeffLOG_LEVEL=debug\n").log_level == "DEBUG"
+
+
+def test_a_password_in_dotenv_is_taken_as_it_is_written_there(load):
+    dotenv = "BASIC_AUTH_USER=okta\nBASIC_AUTH_PASSWORD={}\n"
+    loaded = load({"HOME": "home"}, dotenv.format("pa$$ $HOME#1"))
+    assert loaded.basic_auth_password == "pa$$ $HOME#1"
+    assert load({}, dotenv.format("'abc #def'")).basic_auth_password == "abc #def"
+    environ = PAIR | {"BASIC_AUTH_PASSWORD": "pa${X}ss"}
+    assert load(environ).basic_auth_password == "pa${X}ss"
+
+
+@pytest.mark.parametrize("threads", [0, 1, 64])
+def test_event_threads_are_between_0_and_64(load, threads):
+    assert load(PAIR | {"EVENT_THREADS": str(threads)}).event_threads == threads
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.8.8.8"])
+def test_http_is_for_loopback(load, host):
+    issuer = f"http://{host}:8010/oauth2/default"
+    assert load(OAUTH | {"OKTA_ISSUER": issuer}).okta_issuer == issuer
+
+
+# --- Values that are wrong -----------------------------------------------------------------------
+
+
 def test_all_mistakes_are_reported_together(problems_of):
     environ = {"AUTH_MODE": "oauth2", "MAX_CONTENT_LENGTH": "1MB", "LOG_LEVEL": "loud"}
-    assert {"AUTH_MODE", "MAX_CONTENT_LENGTH", "LOG_LEVEL"} <= set(problems_of(environ))
+    expected = {"AUTH_MODE", "MAX_CONTENT_LENGTH", "LOG_LEVEL", "BASIC_AUTH_USER", ".env, line 1"}
+    assert expected <= set(problems_of(environ, "OKTA_SCOPE: hooks"))
 
 
 ISSUERS = [
@@ -109,10 +156,6 @@ WRONG = [
     (OAUTH, "OKTA_CLIENT_ID", ",", "empty list"),
     (OAUTH, "OKTA_SCOPE", " ", "blank"),
     (OAUTH, "OKTA_SCOPE", "hooks more", "space"),
-    (PAIR, "OKTA_SCOPES", "hooks", "is OKTA_SCOPE meant?"),
-    (OAUTH, "okta_scope", "hooks", "in capitals, OKTA_SCOPE"),
-    (PAIR, "auth_mode", "oauth", "in capitals, AUTH_MODE"),
-    (PAIR, "OKTA-CLIENT-ID", "0oa1", "in capitals, OKTA_CLIENT_ID"),
     (PAIR, "MAX_CONTENT_LENGTH", "0", "number of bytes"),
     *((PAIR, "EVENT_THREADS", text, "from 0 to 64") for text in ("-1", "65", "2.5", "two")),
 ]
@@ -121,6 +164,25 @@ WRONG = [
 @pytest.mark.parametrize(("right", "name", "text", "what"), WRONG)
 def test_a_wrong_setting_is_named_with_what_is_wrong(problems_of, right, name, text, what):
     assert what in problems_of(right | {name: text})[name]
+
+
+QUOTED = ['"{}"', "'{}'", "“{}”", "„{}“", "„{}”", "”{}”", "‘{}’", "‚{}‘", "«{}»", "»{}«", ' "{}" ']
+
+
+@pytest.mark.parametrize("quoted", QUOTED)
+@pytest.mark.parametrize("name", ["BASIC_AUTH_PASSWORD", "OKTA_AUDIENCE", "OKTA_SCOPE"])
+def test_a_value_that_is_still_in_quotation_marks_is_refused(problems_of, name, quoted):
+    assert "quotation mark" in problems_of(PAIR | OAUTH | {name: quoted.format("value")})[name]
+
+
+def test_an_empty_value_in_quotation_marks_is_refused(problems_of):
+    assert "quotation mark" in problems_of(PAIR | {"OKTA_AUDIENCE": '""'})["OKTA_AUDIENCE"]
+
+
+@pytest.mark.parametrize("password", ['"', "it's all there is'", "'one\"", "in “the” middle"])
+def test_a_quotation_mark_that_is_part_of_a_password_is_taken(load, password):
+    environ = PAIR | {"BASIC_AUTH_PASSWORD": password}
+    assert load(environ).basic_auth_password == password
 
 
 MISSING = [
@@ -136,10 +198,74 @@ def test_a_missing_setting_is_named(problems_of, environ, name, what):
     assert what in problems_of(environ)[name]
 
 
+# --- Names that are not settings -----------------------------------------------------------------
+
+
+# A name that is close to a setting of the guard, and what is said of it.
+MISSPELT = [
+    (PAIR, "AUTHMODE", "is AUTH_MODE meant?"),
+    (PAIR, "auth_mode", "in capitals, AUTH_MODE"),
+    (OAUTH, "BASIC_AUTH_PASWORD", "is BASIC_AUTH_PASSWORD meant?"),
+    (OAUTH, "basic_auth_user", "in capitals, BASIC_AUTH_USER"),
+    (OAUTH, "OKTA_AUDIENCES", "is OKTA_AUDIENCE meant?"),
+    (OAUTH | {"OKTA_SCOPE": ""}, "OKTA_SCOPES", "is OKTA_SCOPE meant?"),
+    (OAUTH | {"OKTA_SCOPE": ""}, "okta_scope", "in capitals, OKTA_SCOPE"),
+    (OAUTH | {"OKTA_CLIENT_ID": ""}, "OKTA-CLIENT-ID", "in capitals, OKTA_CLIENT_ID"),
+    (OAUTH | {"OKTA_CLIENT_ID": ""}, "OKTA_CLIENT", "is OKTA_CLIENT_ID meant?"),
+]
+
+
+@pytest.mark.parametrize(("right", "name", "what"), MISSPELT)
+def test_a_misspelt_name_that_would_open_the_guard_wider_is_refused(problems_of, right, name, what):
+    assert what in problems_of(right | {name: "value"})[name]
+    assert what in problems_of(right, f"{name}=value")[name]
+
+
+@pytest.mark.parametrize("name", ["LOGLEVEL", "log_level", "OKTA_SCOPES", "EVENT_THREAD"])
+def test_a_name_of_another_tool_that_opens_nothing_is_a_note(load, name):
+    notes = load(PAIR | {"AUTH_MODE": "basic", name: "value"}).notes
+    assert f"{name} is not a setting of this service: " in " ".join(notes)
+
+
+@pytest.mark.parametrize("name", ["OKTA_SCOPES", "okta_scope", "AUTHMODE"])
+def test_a_similar_name_beside_the_right_one_is_left_alone(load, name):
+    assert name not in " ".join(load(OAUTH | {name: "value"}).notes)
+
+
+OTHERS = "HTTPS_PROXY=http://proxy:3128\nFLASK_DEBUG=1\nPGPASSWORD=pgs3cret\nLOG_LEVEL=debug\n"
+
+
+@pytest.mark.parametrize(
+    ("used_by", "named"),
+    [
+        ("server", "FLASK_DEBUG, HTTPS_PROXY, PGPASSWORD. Only flask"),
+        ("flask run", "HTTPS_PROXY, PGPASSWORD. Only flask"),
+    ],
+)
+def test_names_in_dotenv_that_only_flask_puts_into_the_environment_are_noted(load, used_by, named):
+    notes = " ".join(load(PAIR, OTHERS, used_by=used_by).notes)
+    assert named in notes
+    assert "pgs3cret" not in notes
+
+
+def test_a_name_in_dotenv_that_the_environment_has_too_is_not_noted(load):
+    assert "HTTPS_PROXY" not in " ".join(load(PAIR | {"HTTPS_PROXY": ""}, OTHERS).notes)
+
+
+def test_a_line_of_a_key_in_dotenv_is_shown_by_its_number_only(load, problems_of):
+    line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
+    assert line not in " ".join(load(PAIR, f"{line}=\n").notes)
+    assert set(problems_of(PAIR, f"LOG_LEVEL=debug\n{line}\n")) == {".env, line 2"}
+
+
+# --- .env ----------------------------------------------------------------------------------------
+
+
 WRONG_LINES = [
     ("OKTA_SCOPE: hooks", ".env, line 1", "NAME=value"),
+    ("\n# a comment\nOKTA_SCOPE", ".env, line 3", "NAME=value"),
     ('OKTA_CLIENT_ID="0oa1" "0oa2"', ".env, line 1", "NAME=value"),
-    ("BASIC_AUTH_PASSWORD='pa${X}ss'", "BASIC_AUTH_PASSWORD", "no variables"),
+    ("BASIC_AUTH_PASSWORD='pa${X}ss'", "BASIC_AUTH_PASSWORD", "variables are not replaced"),
     ("BASIC_AUTH_PASSWORD=abc #def", "BASIC_AUTH_PASSWORD", "single quotes"),
     ("AUTH_MODE=oauth\nAUTH_MODE=basic", "AUTH_MODE", "twice"),
     ("auth_mode=oauth", "auth_mode", "capitals"),
@@ -152,24 +278,233 @@ def test_a_line_of_dotenv_that_would_not_mean_what_it_says_is_named(problems_of,
     assert what in problems_of({}, line)[name]
 
 
-def test_a_password_in_dotenv_is_taken_as_it_stands_there(load):
-    dotenv = "BASIC_AUTH_USER=okta\nBASIC_AUTH_PASSWORD={}\n"
-    loaded = load({"HOME": "home"}, dotenv.format("pa$$ $HOME#1"))
-    assert loaded.basic_auth_password == "pa$$ $HOME#1"
-    assert load({}, dotenv.format("'abc #def'")).basic_auth_password == "abc #def"
-    environ = PAIR | {"BASIC_AUTH_PASSWORD": "pa${X}ss"}
-    assert load(environ).basic_auth_password == "pa${X}ss"
+def unreadable(path: Path, monkeypatch) -> None:
+    """Root may read everything, so the system's answer is played."""
+    path.write_text("BASIC_AUTH_PASSWORD=value")
+
+    def refuse(self, *arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+
+
+DOTENVS = {
+    "the user that runs the service may not read it": unreadable,
+    "is a folder": lambda path, _: path.mkdir(),
+    "UTF-8 (see byte 6)": lambda path, _: path.write_bytes(b"USER=\xff\xfe"),
+    "Too many levels of symbolic links": lambda path, _: path.symlink_to(path),
+}
+
+
+@pytest.mark.parametrize("cause", DOTENVS)
+def test_a_dotenv_that_cannot_be_read_is_the_only_problem_named(tmp_path, monkeypatch, cause):
+    path = tmp_path / ".env"
+    DOTENVS[cause](path, monkeypatch)
+    with pytest.raises(SettingsError) as raised:
+        load_settings({"AUTH_MODE": "oauth"}, path)
+    # Whatever else is needed may be in there.
+    assert set(raised.value.problems) == {".env"}
+    assert cause in raised.value.problems[".env"]
+
+
+@pytest.mark.parametrize("name", [".env", ".flaskenv"])
+def test_a_file_of_another_folder_that_flask_has_read_is_a_note(tmp_path, monkeypatch, name):
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("FLASK_SKIP_DOTENV", raising=False)
+    (tmp_path / name).write_text("")
+
+    def notes(used_by="flask run"):
+        return " ".join(load_settings(PAIR, project / ".env", used_by=used_by).notes)
+
+    assert f"flask has also read {tmp_path / name}: " in notes()
+    # gunicorn reads no such file.
+    assert "flask has" not in notes("server")
+    monkeypatch.setenv("FLASK_SKIP_DOTENV", "1")
+    assert "flask has" not in notes()
+    monkeypatch.delenv("FLASK_SKIP_DOTENV")
+    (project / name).write_text("")
+    assert "flask has" not in notes()
+
+
+# --- The password of Okta's guide ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("used_by", ["flask run", "flask command"])
+def test_flask_tolerates_the_published_pair_with_a_note(load, used_by):
+    loaded = load(PUBLISHED, used_by=used_by)
+    assert "BASIC_AUTH_PASSWORD is printed in Okta's guide" in " ".join(loaded.notes)
+
+
+# --- Where events are stored ---------------------------------------------------------------------
+
+
+SECRET = "s3cr3t-of-the-database"
+ON_HOST = f"postgresql+psycopg://okta:{SECRET}@host"
+# A URL that cannot be used, and what is said of it.
+WRONG_URLS = [
+    (SECRET, "is not a URL"),
+    (f"{ON_HOST}:none/hooks", "is not a URL"),
+    (f"postgresql://okta:p@{SECRET}@host/hooks", "is not a URL"),
+    (f"postgresql://okta:p@x/y?{SECRET}=z@host/hooks", "is not a URL"),
+    (f"{ON_HOST}/hooks\n?sslmode=require", "is not a URL"),
+    (f"postgresql+psycopg2://okta:{SECRET}@host/hooks", "another database or driver"),
+    (f"mysql://okta:{SECRET}@host/hooks", "another database or driver"),
+    (ON_HOST, "must name one database"),
+    (f"{ON_HOST}/", "must name one database"),
+    (f"{ON_HOST}/hooks/more", "must name one database"),
+    (f"{ON_HOST}:0/hooks", "port"),
+    (f"{ON_HOST}:65536/hooks", "port"),
+    (f"{ON_HOST}/hooks?pool_size=5", "does not have: “pool_size”"),
+    (f"{ON_HOST}/hooks?prepare_threshold=0", "does not have: “prepare_threshold”"),
+    (f"{ON_HOST}/hooks?sslmode=require&sslmode=disable", "sslmode twice"),
+    (
+        f"postgresql://host/hooks?user=okta&password={SECRET}",
+        "a secret among its options (password",
+    ),
+    (f"{ON_HOST}/hooks?sslpassword={SECRET}", "a secret among its options (sslpassword"),
+    (f"{ON_HOST}/hooks?scram_client_key={SECRET}", "a secret among its options (scram_client_key"),
+    ("sqlite://", "in memory"),
+    ("sqlite:///:memory:", "in memory"),
+    ("sqlite:///events.sqlite", "a relative path, “events.sqlite”: write sqlite:////full/path"),
+    ("sqlite:////events.sqlite?timeout=1", "options"),
+    ("sqlite://host/events.sqlite", "a host"),
+    ("sqlite:////no/such/folder/events.sqlite", "does not exist: “/no/such/folder”"),
+    ("sqlite:////usr", "is a folder, “/usr”"),
+]
+
+
+@pytest.mark.parametrize(("url", "what"), WRONG_URLS)
+def test_a_database_url_that_cannot_be_used_is_named_without_its_password(problems_of, url, what):
+    problems = problems_of(PAIR | {"EVENTS_DATABASE_URL": url})
+    assert problems.keys() == {"EVENTS_DATABASE_URL"}
+    assert what in problems["EVENTS_DATABASE_URL"]
+    assert SECRET not in problems["EVENTS_DATABASE_URL"]
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
+@pytest.mark.parametrize("sign", ["", "%40", "/", "#", "?", "%25", ":"])
+def test_a_postgresql_url_is_taken_as_platforms_give_it_out(load, scheme, sign):
+    url = f"{scheme}://okta:{SECRET}{sign}@host:5433/hooks?sslmode=require&passfile=/run/pgpass"
+    url = load(PAIR | {"EVENTS_DATABASE_URL": url}).events_database_url
+    assert (url.drivername, url.host, url.port) == ("postgresql+psycopg", "host", 5433)
+    assert url.password == SECRET + sign.replace("%40", "@").replace("%25", "%")
+    assert (url.database, url.query["sslmode"]) == ("hooks", "require")
+
+
+def test_a_postgresql_url_may_name_a_socket_or_several_hosts(load):
+    for query in ("host=/run/postgresql", "host=a:5432&host=b:5432"):
+        url = f"postgresql:///hooks?{query}"
+        assert load(PAIR | {"EVENTS_DATABASE_URL": url}).events_database_url.database == "hooks"
+
+
+def test_postgresql_without_its_driver_names_what_to_install(problems_of, monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg.pq", None)
+    problems = problems_of(PAIR | {"EVENTS_DATABASE_URL": f"{ON_HOST}/hooks"})
+    assert "pip install -r requirements/postgresql.txt" in problems["EVENTS_DATABASE_URL"]
+
+
+def test_the_password_of_the_database_is_in_no_repr(load):
+    loaded = load(PAIR | {"EVENTS_DATABASE_URL": f"{ON_HOST}/hooks"})
+    config = create_app(loaded).config
+    assert config["EVENTS_DATABASE_URL"].password == SECRET
+    assert SECRET not in repr(loaded) + repr(config) + str(config["EVENTS_DATABASE_URL"])
+
+
+FOLDERS = ["My%20Repo", "what?now", "a b", "ü#1", "100%"]
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_default_file_is_in_the_project_whatever_its_folder_is_called(tmp_path, name):
+    for package in ("settings", "inbox"):
+        shutil.copytree(PROJECT / package, tmp_path / name / package)
+    code = (
+        "from inbox.database import Database\nfrom settings import Settings\n"
+        "with Database(Settings().events_database_url).begin(): pass"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path / name, check=True, timeout=60)
+    assert (tmp_path / name / "instance/events.sqlite").stat().st_size
+    assert [folder.name for folder in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_path_with_special_characters_is_written_as_in_every_url(load, tmp_path, name):
+    (tmp_path / name).mkdir()
+    url = f"sqlite:///{quote(str(tmp_path / name / 'events.sqlite'))}"
+    loaded = load(PAIR | {"EVENTS_DATABASE_URL": url})
+    assert loaded.events_file == tmp_path / name / "events.sqlite"
+
+
+@pytest.fixture
+def old_sqlite(monkeypatch):
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    monkeypatch.setattr(sqlite3, "sqlite_version", "3.34.1")
+
+
+@pytest.mark.usefixtures("old_sqlite")
+def test_an_sqlite_that_is_too_old_is_named_where_events_go_to_sqlite(load, problems_of):
+    problem = problems_of(PAIR)["EVENTS_DATABASE_URL"]
+    assert "3.34.1" in problem
+    assert "3.35" in problem
+    assert load(PAIR | {"EVENTS_DATABASE_URL": f"{ON_HOST}/hooks"}).events_file is None
+    # Without a Basic pair no event comes.
+    assert load(OAUTH).basic_auth_password is None
+
+
+@pytest.fixture
+def not_allowed(monkeypatch):
+    """Paths that the user may not write. To root, which tests may run as, the system allows all."""
+    paths = set()
+    allowed = os.access
+
+    def access(path, mode):
+        return not (mode & os.W_OK and Path(path) in paths) and allowed(path, mode)
+
+    monkeypatch.setattr(os, "access", access)
+    return paths
+
+
+@pytest.mark.parametrize("what", ["the folder", "the file", "the default"])
+def test_a_file_of_events_that_cannot_be_written_is_named(load, not_allowed, tmp_path, what):
+    file, environ = tmp_path / "events.sqlite", PAIR
+    if what == "the default":
+        file = PROJECT / "instance/events.sqlite"
+        not_allowed |= {PROJECT, file.parent}
+    else:
+        file.write_bytes(b"")
+        environ = PAIR | {"EVENTS_DATABASE_URL": f"sqlite:///{file}"}
+        not_allowed.add(file if what == "the file" else tmp_path)
+    for used_by in ("server", "flask run"):
+        with pytest.raises(SettingsError) as raised:
+            load(environ, used_by=used_by)
+        assert raised.value.problems.keys() == {"EVENTS_DATABASE_URL"}
+        assert f"is {file} " in raised.value.problems["EVENTS_DATABASE_URL"]
+    # A command may only read, and no event comes without a Basic pair.
+    load(environ, used_by="flask command")
+    load(OAUTH)
+
+
+def test_the_default_file_is_a_note_under_gunicorn(load, tmp_path):
+    note = f"events are stored in {PROJECT}/instance/events.sqlite"
+    own = {"EVENTS_DATABASE_URL": f"sqlite:///{tmp_path}/events.sqlite"}
+    assert note in " ".join(load(PAIR).notes)
+    for environ, used_by in ((PAIR | own, "server"), (OAUTH, "server"), (PAIR, "flask run")):
+        assert "events are stored in" not in " ".join(load(environ, used_by=used_by).notes)
+
+
+# --- Notes ---------------------------------------------------------------------------------------
 
 
 NOTES = [
     (PAIR | {"BASIC_AUTH_PASSWORD": "elevenchars"}, "fewer than 12 characters"),
     (PAIR | {"BASIC_AUTH_PASSWORD_PREVIOUS": "the old one"}, "is still accepted"),
     (OAUTH, "event hooks are off"),
-    (OAUTH | {"OKTA_CLIENT_ID": ""}, "OKTA_SCOPE alone decides"),
-    (OAUTH | {"OKTA_SCOPE": ""}, "OKTA_CLIENT_ID alone decides"),
+    (OAUTH | {"OKTA_CLIENT_ID": ""}, "only OKTA_SCOPE decides"),
+    (OAUTH | {"OKTA_SCOPE": ""}, "only OKTA_CLIENT_ID decides"),
     (OAUTH | {"OKTA_ISSUER": "http://127.0.0.1:8010/oauth2/default"}, "without TLS"),
     (OAUTH | {"OKTA_ISSUER": "https://example.okta.com"}, "the org's own server"),
-    (OAUTH | {"OKTA_ISSUER": "https://example.okta.com/oauth2"}, "not a custom server's"),
+    (OAUTH | {"OKTA_ISSUER": "https://example.okta.com/oauth2"}, "not a custom authorization"),
     (PAIR | {"OKTA_ISSUER": ISSUER}, "AUTH_MODE is not set, so it is basic"),
 ]
 
@@ -179,44 +514,15 @@ def test_what_is_worth_a_note_is_noted(load, environ, note):
     assert note in " ".join(load(environ).notes)
 
 
-def test_there_is_no_note_without_a_reason(load):
-    assert load(PAIR | OAUTH | {"TELEPHONY_PROVIDER": "console"}).notes == ()
+def test_there_is_no_note_without_a_reason(load, tmp_path):
+    own = {
+        "TELEPHONY_PROVIDER": "console",
+        "EVENTS_DATABASE_URL": f"sqlite:///{tmp_path}/events.sqlite",
+    }
+    assert load(PAIR | OAUTH | own).notes == ()
 
 
-@pytest.mark.parametrize("threads", [0, 1, 64])
-def test_event_threads_are_between_0_and_64(load, threads):
-    assert load(PAIR | {"EVENT_THREADS": str(threads)}).event_threads == threads
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.8.8.8"])
-def test_http_is_for_loopback(load, host):
-    issuer = f"http://{host}:8010/oauth2/default"
-    assert load(OAUTH | {"OKTA_ISSUER": issuer}).okta_issuer == issuer
-
-
-def test_development_tolerates_the_published_pair(load, monkeypatch):
-    monkeypatch.setenv("FLASK_SKIP_DOTENV", "1")
-    environ = {"BASIC_AUTH_USER": "admin", "BASIC_AUTH_PASSWORD": "supersecret"}
-    loaded = load(environ | {"FLASK_SKIP_DOTENV": "1"}, development=True)
-    assert "Okta's guide" in " ".join(loaded.notes)
-
-
-@pytest.mark.parametrize("name", [".env", ".flaskenv"])
-def test_a_file_of_another_folder_that_flask_has_read_is_named(load, tmp_path, monkeypatch, name):
-    project = tmp_path / "project"
-    project.mkdir()
-    monkeypatch.chdir(project)
-    (tmp_path / name).write_text("")
-    with pytest.raises(SettingsError, match=rf"{tmp_path}/\{name} .*belongs to another folder"):
-        settings.load(PAIR, project / ".env", development=True)
-    (project / name).write_text("")
-    settings.load(PAIR, project / ".env", development=True)
-
-
-def test_a_dotenv_that_is_not_text_is_a_plain_error(tmp_path):
-    (tmp_path / ".env").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SettingsError, match="UTF-8"):
-        settings.load(PAIR, tmp_path / ".env")
+# --- The message ---------------------------------------------------------------------------------
 
 
 def test_no_message_and_no_repr_shows_a_secret(load):
@@ -233,22 +539,43 @@ def test_the_message_names_the_command_that_makes_a_dotenv(load):
         load({})
 
 
-@pytest.mark.parametrize("command", ["run --port 0", "okta doctor", "events list"])
-def test_a_command_that_needs_settings_ends_with_one_plain_message(command):
-    wrong = {"AUTH_MODE": "oauth", "OKTA_ISSUER": "https://{yourOktaDomain}/oauth2/default"}
-    done = subprocess.run(
-        [sys.executable, "-m", "flask", *command.split()],
+def run(*command: str, **environ: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", *command],
         cwd=PROJECT,
-        env=environment(wrong),
+        env=environment(environ) | {"FLASK_SKIP_DOTENV": "1"},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    "command", ["settings", "flask run --port 0", "flask okta doctor", "flask events list"]
+)
+def test_a_command_that_needs_settings_ends_with_one_plain_message(command):
+    wrong = {"AUTH_MODE": "oauth", "OKTA_ISSUER": "https://{yourOktaDomain}/oauth2/default"}
+    done = run(*command.split(), **wrong)
     assert done.returncode != 0
     assert done.stderr.count("OKTA_ISSUER") == 1
     assert "OKTA_CLIENT_ID" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_python_m_settings_prints_the_notes(tmp_path):
+    own = {"EVENTS_DATABASE_URL": f"sqlite:///{tmp_path}/events.sqlite"}
+    done = run("settings", **PAIR, **own, BASIC_AUTH_PASSWORD_PREVIOUS="the old one")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "note: BASIC_AUTH_PASSWORD_PREVIOUS is still accepted" in done.stdout
+
+
+def test_the_doctor_reports_the_published_password_and_a_missing_provider_itself(tmp_path):
+    own = {"EVENTS_DATABASE_URL": f"sqlite:///{tmp_path}/events.sqlite"}
+    done = run("flask", "okta", "doctor", **PUBLISHED, **own)
+    assert done.returncode == 1
+    assert "WRONG  Basic pair           is the one printed in Okta's guide" in done.stdout
+    assert "note   TELEPHONY_PROVIDER   not set: nobody gets a code" in done.stdout
 
 
 def test_the_example_names_every_setting():

@@ -20,7 +20,7 @@ from statistics import median
 from app import create_app
 from local_okta.authorization_server import LocalOkta
 from local_okta.terminal import say
-from settings import load as load_settings
+from settings import load_settings
 from tools.in_process import (
     BASIC,
     BODY,

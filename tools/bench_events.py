@@ -23,7 +23,7 @@ from inbox.inbox import Inbox
 from inbox.worker import BUSY_SECONDS, Worker
 from local_okta.samples import SAMPLES
 from local_okta.terminal import say
-from settings import load
+from settings import load_settings
 from tests.support.gunicorn import BASIC_PAIR, Service, basic_settings
 from tests.support.postgresql import PostgreSQL, initdb
 
@@ -56,7 +56,7 @@ def main() -> None:
 def report_storing(url: sa.URL) -> None:
     """The same request twice: with an event that is stored, and with one that nothing handles."""
     times = {"not stored": [], "stored": []}
-    client = create_app(load(quiet_settings(url))).test_client()
+    client = create_app(load_settings(quiet_settings(url))).test_client()
     for _ in range(REQUESTS):
         for way, event_type in (("not stored", "user.session.start"), ("stored", None)):
             body = a_delivery(event_type)

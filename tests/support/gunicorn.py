@@ -19,7 +19,7 @@ from werkzeug.serving import make_server
 
 from app import add_commands, create_app
 from local_okta.samples import SAMPLES
-from settings import PARSERS, Settings, load
+from settings import PARSERS, Settings, load_settings
 
 PROJECT = Path(__file__).parent.parent.parent
 BASIC_PAIR = ("okta", "correct horse battery staple")
@@ -77,7 +77,7 @@ def children_of(process_id: int) -> list[int]:
 
 def client_of(settings: dict[str, str]) -> FlaskClient:
     """A client of the app in this process."""
-    return create_app(load(settings, PROJECT / "no .env")).test_client()
+    return create_app(load_settings(settings, PROJECT / "no .env")).test_client()
 
 
 def app_with_commands(settings: Settings) -> Flask:

@@ -12,7 +12,7 @@ BASIC = dict(zip(("basic_auth_user", "basic_auth_password"), BASIC_PAIR, strict=
 
 
 @contextlib.contextmanager
-def served_page(okta: LocalOkta, settings: Settings | None = None):
+def served_page(okta: LocalOkta, settings: Settings | None = None, error=None):
     """Serves `okta` with its page, for a service with these settings; gives the page's address.
 
     Without settings the service takes the tokens of `okta`.
@@ -20,6 +20,7 @@ def served_page(okta: LocalOkta, settings: Settings | None = None):
     app = create_app(Settings(**BASIC))
     add_page(okta, app.app_context, lambda *shown: None)
     with okta:
+        app.config["SETTINGS_ERROR"] = error
         app.config["SETTINGS"] = settings or Settings(
             auth_mode="oauth",
             okta_issuer=okta.issuer,
