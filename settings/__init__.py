@@ -135,9 +135,11 @@ def load_settings(
         values.setdefault("telephony_provider", "console")
     settings = Settings(**values)
     similar = rules.similar_names({*environ, *dotenv.texts}, PARSERS, texts)
-    # The later ones replace the earlier ones: a setting that is wrong is not missing.
-    problems = (rules.missing(settings) if dotenv.is_readable else {}) | dotenv.problems | wrong
-    problems |= rules.unusable(settings, used_by) | rules.misspelt(similar, settings)
+    problems = dotenv.problems | wrong
+    if dotenv.is_readable:
+        # Otherwise it may hold what seems to be missing. A setting that is wrong is not missing.
+        problems = rules.missing(settings) | problems
+        problems |= rules.unusable(settings, texts, used_by) | rules.misspelt(similar, settings)
     if problems:
         raise SettingsError({by_guide_name.get(name, name): problems[name] for name in problems})
     others = {*dotenv.texts}.difference(PARSERS, GUIDE_NAMES.values(), similar)

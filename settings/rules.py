@@ -50,7 +50,7 @@ def missing(settings: "Settings") -> dict[str, str]:
     return problems
 
 
-def unusable(settings: "Settings", used_by: UsedBy) -> dict[str, str]:
+def unusable(settings: "Settings", set_names: Collection[str], used_by: UsedBy) -> dict[str, str]:
     """What is right by itself, but cannot be used here."""
     problems = {}
     if used_by == "server":
@@ -60,18 +60,29 @@ def unusable(settings: "Settings", used_by: UsedBy) -> dict[str, str]:
                 "Choose another: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
             )
     if (file := settings.events_file) and not _event_hooks_are_off(settings):
+        is_set = "EVENTS_DATABASE_URL" in set_names
+        where = f"is {file}" if is_set else f"is not set, and the default is {file}"
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             problems["EVENTS_DATABASE_URL"] = (
-                f"is an SQLite file (as it is if not set), but Python has SQLite "
-                f"{sqlite3.sqlite_version} here, and {'.'.join(map(str, OLDEST_SQLITE))} or newer "
-                "is needed: use a newer system or image, or a PostgreSQL database"
+                f"{where}: this needs SQLite {'.'.join(map(str, OLDEST_SQLITE))} or newer, and "
+                f"Python has {sqlite3.sqlite_version} here. Use a newer system or image, or a "
+                "PostgreSQL database"
             )
-        elif used_by != "flask command" and not _can_be_written(file):
+        elif used_by != "flask command" and not can_be_written(file):
             problems["EVENTS_DATABASE_URL"] = (
-                f"is {file} (as it is if not set), which the user that runs the service may not "
-                "write: name a file in a folder that belongs to that user, or a PostgreSQL database"
+                f"{where}, which the user that runs the service may not write: name a file in a "
+                "folder that belongs to that user, or a PostgreSQL database"
             )
     return problems
+
+
+def can_be_written(file: Path) -> bool:
+    """Whether this user can store events in an SQLite file, which may not exist yet."""
+    # SQLite makes a second file beside it. The folder of the default is made when it is needed.
+    folder = next(folder for folder in file.parents if os.path.exists(folder))
+    return os.access(folder, os.W_OK | os.X_OK) and (
+        not os.path.exists(file) or os.access(file, os.R_OK | os.W_OK)
+    )
 
 
 def similar_names(
@@ -173,11 +184,3 @@ def _question(name: str, meant: str) -> str:
 
 def _event_hooks_are_off(settings: "Settings") -> bool:
     return settings.auth_mode == "oauth" and not settings.basic_auth_password
-
-
-def _can_be_written(file: Path) -> bool:
-    # SQLite makes a second file beside it, and the service makes folders of its own default.
-    folder = next(folder for folder in file.parents if os.path.exists(folder))
-    return os.access(folder, os.W_OK | os.X_OK) and (
-        not os.path.exists(file) or os.access(file, os.R_OK | os.W_OK)
-    )

@@ -26,8 +26,8 @@ def refuse_quotation_marks(text: str) -> None:
     text = text.strip()
     if len(text) > 1 and any(text[0] in marks and text[-1] in marks for marks in QUOTATION_MARKS):
         raise ValueError(
-            "begins and ends with a quotation mark: remove both (only .env may have straight ones "
-            "around a value, and docker run --env-file leaves them in it)"
+            "begins and ends with a quotation mark: remove both (docker run --env-file, for one, "
+            "takes them as part of the value)"
         )
 
 

@@ -300,6 +300,8 @@ DOTENVS = {
 def test_a_dotenv_that_cannot_be_read_is_the_only_problem_named(tmp_path, monkeypatch, cause):
     path = tmp_path / ".env"
     DOTENVS[cause](path, monkeypatch)
+    # Not even the default, which .env may replace, is looked at.
+    monkeypatch.setattr(os, "access", lambda *arguments: False)
     with pytest.raises(SettingsError) as raised:
         load_settings({"AUTH_MODE": "oauth"}, path)
     # Whatever else is needed may be in there.
@@ -479,7 +481,7 @@ def test_a_file_of_events_that_cannot_be_written_is_named(load, not_allowed, tmp
         with pytest.raises(SettingsError) as raised:
             load(environ, used_by=used_by)
         assert raised.value.problems.keys() == {"EVENTS_DATABASE_URL"}
-        assert f"is {file} " in raised.value.problems["EVENTS_DATABASE_URL"]
+        assert f"is {file}, which the user" in raised.value.problems["EVENTS_DATABASE_URL"]
     # A command may only read, and no event comes without a Basic pair.
     load(environ, used_by="flask command")
     load(OAUTH)
