@@ -25,6 +25,7 @@ from inbox.worker import SEEN_LATELY_SECONDS
 from local_okta.service import settings as service_settings
 from local_okta.terminal import say
 from settings import Settings
+from settings.rules import can_be_written
 
 # Beyond this the clocks are worth a look, though a token still passes.
 CLOCK_WARNING_SECONDS = 10
@@ -111,9 +112,18 @@ def check_events(report: Report) -> None:
     try:
         with open_inbox() as inbox:
             backlog = inbox.backlog()
+    except NothingStored as error:
+        settings = current_app.config["SETTINGS"]
+        if can_be_written(settings.events_file) or settings.event_hooks_are_off:
+            report.line("note", "database", error.message)
+        else:
+            advice = "set EVENTS_DATABASE_URL to another place"
+            report.line(
+                "wrong", "database", f"this user may not write {settings.events_file}: {advice}"
+            )
+        return
     except click.ClickException as error:
-        outcome = "note" if isinstance(error, NothingStored) else "wrong"
-        report.line(outcome, "database", error.message)
+        report.line("wrong", "database", error.message)
         return
     waiting = str(backlog.waiting)
     if backlog.waiting:

@@ -99,6 +99,11 @@ class Settings:
         return [name for name in names if getattr(self, name.lower()) == PUBLISHED_PASSWORD]
 
     @property
+    def event_hooks_are_off(self) -> bool:
+        """Okta sends them only with HTTP Basic."""
+        return self.auth_mode == "oauth" and not self.basic_auth_password
+
+    @property
     def events_file(self) -> Path | None:
         """The SQLite file of events, or None if they are in PostgreSQL."""
         url = self.events_database_url

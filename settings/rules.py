@@ -59,7 +59,7 @@ def unusable(settings: "Settings", set_names: Collection[str], used_by: UsedBy) 
                 "is the one printed in Okta's guide (admin:supersecret), which everybody knows. "
                 "Choose another: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
             )
-    if (file := settings.events_file) and not _event_hooks_are_off(settings):
+    if (file := settings.events_file) and not settings.event_hooks_are_off:
         is_set = "EVENTS_DATABASE_URL" in set_names
         where = f"is {file}" if is_set else f"is not set, and the default is {file}"
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
@@ -124,7 +124,7 @@ def notes(settings: "Settings", set_names: Collection[str], used_by: UsedBy) -> 
         yield f"BASIC_AUTH_PASSWORD has fewer than {SHORTEST_PASSWORD} characters"
     if settings.basic_auth_password_previous:
         yield "BASIC_AUTH_PASSWORD_PREVIOUS is still accepted: remove it once Okta has the new one"
-    if _event_hooks_are_off(settings):
+    if settings.event_hooks_are_off:
         yield (
             "event hooks are off (401): Okta sends them with HTTP Basic, and BASIC_AUTH_USER and "
             "BASIC_AUTH_PASSWORD are not set"
@@ -180,7 +180,3 @@ def _question(name: str, meant: str) -> str:
     if name.upper().replace("-", "_") == meant:
         return f"write it in capitals, {meant}"
     return f"is {meant} meant?"
-
-
-def _event_hooks_are_off(settings: "Settings") -> bool:
-    return settings.auth_mode == "oauth" and not settings.basic_auth_password

@@ -9,10 +9,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+import sqlalchemy as sa
 
 from app import create_app
-from settings import PARSERS, SettingsError, load_settings
-from tests.support.gunicorn import PROJECT, environment
+from settings import PARSERS, Settings, SettingsError, load_settings
+from tests.support.gunicorn import PROJECT, app_with_commands, environment
 
 PAIR = {"BASIC_AUTH_USER": "okta", "BASIC_AUTH_PASSWORD": "s3cret of ours"}
 PUBLISHED = {"BASIC_AUTH_USER": "admin", "BASIC_AUTH_PASSWORD": "supersecret"}
@@ -578,6 +579,23 @@ def test_the_doctor_reports_the_published_password_and_a_missing_provider_itself
     assert done.returncode == 1
     assert "WRONG  Basic pair           is the one printed in Okta's guide" in done.stdout
     assert "note   TELEPHONY_PROVIDER   not set: nobody gets a code" in done.stdout
+
+
+def test_the_doctor_says_that_this_user_cannot_store_events(not_allowed, tmp_path):
+    not_allowed.add(tmp_path)
+    url = sa.URL.create("sqlite", database=str(tmp_path / "events.sqlite"))
+
+    def doctor(**more):
+        app = app_with_commands(Settings(events_database_url=url, **more))
+        result = app.test_cli_runner().invoke(args=["okta", "doctor"])
+        return next(line for line in result.output.splitlines() if " database " in line)
+
+    assert "WRONG  database" in doctor()
+    assert f"may not write {tmp_path}/events.sqlite: set EVENTS_DATABASE_URL" in doctor()
+    # Without a Basic pair no event comes.
+    assert "note   database" in doctor(auth_mode="oauth", okta_issuer="http://127.0.0.1:1")
+    not_allowed.clear()
+    assert "note   database" in doctor()
 
 
 def test_the_example_names_every_setting():
