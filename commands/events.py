@@ -14,7 +14,7 @@ from flask.cli import AppGroup
 from hooks.events import HANDLERS
 from inbox.database import Database, reason_of
 from inbox.inbox import Inbox
-from inbox.worker import BUSY_SECONDS, STOP_SECONDS, THREADS, Worker
+from inbox.worker import STOP_SECONDS, THREADS, Worker
 
 
 class NothingStored(click.ClickException):
@@ -96,7 +96,7 @@ def remove(uuid: str, yes: bool) -> None:
 
 def start_worker(app: Flask) -> None:
     """The worker of `flask run`, in the background."""
-    database = Database(app.config["EVENTS_DATABASE_URL"], busy_seconds=BUSY_SECONDS)
+    database = Database(app.config["EVENTS_DATABASE_URL"])
     worker = Worker(app.app_context, Inbox(database), HANDLERS)
     thread = threading.Thread(target=worker.run, daemon=True)
     thread.start()
@@ -122,7 +122,7 @@ def open_inbox() -> Iterator[Inbox]:
 def _database() -> Database:
     if error := current_app.config["SETTINGS_ERROR"]:
         raise error
-    return Database(current_app.config["EVENTS_DATABASE_URL"], busy_seconds=BUSY_SECONDS)
+    return Database(current_app.config["EVENTS_DATABASE_URL"])
 
 
 def duration(seconds: float) -> str:

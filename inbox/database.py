@@ -62,13 +62,13 @@ class Database:
     of them write at a time, and PostgreSQL has few to give.
     """
 
-    def __init__(self, url: sa.URL, *, busy_seconds: float = LOCK_SECONDS):
+    def __init__(self, url: sa.URL):
         kind = url.get_backend_name()
         self.file = Path(url.database) if kind == "sqlite" and url.database else None
         self.insert = sqlite.insert if self.file else postgresql.insert
         self._engine = sa.create_engine(
             url,
-            connect_args=CONNECT_ARGS[kind] | ({"timeout": busy_seconds} if self.file else {}),
+            connect_args=CONNECT_ARGS[kind],
             pool_size=1,
             max_overflow=0,
             pool_pre_ping=True,

@@ -20,10 +20,6 @@ from .inbox import LEASE_SECONDS, Claim, GiveUp, Inbox, LeaseOver
 THREADS = 4
 """Handlers wait for other machines most of the time: so many may do so at once."""
 
-BUSY_SECONDS = 10
-"""So long the worker waits for the web processes that write to the SQLite file. Nobody waits for
-the worker."""
-
 POLL_SECONDS = 0.5
 """An empty inbox is looked at this often: one statement, which finds nothing in an index."""
 

@@ -18,7 +18,7 @@ SECRET = "s3cr3t-of-the-database"
 @pytest.fixture
 def inbox(sqlite_url):
     """With one event that waits and two that have failed."""
-    with contextlib.closing(Database(sqlite_url, busy_seconds=10)) as database:
+    with contextlib.closing(Database(sqlite_url)) as database:
         inbox = Inbox(database)
         inbox.store({uuid: an_event(uuid) for uuid in ("fail-1", "fail-2")})
         for _ in range(2):
@@ -121,7 +121,7 @@ def test_the_doctor_tells_backlog_and_worker(inbox, flask):
 def test_the_file_is_its_owners_alone_and_written_to_the_disk(tmp_path):
     url = sa.URL.create("sqlite", database=f"{tmp_path}/folder/events.sqlite")
     with (
-        contextlib.closing(Database(url, busy_seconds=1)) as database,
+        contextlib.closing(Database(url)) as database,
         database.begin() as connection,
     ):
         # EXTRA: a power cut takes back nothing that was committed.

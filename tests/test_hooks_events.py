@@ -32,7 +32,7 @@ def log(caplog):
 def inbox():
     """What the client stores, empty at first."""
     url = client.application.config["EVENTS_DATABASE_URL"]
-    with contextlib.closing(Database(url, busy_seconds=10)) as database:
+    with contextlib.closing(Database(url)) as database:
         with database.begin() as connection:
             connection.execute(sa.delete(table))
         yield Inbox(database)

@@ -38,7 +38,7 @@ def clock():
 
 @pytest.fixture
 def database(database_url):
-    with contextlib.closing(Database(database_url, busy_seconds=10)) as database:
+    with contextlib.closing(Database(database_url)) as database:
         yield database
 
 
@@ -252,7 +252,7 @@ def at_once(database_url, *works):
     """The keys that each of them gives, in a thread with an inbox of its own."""
 
     def run(work):
-        with contextlib.closing(Database(database_url, busy_seconds=10)) as database:
+        with contextlib.closing(Database(database_url)) as database:
             return [*work(Inbox(database, lambda: NOW))]
 
     with ThreadPoolExecutor(len(works)) as pool:

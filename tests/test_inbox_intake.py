@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from inbox.database import Database
+from inbox.database import CONNECT_ARGS, Database
 from inbox.inbox import Inbox
 from inbox.intake import Intake, NotStored
 from tests.support.gunicorn import PROJECT
@@ -115,7 +115,10 @@ def test_a_first_check_that_hangs_counts_like_a_store(intake, sqlite_url):
     store_when_it_is_back(intake, "b")
 
 
-def test_the_log_says_at_the_start_whether_waiting_will_help(intake, sqlite_url, caplog):
+def test_the_log_says_at_the_start_whether_waiting_will_help(
+    intake, sqlite_url, caplog, monkeypatch
+):
+    monkeypatch.setitem(CONNECT_ARGS["sqlite"], "timeout", 0.1)
     with hanging(sqlite_url):
         intake.open()
         wait_until(lambda: caplog.records)

@@ -40,7 +40,7 @@ def url(running_service):
     """Where it stores events unless it is told otherwise. Each test finds none there."""
     url = sa.URL.create("sqlite", database=f"{running_service.log_path.parent}/events.sqlite")
     with (
-        contextlib.closing(Database(url, busy_seconds=10)) as database,
+        contextlib.closing(Database(url)) as database,
         database.begin() as connection,
     ):
         connection.execute(sa.delete(inbox.events))

@@ -30,7 +30,7 @@ def log(caplog, monkeypatch):
 
 @pytest.fixture
 def database(sqlite_url):
-    with contextlib.closing(Database(sqlite_url, busy_seconds=10)) as database:
+    with contextlib.closing(Database(sqlite_url)) as database:
         yield database
 
 

@@ -20,7 +20,7 @@ from app import create_app
 from hooks.events import HANDLERS
 from inbox.database import Database
 from inbox.inbox import Inbox
-from inbox.worker import BUSY_SECONDS, Worker
+from inbox.worker import Worker
 from local_okta.samples import SAMPLES
 from local_okta.terminal import say
 from settings import load_settings
@@ -69,7 +69,7 @@ def report_storing(url: sa.URL) -> None:
 
 
 def report_handling(url: sa.URL) -> None:
-    with contextlib.closing(Database(url, busy_seconds=BUSY_SECONDS)) as database:
+    with contextlib.closing(Database(url)) as database:
         inbox = Inbox(database)
         drain(inbox)
         empty = claim_milliseconds(inbox)

@@ -54,7 +54,7 @@ def inline_hooks_work(service: Service) -> bool:
 
 
 def backlog(url: sa.URL) -> Backlog:
-    with contextlib.closing(Database(url, busy_seconds=10)) as database:
+    with contextlib.closing(Database(url)) as database:
         return Inbox(database).backlog()
 
 
