@@ -163,8 +163,8 @@ class _FileOpener:
     def open(
         self, dialect: sa.Dialect, record: Any, arguments: list[Any], options: dict[str, Any]
     ) -> DBAPIConnection:
-        # Whoever closes a file drops all locks that the process has on it, those of SQLite too
-        # (POSIX). So it is opened here only to make it, while no thread can connect to it.
+        # To close a file drops every lock that this process holds on it, SQLite's too (POSIX). So
+        # it is opened here only to make it, and no thread connects to it before it is closed.
         with self._lock:
             try:
                 self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

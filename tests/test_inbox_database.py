@@ -95,7 +95,7 @@ def remove_folder(file):
 
 
 @pytest.mark.parametrize("happens", [remove, rename, restore, remove_folder])
-def test_a_file_that_was_removed_or_replaced_is_opened_anew(happens, inbox, file, sqlite_url):
+def test_a_file_that_was_removed_or_replaced_is_opened_again(happens, inbox, file, sqlite_url):
     with contextlib.closing(Database(sqlite_url)) as another:
         worker = Inbox(another)
         store(inbox, "old")
