@@ -48,7 +48,9 @@ class Answer:
     sent: Mapping[str, str] = field(default_factory=dict, repr=False)
     """The headers of the request, and with them a token or password."""
     was_sent: bool = True
-    """Whether the request left. It does not where there is no token, or no connection."""
+    """Whether the request left. It does not without the token that Okta waited for (`no_token`),
+    and not without a connection."""
+    no_token: bool = False
     before: "Answer | None" = None
     """What came back at the first attempt, where this is the second."""
 
@@ -160,9 +162,10 @@ def _attempt(
     body: bytes | None = None,
 ) -> Answer:
     start = time.monotonic()
-    sent, token_milliseconds, outcome = dict(headers), None, {"status": None}
+    sent, token_milliseconds, outcome, no_token = dict(headers), None, {"status": None}, True
     try:
         authorization = credentials(start + SECONDS)
+        no_token = False
         if authorization is not None:
             sent["Authorization"] = authorization
         if str(authorization).startswith("Bearer "):
@@ -170,8 +173,8 @@ def _attempt(
         received = exchange(method, url, sent, body, start + SECONDS)
         outcome = vars(received)
     except SendError as error:
-        was_sent = error.was_sent
-        outcome |= {"timed_out": error.timed_out, "error": str(error), "was_sent": was_sent}
+        outcome |= {"timed_out": error.timed_out, "error": str(error)}
+        outcome |= {"was_sent": error.was_sent, "no_token": no_token}
     return Answer(
         **outcome,
         milliseconds=_milliseconds_since(start),

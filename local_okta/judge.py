@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from local_okta.client import Answer
+from local_okta.exchange import SIZE_LIMIT
 from local_okta.judge_commands import COMMANDS, Dropped, check, general_message, request_of
 
-SIZE_LIMIT = 256 * 1024
 GENERIC_MESSAGE = "The callback service returned an error"
 NO_CHANGE = {
     "registration": "goes on unchanged",
@@ -63,7 +63,8 @@ def judge_verification(challenge: str, answer: Answer) -> Verdict:
 def _check_arrived(answer: Answer) -> None:
     if answer.timed_out:
         tries = "" if answer.attempts == 1 else f" in {answer.attempts} attempts"
-        raise Dropped(f"No answer in time{tries}")
+        missing = "access token" if answer.no_token else "answer"
+        raise Dropped(f"No {missing} in time{tries}")
     if answer.status is None:
         raise Dropped(f"No answer ({answer.error})")
     if 300 <= answer.status < 400:

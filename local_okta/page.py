@@ -1,9 +1,9 @@
 """The page of `flask okta serve`: what Okta sends and what comes back, in a browser.
 
-It stands beside the issuer's endpoints, on the same port. Whatever a web page in another tab may
-try, it reaches nothing here: every request must name this host (so no name of the attacker's can be
-made to lead here), and one that a browser makes for another origin is refused, unless it only opens
-the page.
+It is served beside the issuer's endpoints, on the same port. A web page in another tab can do
+nothing here: every request must name this host (so an attacker's host name that leads here is of no
+use), and what a browser asks for on behalf of another origin is refused, unless it only opens the
+page.
 
 The issuer can be told to misbehave. *Slow* means that it answers after Okta has given up, *down*
 that it closes each connection without an answer. Both hold for all that an issuer serves, the token
@@ -41,11 +41,11 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 # What the issuer is asked for, in a reader's words.
-ISSUER_PATHS = dict.fromkeys(METADATA_PATHS, "metadata") | {
-    f"{PREFIX}/v1/keys": "keys",
-    f"{PREFIX}/v1/token": "token",
+ISSUER_PATHS = dict.fromkeys(METADATA_PATHS, "asked for metadata") | {
+    f"{PREFIX}/v1/keys": "asked for keys",
+    f"{PREFIX}/v1/token": "asked for access token",
 }
-ASKED_FOR = ISSUER_PATHS | {KEY_ROTATION: "new signing key"}
+ASKED_FOR = ISSUER_PATHS | {KEY_ROTATION: "asked for new signing key"}
 
 
 class Activity:
@@ -151,17 +151,19 @@ def add_page(
 
     @page.post("/page/send")
     def send():
-        result = sender.send(_texts("service", "hook", "authentication", "request"))
-        status = result["response"]["status"] if result["response"] else "no answer"
-        good = result["verdict"]["accepted"]
-        activity.add("sent", result["hook"], str(status), good=good)
+        result = sender.send(_texts("service", "path", "hook", "authentication", "request"))
+        what = f"{'sent' if result['sent'] else 'not sent'} to {result['path']}"
+        response, good = result["response"], result["verdict"]["accepted"]
+        outcome = str(response["status"]) if response else result["steps"][-1]["label"]
+        activity.add("sent", what, outcome, good=good)
         return result
 
     @page.post("/page/verify")
     def verify():
         rows = sender.verify(_texts("service"))
         for row in rows:
-            activity.add("sent", f"verify {row['name']}", row["status"], good=row["accepted"])
+            text = f"sent challenge to {row['name']}"
+            activity.add("sent", text, row["status"], good=row["accepted"])
         return {"rows": rows}
 
     @page.post("/page/rotate-keys")
@@ -182,7 +184,7 @@ def add_page(
 
     @page.errorhandler(BadInput)
     def name_the_field(error: BadInput):
-        return {"errors": {error.field: str(error)}}
+        return {"errors": {error.field: str(error)}, "position": error.position}
 
     okta.app.register_blueprint(page)
 
@@ -192,7 +194,7 @@ def _protect(okta: LocalOkta) -> None:
     def guard() -> None:
         own = HOST if okta.port == 80 else f"{HOST}:{okta.port}"
         if request.headers.get("Host") != own:
-            abort(403, f"This server answers to http://{own}/ alone.")
+            abort(403, f"This server answers only at http://{own}/.")
         opens_page = request.method == "GET" and request.headers.get("Sec-Fetch-Mode") == "navigate"
         foreign = (
             request.headers.get("Origin", f"http://{own}") != f"http://{own}"
@@ -213,7 +215,10 @@ def _protect(okta: LocalOkta) -> None:
 
 def _texts(*names: str) -> dict[str, str]:
     """The members of the JSON object that the page's script sends; a form of a page is a 415."""
-    body = request.get_json()
+    try:
+        body = request.get_json()
+    except RecursionError:
+        abort(400, "This is nested too deep.")
     if not isinstance(body, dict) or not all(isinstance(body.get(name), str) for name in names):
         abort(400, f"A JSON object with {', '.join(names)} is needed.")
     return {name: body[name] for name in names}

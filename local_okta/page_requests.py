@@ -10,20 +10,29 @@ While the issuer is slow, the request for a token takes up Okta's three seconds,
 import json
 import secrets
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
 from flask import current_app
 
 from local_okta import client
-from local_okta.authorization_server import LocalOkta
+from local_okta.authorization_server import HOST, LocalOkta
 from local_okta.client import Answer
 from local_okta.credentials import WRONG_TOKENS
-from local_okta.judge import SIZE_LIMIT, judge, judge_verification
-from local_okta.page_steps import notes, steps
+from local_okta.judge import Verdict, judge, judge_verification
+from local_okta.own_request import NotARequest, kind_of, path_of, payload_of
+from local_okta.page_steps import not_sent, notes, steps
 from local_okta.page_token import Expected, explain
 from local_okta.samples import SAMPLES
-from local_okta.service import base_of, basic_pair, event_hook_paths
+from local_okta.service import (
+    SERVICE_URL,
+    after_events,
+    base_of,
+    basic_pair,
+    event_hook_paths,
+    hook_paths,
+)
 
 FROM_TOKEN_ENDPOINT = ("Client secret", "Private key")
 WRONG = {name.capitalize(): make for name, make in WRONG_TOKENS.items()}
@@ -32,11 +41,12 @@ START = "make run (or flask run)"
 
 
 class BadInput(Exception):
-    """`str()` goes beside the field; nothing was sent."""
+    """`str()` goes beside the field; nothing was sent. `position` is where in it, if known."""
 
-    def __init__(self, field: str, message: str):
+    def __init__(self, field: str, message: str, position: int | None = None):
         super().__init__(message)
         self.field = field
+        self.position = position
 
 
 class Sender:
@@ -71,31 +81,33 @@ class Sender:
 
     def send(self, form: dict[str, str]) -> dict:
         """Send the request, and say all that there is to say about it. Raises BadInput."""
-        base, payload = _base(form["service"]), _payload(form["request"])
         sample, name = SAMPLES.get(form["hook"]), form["authentication"]
         if sample is None or name not in AUTHENTICATIONS:
             raise BadInput("hook", "There is no such hook or authentication.")
+        path = _checked("path", path_of, form["path"])
+        base, payload = self._base(form["service"], path), _payload(form["request"])
+        kind = kind_of(payload, sample.kind)
         made_here = name in WRONG or (name in FROM_TOKEN_ENDPOINT and self._issuer_is_down())
         credentials = self._credentials(name, made_here)
-        url = base + sample.path
-        answer = client.send(url, payload, kind=sample.kind, credentials=credentials)
-        verdict = judge(sample.kind, payload, answer)
+        answer = client.send(base + path, payload, kind=kind, credentials=credentials)
+        verdict = judge(kind, payload, answer)
         token = self._token(answer)
+        said = notes(kind, name, answer, token, self.lines())
+        if kind == "event" and verdict.accepted:
+            with self._service_context():
+                said.append(after_events())
         return {
-            "hook": sample.name,
-            "kind": sample.kind,
-            "authentication": name,
+            "kind": kind,
+            "path": path,
             "service": base,
-            "sent": {
-                "line": f"POST {url}",
-                "headers": list(answer.sent.items()),
-                "body": json.dumps(payload, indent=2, ensure_ascii=False),
-                "payload": payload,
-            },
+            "payload": payload,
+            "sent": _sent(base + path, payload, answer),
+            "not_sent": not_sent(answer),
             "response": _response(answer),
             "milliseconds": answer.milliseconds,
-            "verdict": {"accepted": verdict.accepted, "sentence": f"{verdict.sentence}."},
-            "notes": notes(sample.kind, name, answer, token, self.lines()),
+            "times": answer.times,
+            "verdict": _verdict(kind, verdict),
+            "notes": said,
             "steps": steps(name, answer, made_here=made_here),
             "token": token,
             "errors": _unreachable(base, answer),
@@ -103,7 +115,7 @@ class Sender:
 
     def verify(self, form: dict[str, str]) -> list[dict]:
         """Okta's one-time check of each event hook. Raises BadInput."""
-        base, credentials = _base(form["service"]), self._credentials("Basic", made_here=False)
+        base, credentials = self._base(form["service"]), self._credentials("Basic", made_here=False)
         with self._service_context():
             paths = event_hook_paths()
         rows = []
@@ -114,9 +126,23 @@ class Sender:
             if errors := _unreachable(base, answer):
                 raise BadInput("service", errors["service"])
             row = {"name": path, "authentication": "Basic", "status": str(answer.status or "–")}
-            row |= {"milliseconds": answer.milliseconds, "accepted": verdict.accepted}
-            rows.append(row | {"sentence": f"{verdict.sentence}."})
+            row |= {"milliseconds": answer.milliseconds}
+            rows.append(row | _verdict("event", verdict))
         return rows
+
+    def _base(self, address: str, *paths: str) -> str:
+        with self._service_context():
+            base = base_of(address.strip(), [*hook_paths(), *paths])
+        if base is None:
+            raise BadInput("service", f"“{address}” is not an address such as {SERVICE_URL}")
+        parts = urlsplit(base)
+        if parts.hostname in (HOST, "localhost") and (parts.port or 80) == self._okta.port:
+            raise BadInput(
+                "service",
+                "This is the address of the local Okta itself, which has no guard and no hook. "
+                f"The service has another one, such as {SERVICE_URL}",
+            )
+        return base
 
     def _credentials(self, name: str, made_here: bool) -> client.Credentials:
         okta = self._okta
@@ -157,34 +183,44 @@ class Sender:
         return explain(token, self._expected(), self._okta.keys) if scheme == "Bearer" else None
 
 
-def _base(address: str) -> str:
-    base = base_of(address.strip())
-    if base is None:
-        raise BadInput("service", f"“{address}” is not an address such as http://127.0.0.1:5000")
-    return base
-
-
-def _payload(text: str) -> dict:
+def _checked(field: str, check: Callable[[str], Any], text: str) -> Any:
     try:
-        payload = json.loads(text, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise BadInput("request", f"This is not JSON: {where}: {error.msg}.") from None
-    except (ValueError, RecursionError) as error:
-        raise BadInput("request", f"This cannot be sent as JSON: {error}.") from None
-    if not isinstance(payload, dict):
-        raise BadInput("request", "Okta sends a JSON object: it begins with { and ends with }.")
-    return payload
+        return check(text)
+    except NotARequest as error:
+        raise BadInput(field, str(error), error.position) from None
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a value of JSON")
+def _payload(text: str) -> dict[str, Any]:
+    return _checked("request", payload_of, text)
+
+
+def _sent(url: str, payload: dict, answer: Answer) -> dict | None:
+    """The last request that left, if any did."""
+    attempts = [each for each in (answer, answer.before) if each and each.was_sent]
+    if not attempts:
+        return None
+    return {
+        "line": f"POST {url}",
+        "headers": list(attempts[0].sent.items()),
+        "body": json.dumps(payload, indent=2, ensure_ascii=False),
+    }
+
+
+def _verdict(kind: str, verdict: Verdict) -> dict:
+    if not verdict.accepted:
+        meaning = "Red means that Okta got no answer that it can use."
+    elif kind == "event":
+        meaning = "Green means that Okta counts this as done, and does not repeat it."
+    else:
+        meaning = "Green means that Okta does what the hook decided, whether a yes or a no."
+    sentence = f"{verdict.sentence}."
+    return {"accepted": verdict.accepted, "sentence": sentence, "meaning": meaning}
 
 
 def _response(answer: Answer) -> dict | None:
     if answer.status is None:
         return None
-    body = answer.body[:SIZE_LIMIT].decode(errors="replace")
+    body = answer.body.decode(errors="replace")
     if answer.json is not None:
         body = json.dumps(answer.json, indent=2, ensure_ascii=False)
     return {
@@ -198,8 +234,7 @@ def _response(answer: Answer) -> dict | None:
 
 def _unreachable(base: str, answer: Answer) -> dict[str, str]:
     """What to say beside the address where nothing listens at it."""
-    host = urlsplit(base).netloc
-    if answer.status is None and (answer.error or "").startswith(f"{host}: "):
-        reason = answer.error.removeprefix(f"{host}: ")
-        return {"service": f"Nothing answers at {base} ({reason}). Start it: {START}"}
-    return {}
+    if answer.was_sent or answer.no_token or answer.timed_out:
+        return {}
+    reason = answer.error.removeprefix(f"{urlsplit(base).netloc}: ")
+    return {"service": f"Nothing answers at {base} ({reason}). Start it: {START}"}

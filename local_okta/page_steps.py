@@ -1,8 +1,8 @@
 """The steps of a request between Okta, token endpoint, guard and hook, and notes on its end.
 
-The page sees when Okta's part of the exchange ends, and no more: what it says of guard and hook
-follows from the status. 401 and 403 come from the guard alone, and so does a 503 to a token, since
-it means that there was no key to check it. Every other answer is one that the guard let through.
+The page sees only Okta's side of the exchange. What it says of guard and hook follows from the
+answer: a 401 or 403 with a challenge comes from the guard, and so does a 503 to a token, since it
+means that there was no key to check it. The guard has let every other request in.
 """
 
 from collections.abc import Iterator
@@ -23,6 +23,21 @@ def ended_at_guard(answer: Answer) -> bool:
     return answer.status in (401, 403) or (answer.status == 503 and with_token)
 
 
+def is_of_another_program(answer: Answer) -> bool:
+    """The guard's refusals carry a challenge (RFC 9110, 11.6.1)."""
+    return answer.status in (401, 403) and "WWW-Authenticate" not in answer.headers
+
+
+def not_sent(answer: Answer) -> str | None:
+    """Why the service got no request, if it got none."""
+    if answer.was_sent:
+        return None
+    if answer.no_token and answer.timed_out:
+        return f"Nothing was sent: Okta waited {SECONDS:g} seconds for its access token."
+    missing = "access token" if answer.no_token else "connection to the service"
+    return f"Nothing was sent: there was no {missing}."
+
+
 def steps(authentication: str, answer: Answer, *, made_here: bool) -> list[dict]:
     """The steps in order, those of a first attempt before those of the second."""
     if answer.before is None:
@@ -40,7 +55,7 @@ def steps(authentication: str, answer: Answer, *, made_here: bool) -> list[dict]
 def notes(
     kind: str, authentication: str, answer: Answer, token: dict | None, lines: list[str]
 ) -> list[str]:
-    """Why it came so, and what to do; `lines` make the service take the local Okta's tokens."""
+    """Reasons, and what to do; `lines` make the service take the local Okta's tokens."""
     return [
         *_mismatch(kind, authentication, answer, token, "\n".join(lines)),
         *_refusal(answer, token),
@@ -57,6 +72,12 @@ def _mismatch(
             "The service accepts this token, so its settings are not those that flask okta serve "
             "has read: start both again."
         )
+    if is_of_another_program(answer):
+        yield (
+            "This answer has no WWW-Authenticate, so it does not come from this service's guard. "
+            "Another program may listen there: on a Mac, AirPlay Receiver takes port 5000."
+        )
+        return
     if answer.status != 401:
         return
     if token is None and challenge == "bearer":
@@ -70,7 +91,7 @@ def _mismatch(
         )
     elif token and challenge == "basic" and kind == "event":
         yield (
-            "Okta can send event hooks with Basic alone, so the service does not look at a token "
+            "Okta can send event hooks only with Basic, so the service does not look at a token "
             "here: choose Basic."
         )
     elif token and challenge == "basic":
@@ -80,24 +101,26 @@ def _mismatch(
         )
     elif token and token["good"]:
         yield (
-            "This token is as it should be, so the service trusts another issuer or client. Put "
+            "Nothing is wrong with this token, so the service trusts another issuer or client. Put "
             f"these lines into .env and start the service again:\n{lines}"
         )
 
 
 def _refusal(answer: Answer, token: dict | None) -> Iterator[str]:
+    if is_of_another_program(answer):
+        return
     if answer.status in (401, 403):
         said = responses[answer.status]
         seen = " What is wrong with this token is marked under Token."
         yield (
-            f"The answer says no more than “{said}”, so that nobody can find out by trying what is "
-            "wrong. The reason stands in the service's log alone."
+            f"The answer says no more than “{said}”, so that an attacker learns nothing from it. "
+            "The reason is in the service's log."
             f"{seen if token and not token['good'] else ''}"
         )
     elif ended_at_guard(answer):
         yield (
-            "The service has no key for this token and cannot get one now. It does not let it in, "
-            "and does not call it wrong either: after a 5xx Okta may try again."
+            "The service has no key for this token and cannot get one now. So it neither lets the "
+            "request in nor calls the token wrong: after a 5xx Okta may try again."
         )
 
 
@@ -106,25 +129,37 @@ def _attempt(authentication: str, answer: Answer, total: int, made_here: bool) -
         yield _made_here(authentication)
     elif authentication in SHOWS:
         yield _step(OKTA, TOKEN_ENDPOINT, *SHOWS[authentication])
-        if answer.token_milliseconds is None:
-            yield _no_answer(TOKEN_ENDPOINT, answer, total, "no token")
+        if answer.no_token:
+            yield _nothing(TOKEN_ENDPOINT, answer, total, "token")
             return
         came = "The token endpoint issues an access token"
         yield _step(TOKEN_ENDPOINT, OKTA, "access token", came, answer.token_milliseconds)
+    left = total - (answer.token_milliseconds or 0)
+    if not answer.was_sent:
+        yield _nothing(GUARD, answer, left, "connection")
+        return
     sent = SENDS.get(answer.sent.get("Authorization", "").partition(" ")[0], "no credentials")
     yield _step(OKTA, GUARD, f"POST, {sent}", f"Okta sends the request with {sent}")
-    left = total - (answer.token_milliseconds or 0)
+    yield from _end(answer, left)
+
+
+def _end(answer: Answer, left: int) -> Iterator[dict]:
+    """What the service did, as far as its answer shows it."""
+    line = answer.status_line
     if answer.status is None:
-        yield _no_answer(GUARD, answer, left, "no answer")
+        yield _nothing(GUARD, answer, left, "answer")
+    elif is_of_another_program(answer):
+        text = f"Another program than this service seems to answer: {line}"
+        yield _step(GUARD, OKTA, line, text, left, "refused")
     elif ended_at_guard(answer):
-        text = f"The guard refuses it, and the hook hears nothing: {answer.status_line}"
-        yield _step(GUARD, OKTA, answer.status_line, text, left, "refused")
+        text = f"The guard refuses it, and the hook does not see it: {line}"
+        yield _step(GUARD, OKTA, line, text, left, "refused")
     else:
         yield _step(GUARD, HOOK, "let in", "The guard lets it in")
-        good = answer.status in (200, 204)
-        text = f"The hook answers {answer.status_line}"
-        outcome = "good" if good else "refused"
-        yield _step(HOOK, OKTA, answer.status_line, text, left, outcome)
+        missing = answer.status in (404, 405)
+        text = f"There is no hook at this path: {line}" if missing else f"The hook answers {line}"
+        outcome = "good" if answer.status in (200, 204) else "refused"
+        yield _step(HOOK, OKTA, line, text, left, outcome)
 
 
 def _made_here(authentication: str) -> dict:
@@ -138,16 +173,15 @@ def _made_here(authentication: str) -> dict:
     return _step(OKTA, OKTA, "wrong token, made by this page", text)
 
 
-def _no_answer(column: str, answer: Answer, milliseconds: int, label: str) -> dict:
+def _nothing(column: str, answer: Answer, milliseconds: int, missing: str) -> dict:
+    """There is no token, no connection or no answer."""
     if answer.timed_out:
-        text = f"Okta gives up: {SECONDS:g} seconds are over, and there is {label}"
-        label = f"{label} in {SECONDS:g} s"
-        if column == GUARD:
-            text += ". Whether guard or hook took so long does not show from outside"
-        return _step(column, OKTA, label, text, milliseconds, "silent")
-    where = "the service" if column == GUARD else "the token endpoint"
-    text = f"There is {label} from {where}: {answer.error}"
-    return _step(column, OKTA, label, text, milliseconds, "refused")
+        text = f"Okta gives up: {SECONDS:g} seconds are over, and there is no {missing}"
+        if missing == "answer":
+            text += ". Whether guard or hook took so long cannot be seen from outside"
+        return _step(column, OKTA, f"no {missing} in {SECONDS:g} s", text, milliseconds, "silent")
+    text = f"There is no {missing}: {answer.error}"
+    return _step(column, OKTA, f"no {missing}", text, milliseconds, "refused")
 
 
 def _step(

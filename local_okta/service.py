@@ -95,12 +95,12 @@ def after_events() -> str:
     """What becomes of events that the service has taken, as far as its settings say it."""
     threads = current_app.config["SETTINGS"].event_threads
     if threads:
-        handled = f"the service handles it in the background (EVENT_THREADS={threads})"
+        handled = f"the service handles them in the background (EVENT_THREADS={threads})"
     else:
-        handled = "flask events work handles it, as a process of its own (EVENT_THREADS=0)"
+        handled = "flask events work handles them, as a process of its own (EVENT_THREADS=0)"
     return (
-        f"What has a handler is stored now, and {handled}. The log then says “event handled” with "
-        "its uuid; flask events list says what waits and what failed."
+        f"Events that have a handler are stored now, and {handled}. The log then says “event "
+        "handled” with their uuid. flask events list shows what is waiting and what has failed."
     )
 
 

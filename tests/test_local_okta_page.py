@@ -2,16 +2,24 @@
 
 import json
 import socket
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import requests
+from flask import Flask
 
 from app import create_app
+from local_okta import client, page_requests, page_steps
 from local_okta.authorization_server import LocalOkta
 from local_okta.endpoints import KEY_ROTATION
+from local_okta.exchange import SIZE_LIMIT
+from local_okta.page import ISSUER_MODES
 from local_okta.page_requests import AUTHENTICATIONS
+from local_okta.samples import SAMPLES
+from local_okta.strict_json import parse
 from settings import Settings, SettingsError
-from tests.support.gunicorn import INLINE_HOOK, serving
+from tests.support.gunicorn import INLINE_HOOK, INLINE_SAMPLES, serving
 from tests.support.page import BASIC, served_page
 
 CHANGES = {
@@ -22,6 +30,9 @@ CHANGES = {
     KEY_ROTATION: {"use": "sig"},
 }
 NOBODY_THERE = "http://127.0.0.1:1"
+# The first sample of each, if there is one.
+EVENTS = [sample for sample in SAMPLES.values() if sample.kind == "event"][:1]
+RETRIED = [sample for sample in INLINE_SAMPLES if sample.kind not in client.NEVER_RETRIED][:1]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +48,7 @@ def page(okta):
 
 @pytest.fixture(scope="module")
 def service():
-    """Takes Basic alone."""
+    """Takes only Basic."""
     with serving(create_app(Settings(**BASIC))) as url:
         yield url
 
@@ -50,12 +61,46 @@ def post(page, path, body, **headers):
     return requests.post(page + path, json=body, headers=headers, timeout=30)
 
 
-def send(page, service=NOBODY_THERE, authentication="Basic", request=None):
-    request = json.dumps(INLINE_HOOK.payload) if request is None else request
-    form = {"service": service, "hook": INLINE_HOOK.name, "authentication": authentication}
-    answer = post(page, "/page/send", form | {"request": request})
+def send(
+    page, service=NOBODY_THERE, authentication="Basic", request=None, path=None, sample=INLINE_HOOK
+):
+    request = json.dumps(sample.payload) if request is None else request
+    form = {"service": service, "hook": sample.name, "authentication": authentication}
+    form |= {"path": path or sample.path, "request": request}
+    answer = post(page, "/page/send", form)
     assert answer.status_code == 200, answer.text
-    return answer.json()
+    # As a browser reads it, which takes no NaN.
+    return parse(answer.content)
+
+
+@pytest.fixture
+def stub():
+    """Answers with `stub.answer`, whatever comes, and keeps the paths."""
+    stub = SimpleNamespace(answer=("", 204), paths=[])
+    app = Flask("stub")
+
+    @app.post("/<path:path>")
+    def answer(path):
+        stub.paths.append(f"/{path}")
+        return stub.answer() if callable(stub.answer) else stub.answer
+
+    with serving(app) as stub.url:
+        yield stub
+
+
+@pytest.fixture
+def issuer(page):
+    """Chooses how the issuer answers, for one test."""
+    yield lambda mode: post(page, "/page/issuer", {"mode": mode})
+    post(page, "/page/issuer", {"mode": "answers"})
+
+
+def entries(page, after=0):
+    return get(page, f"/page/activity?after={after}").json()["entries"]
+
+
+def last_entry(page):
+    return max((entry["id"] for entry in entries(page)), default=0)
 
 
 HOSTS = {
@@ -116,29 +161,72 @@ def test_what_a_form_can_send_changes_nothing(page, okta, path):
     assert okta.keys == keys
 
 
-@pytest.mark.parametrize("path", ["/", "/page/page.js", "/page/nothing"])
-def test_nothing_from_elsewhere_runs_in_the_page_and_no_frame_shows_it(page, path):
+def test_it_listens_on_loopback_only(page, okta):
+    listening = [
+        each.laddr.ip
+        for each in psutil.Process().net_connections("inet")
+        if each.laddr.port == okta.port and each.status == psutil.CONN_LISTEN
+    ]
+    assert listening == ["127.0.0.1"]
+
+
+@pytest.mark.parametrize("mode", ISSUER_MODES)
+@pytest.mark.parametrize("path", ["/", "/page/page.js", "/page/state", "/page/nothing"])
+def test_nothing_from_elsewhere_runs_in_the_page_and_no_frame_shows_it(page, issuer, mode, path):
+    issuer(mode)
     headers = get(page, path).headers
     policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
     assert policy["default-src"] == policy["frame-ancestors"] == "'none'"
-    assert policy["script-src"] == policy["style-src"] == "'self'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert headers["Cache-Control"] == "no-store"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert "Access-Control-Allow-Origin" not in headers
 
 
 WRONG_REQUESTS = {
-    '{\n  "a": 1\n  "b": 2}': "line 3, column 3",
-    "[1]": "begins with {",
-    '{"a": NaN}': "NaN is not a value of JSON",
-    "[" * 100_000: "cannot be sent as JSON",
+    '{\n  "a": 1\n  "b": 2}': ("line 3, column 3", 13),
+    '{"😀": }': ("line 1, column 7", 6),
+    "[1]": ("begins with {", None),
+    '{"a": NaN}': ("NaN is not a value of JSON", None),
+    '{"a": -1e999}': ("-1e999 is too large a number", None),
+    "[" * 100_000: ("cannot be sent as JSON", None),
 }
 
 
 @pytest.mark.parametrize("text", WRONG_REQUESTS, ids=lambda text: text[:12])
 def test_a_request_that_cannot_be_sent_is_named(page, text):
     result = send(page, request=text)
-    assert WRONG_REQUESTS[text] in result["errors"]["request"]
+    words, position = WRONG_REQUESTS[text]
+    assert words in result["errors"]["request"]
+    assert result["position"] == position
     assert "sent" not in result
+
+
+def test_what_the_script_would_not_send_is_refused(page):
+    for body in ("[" * 100_000, "[]", "{}"):
+        headers = {"Content-Type": "application/json"}
+        answer = requests.post(f"{page}/page/send", body, headers=headers, timeout=30)
+        assert answer.status_code == 400
+
+
+def test_the_path_may_be_another_and_a_prefix_of_the_service_is_kept(page, stub):
+    for service, path, asked in (
+        (stub.url, "/my hook?a=b", "/my hook"),
+        (f"{stub.url}/gateway/", INLINE_HOOK.path, f"/gateway{INLINE_HOOK.path}"),
+        (f"{stub.url}/gateway{INLINE_HOOK.path}", INLINE_HOOK.path, f"/gateway{INLINE_HOOK.path}"),
+        (f"{stub.url}/myHook", "/myHook", "/myHook"),
+    ):
+        result = send(page, service, path=path)
+        assert stub.paths[-1] == asked
+        assert result["sent"]["line"] == f"POST {result['service']}{result['path']}"
+    for path in ("myHook", "/\ud800"):
+        assert "path" in send(page, stub.url, path=path)["errors"]
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_an_edited_request_is_judged_by_its_event_type(page, stub, event):
+    result = send(page, stub.url, request=json.dumps(event.payload))
+    assert result["verdict"]["sentence"] == "Okta takes the events as delivered."
 
 
 NO_ADDRESS = (
@@ -151,6 +239,7 @@ NO_ADDRESS = (
 )
 WRONG_ADDRESSES = dict.fromkeys(NO_ADDRESS, "is not an address such as")
 WRONG_ADDRESSES[NOBODY_THERE] = "(Connection refused). Start it: make run"
+WRONG_ADDRESSES["http://a..b:1"] = "(there is no such host)"
 
 
 @pytest.mark.parametrize("address", WRONG_ADDRESSES)
@@ -158,6 +247,105 @@ def test_an_address_without_a_service_is_named(page, address):
     verification = post(page, "/page/verify", {"service": address})
     for errors in (send(page, address)["errors"], verification.json()["errors"]):
         assert WRONG_ADDRESSES[address] in errors["service"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_the_local_oktas_own_address_is_no_service(page, okta, host):
+    result = send(page, f"http://{host}:{okta.port}")
+    assert "the address of the local Okta itself" in result["errors"]["service"]
+    assert "steps" not in result
+
+
+@pytest.mark.parametrize(("mode", "label"), [("slow", "no token in 0.3 s"), ("down", "no token")])
+def test_without_a_token_nothing_was_sent(page, stub, issuer, monkeypatch, mode, label):
+    monkeypatch.setattr(client, "SECONDS", 0.3 if mode == "slow" else 60.0)
+    monkeypatch.setattr(page_steps, "SECONDS", 0.3)
+    # The page does not know that the issuer is down, and so does not sign a token itself.
+    monkeypatch.setattr(page_requests, "FROM_TOKEN_ENDPOINT", ())
+    last = last_entry(page)
+    issuer(mode)
+    result = send(page, stub.url, "Client secret")
+    assert stub.paths == []
+    assert (result["sent"], result["response"], result["token"]) == (None, None, None)
+    assert result["not_sent"].startswith("Nothing was sent: ")
+    assert result["steps"][-1]["label"] == label
+    assert "access token" in result["verdict"]["sentence"]
+    sent = [
+        (each["text"], each["outcome"]) for each in entries(page, last) if each["kind"] == "sent"
+    ]
+    assert sent == [(f"not sent to {INLINE_HOOK.path}", label)]
+
+
+def test_without_a_connection_nothing_was_sent_though_there_is_a_token(page):
+    result = send(page, authentication="Client secret")
+    assert (result["sent"], result["token"]["good"]) == (None, True)
+    assert result["not_sent"] == "Nothing was sent: there was no connection to the service."
+    assert [step["label"] for step in result["steps"]][1:] == ["access token", "no connection"]
+
+
+@pytest.mark.parametrize("sample", RETRIED)
+def test_what_the_first_attempt_sent_is_shown_where_the_second_gets_no_token(
+    page, stub, issuer, sample
+):
+    def answer():
+        issuer("down")
+        return "", 500
+
+    stub.answer = answer
+    result = send(page, stub.url, "Private key", sample=sample)
+    assert result["sent"]["line"] == f"POST {stub.url}{sample.path}"
+    assert result["not_sent"] == "Nothing was sent: there was no access token."
+    assert ", in 2 attempts" in result["times"]
+
+
+HOSTILE = {
+    "deep": b'{"a":' * 100_000,
+    "deep and whole": b"[" * 900 + b"]" * 900,
+    "NaN": b'{"commands": NaN}',
+    "too large": b'{"commands": 1e999}',
+    "surrogate": b'{"error": {"errorSummary": "\\ud800"}}',
+    "not UTF-8": b"\xff",
+    "endless": b" " * 10_000_000,
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
+def test_no_answer_breaks_the_page(page, stub, body):
+    stub.answer = (body, 200)
+    result = send(page, stub.url)
+    assert result["response"]["status"] == 200
+    assert len(result["response"]["body"]) <= SIZE_LIMIT
+
+
+ENDS = [
+    (("", 200), "let in", "The hook answers 200 OK"),
+    (("", 404), "let in", "There is no hook at this path: 404 Not Found"),
+    (("", 403), "POST, user and password", "Another program than this service seems to answer"),
+    (("", 401, {"WWW-Authenticate": "Basic"}), "POST, user and password", "The guard refuses it"),
+]
+
+
+@pytest.mark.parametrize(("answer", "before", "text"), ENDS)
+def test_the_steps_say_no_more_than_the_answer_shows(page, stub, answer, before, text):
+    stub.answer = answer
+    result = send(page, stub.url)
+    *_, last_but_one, last = result["steps"]
+    assert last_but_one["label"] == before
+    assert last["text"].startswith(text)
+    assert any("AirPlay" in note for note in result["notes"]) is ("Another program" in text)
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_green_is_said_in_words_and_after_an_event_what_becomes_of_it(page, service, stub, event):
+    result = send(page, service, sample=event)
+    assert result["verdict"]["meaning"].startswith("Green means that Okta counts this as done")
+    assert "EVENT_THREADS=2" in result["notes"][-1]
+    stub.answer = ("", 500)
+    result = send(page, stub.url, sample=event)
+    assert result["verdict"]["meaning"].startswith("Red means")
+    assert not [note for note in result["notes"] if "EVENT_THREADS" in note]
+    stub.answer = ("", 204)
+    assert "whether a yes or a no" in send(page, stub.url)["verdict"]["meaning"]
 
 
 def test_a_service_that_hangs_takes_three_seconds(page):
@@ -201,22 +389,19 @@ def test_an_issuer_that_misbehaves_does_so_for_everybody_but_the_page(okta, page
 
 
 def test_activity_is_what_the_issuer_was_asked_for_and_what_was_sent(page, okta, service):
-    def entries(after=0):
-        return get(page, f"/page/activity?after={after}").json()["entries"]
-
-    last = max((entry["id"] for entry in entries()), default=0)
+    last = last_entry(page)
     send(page, service, "Private key")
     requests.get(okta.jwks_uri, timeout=30)
     get(page, "/oauth2/default/nothing")
-    seen = [(entry["kind"], entry["text"], entry["outcome"]) for entry in entries(last)]
+    seen = [(entry["kind"], entry["text"], entry["outcome"]) for entry in entries(page, last)]
     assert seen == [
-        ("issuer", "token", "200"),
-        ("sent", INLINE_HOOK.name, "401"),
-        ("issuer", "keys", "200"),
+        ("issuer", "asked for access token", "200"),
+        ("sent", f"sent to {INLINE_HOOK.path}", "401"),
+        ("issuer", "asked for keys", "200"),
     ]
 
 
-def test_a_service_that_takes_basic_alone_gets_the_lines_named_that_make_it_take_tokens(
+def test_a_service_that_takes_only_basic_gets_the_lines_named_that_make_it_take_tokens(
     page, okta, service
 ):
     for authentication in AUTHENTICATIONS:

@@ -19,15 +19,14 @@ from tests.support.gunicorn import (
     oauth_settings,
     serving,
 )
-from tests.support.page import served_page
-from tools import chromium
+from tests.support.page import installed_browser, served_page
 
-BROWSER = chromium.find()
+BROWSER = installed_browser()
 if BROWSER is None:
     pytest.skip("no Chromium is installed to look at the page with", allow_module_level=True)
 
 expect.set_options(timeout=30_000)
-WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 380, "height": 800}
+WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 800}
 EVENT_PATHS = {sample.path for sample in SAMPLES.values() if sample.kind == "event"}
 DENIED = SAMPLES.get("registration-self-service-denied")
 SENTENCE = f"Okta {INLINE_HOOK.expected or ''}"
@@ -82,7 +81,10 @@ def tab(address, complaints):
         if not request.url.startswith(f"{address}/"):
             complaints.append(f"asked for {request.url}")
 
-    with sync_playwright() as playwright, chromium.launch(playwright, BROWSER) as browser:
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=BROWSER) as browser,
+    ):
         tab = browser.new_page()
         tab.on("request", note_elsewhere)
         tab.on("console", lambda message: complaints.append(message.text))
@@ -192,7 +194,7 @@ def test_send_all_and_verify_fill_a_table_and_a_row_shows_its_request(page, serv
     press(page, "Verify event hooks")
     for path in EVENT_PATHS:
         expect(rows.filter(has_text=path)).to_contain_text("Okta verifies the hook.")
-        expect(region(page, "Activity")).to_contain_text(f"sent verify {path}")
+        expect(region(page, "Activity")).to_contain_text(f"sent challenge to {path}")
     page.get_by_label("Authentication").select_option("Client secret")
     press(page, "Send all")
     expect(page.get_by_text(f"Okta can use {count} of {count} answers.")).to_be_visible()
@@ -205,12 +207,71 @@ def test_send_all_and_verify_fill_a_table_and_a_row_shows_its_request(page, serv
     expect(region(page, "Sent")).to_contain_text(f"POST {service.url}{sample.path}")
 
 
+@pytest.mark.parametrize("event", [each for each in SAMPLES.values() if each.kind == "event"][:1])
+def test_authentication_follows_the_hook_until_the_reader_has_chosen(page, event):
+    authentication = page.get_by_label("Authentication")
+
+    def expect_of(hook, value):
+        page.get_by_label("Hook").select_option(hook.name)
+        expect(authentication).to_have_value(value)
+
+    expect_of(event, "Basic")
+    expect_of(INLINE_HOOK, "Client secret")
+    authentication.select_option("Unsigned token")
+    expect_of(event, "Basic")
+    expect_of(INLINE_HOOK, "Unsigned token")
+    authentication.select_option("Wrong password")
+    expect_of(event, "Wrong password")
+    # What the hook gets by itself is no choice, and ends the one before.
+    authentication.select_option("Basic")
+    expect_of(INLINE_HOOK, "Client secret")
+    expect_of(event, "Basic")
+    press(page, "Send all")
+    count = len(SAMPLES)
+    expect(page.get_by_text(f"Okta can use {count} of {count} answers.")).to_be_visible()
+
+
+def test_the_path_can_be_edited(page, service):
+    page.get_by_label("Hook").select_option(INLINE_HOOK.name)
+    page.get_by_label("Path").fill("/my hook")
+    press(page, "Send")
+    expect(region(page, "Sent")).to_contain_text(f"POST {service.url}/my%20hook")
+    expect(steps(page).last).to_contain_text("There is no hook at this path: 404")
+
+
+def test_on_a_narrow_screen_what_was_sent_to_all_is_a_list_below_its_summary(page):
+    page.set_viewport_size(NARROW)
+    press(page, "Send all")
+    results = region(page, "Results")
+    summary = results.get_by_text("Okta can use")
+    expect(summary).to_be_visible()
+    rows = results.get_by_role("row").all()
+    assert len(rows) == len(SAMPLES)
+    assert summary.bounding_box()["y"] < rows[0].bounding_box()["y"]
+    for row in rows:
+        whole = row.bounding_box()
+        name, outcome = row.get_by_role("rowheader"), row.get_by_role("cell").last
+        assert name.bounding_box()["width"] == outcome.bounding_box()["width"] == whole["width"]
+        # No word of the name is broken, nor is it put on a second line.
+        assert name.bounding_box()["height"] < 30
+
+
 def test_bad_input_is_named_beside_its_field(page):
     request, address = page.get_by_label("Request"), page.get_by_label("Service")
     request.fill('{\n  "a": 1\n  "b": 2}')
     press(page, "Send")
     expect(request).to_have_accessible_description(re.compile("line 3, column 3"))
     expect(request).to_have_attribute("aria-invalid", "true")
+    expect(request).to_be_focused()
+    request.fill('{"😀": 1,\n' + "\n" * 300 + '"a" 1}')
+    press(page, "Send")
+    expect(request).to_have_accessible_description(re.compile("line 302, column 5"))
+    selected = "box.value.slice(box.selectionStart, box.selectionEnd)"
+    assert request.evaluate(f"box => {selected}") == "1"
+    top, height, line = request.evaluate(
+        "box => [box.scrollTop, box.clientHeight, parseFloat(getComputedStyle(box).lineHeight)]"
+    )
+    assert top < 302 * line < top + height
     page.get_by_label("Hook").select_option(INLINE_HOOK.name)
     expect(request).not_to_have_attribute("aria-invalid", "true")
     address.fill("127.0.0.1:5000")
@@ -219,7 +280,11 @@ def test_bad_input_is_named_beside_its_field(page):
     address.fill(f"http://127.0.0.1:{free_port()}")
     press(page, "Send")
     expect(address).to_have_accessible_description(re.compile("Start it: make run"))
-    expect(steps(page).last).to_contain_text("no answer from the service")
+    expect(steps(page).last).to_contain_text("There is no connection")
+    expect(region(page, "Sent")).to_contain_text("Nothing was sent: there was no connection")
+    page.get_by_label("Path").fill("myHook")
+    press(page, "Send")
+    expect(page.get_by_label("Path")).to_have_accessible_description(re.compile("not a path"))
 
 
 def test_a_token_that_comes_too_late_takes_up_the_three_seconds(page):
@@ -228,6 +293,11 @@ def test_a_token_that_comes_too_late_takes_up_the_three_seconds(page):
     last = steps(page).last
     expect(last).to_contain_text("Okta gives up: 3 seconds are over, and there is no token")
     expect(last).to_have_class("silent")
+    expect(region(page, "Sent")).to_have_text(
+        re.compile("Nothing was sent: Okta waited 3 seconds for its access token.")
+    )
+    expect(region(page, "Sent")).not_to_contain_text("POST")
+    expect(region(page, "Activity")).to_contain_text(f"not sent to {INLINE_HOOK.path}")
 
 
 def test_what_is_sent_and_what_comes_back_are_shown_as_text(page):
@@ -253,7 +323,7 @@ def test_the_keyboard_alone_is_enough(page):
     for _ in range(20):
         page.keyboard.press("Tab")
         reached.add(page.evaluate(f"{focused}.id + getComputedStyle({focused}).outlineStyle"))
-    names = ["rotate", "hook", "send-all", "verify", "authentication", "service", "send"]
+    names = ["rotate", "hook", "send-all", "verify", "authentication", "service", "path", "send"]
     names += ["request", "secrets", "response", "token", "activity"]
     assert {f"{name}solid" for name in names} <= reached
 

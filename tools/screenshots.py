@@ -5,6 +5,7 @@ are made up for the run. Both take the ports that the page names, 5000 and 8010.
 """
 
 import secrets
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from local_okta.page import add_page
 from local_okta.serve import PORT
 from local_okta.terminal import say
 from settings import Settings
-from tools import chromium
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FOLDER = Path(__file__).parent.parent / "docs" / "images"
 LOOKED_AT = {
     "Expired token": "Status 401 is neither 200 nor 204",
@@ -29,7 +30,7 @@ PICTURES = {"light": "page.png", "dark": "page-dark.png"}
 
 
 def main() -> None:
-    path = chromium.find()
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         sys.exit("There is no Chromium here: install one (apt-get install chromium).")
     user, password = "okta", secrets.token_urlsafe(24)
@@ -55,7 +56,7 @@ def main() -> None:
             app.app_context(),
             service(port=5000, **settings),
             sync_playwright() as playwright,
-            chromium.launch(playwright, path) as browser,
+            playwright.chromium.launch(executable_path=path) as browser,
         ):
             for scheme, name in PICTURES.items():
                 _take(browser, f"http://127.0.0.1:{PORT}/", scheme, FOLDER / name)
@@ -74,7 +75,7 @@ def _take(browser, url: str, scheme: str, path: Path) -> None:
         page.get_by_role("button", name="Send", exact=True).click()
         page.get_by_text(sentence).wait_for()
     entries = page.get_by_role("region", name="Activity").get_by_role("listitem")
-    entries.first.filter(has_text="sent token").filter(has_text="200").wait_for()
+    entries.first.filter(has_text="sent to /tokenHook").filter(has_text="200").wait_for()
     path.parent.mkdir(exist_ok=True)
     page.screenshot(path=path)
     say(f"{path.name}: {path.stat().st_size:,} bytes")

@@ -23,14 +23,10 @@ export async function readActivity() {
         "li",
         { class: entry.kind },
         element("time", {}, entry.time),
-        element("span", { class: "what" }, what(entry)),
+        element("span", { class: "what" }, entry.text),
         element("span", { class: entry.good ? "good" : "bad" }, mark(entry.good), entry.outcome),
       ),
     );
   }
   while (byId("entries").childElementCount > SHOWN) byId("entries").lastElementChild.remove();
-}
-
-function what({ kind, text }) {
-  return { issuer: `asked for ${text}`, sent: `sent ${text}` }[kind] ?? text;
 }

@@ -5,28 +5,37 @@ import { byId, element, mark } from "./dom.js";
 import { clear, show, showSecrets, showSteps } from "./result.js";
 import { ask } from "./server.js";
 
-const FIELDS = ["authentication", "service", "request"];
+const FIELDS = ["authentication", "service", "path", "request"];
 const narrow = matchMedia("(max-width: 699px)");
 
 let state;
 let busy = false;
-let authenticationChosen = false;
+// What the reader has chosen; null while authentication follows the hook.
+let chosen = null;
 
 const sampleOf = (name) => state.samples.find((sample) => sample.name === name);
+const pickedSample = () => sampleOf(byId("hook").value);
 
-function form(sample, authentication = byId("authentication").value) {
-  return { service: byId("service").value, hook: sample.name, authentication };
-}
-
-function showErrors(errors = {}) {
+function showErrors(errors = {}, position) {
   for (const name of FIELDS) {
     byId(`${name}-error`).textContent = errors[name] ?? "";
     byId(name).toggleAttribute("aria-invalid", false);
     if (errors[name]) byId(name).setAttribute("aria-invalid", "true");
   }
+  if (position != null) putCursor(position);
 }
 
-// One at a time: what comes back must belong to what the fields say.
+// The server counts characters, the browser UTF-16 units.
+function putCursor(position) {
+  const box = byId("request");
+  const before = [...box.value].slice(0, position).join("");
+  const lines = before.split("\n").length;
+  box.focus();
+  box.setSelectionRange(before.length, before.length + 1);
+  box.scrollTop = (lines - 3) * parseFloat(getComputedStyle(box).lineHeight);
+}
+
+// One at a time, since what comes back must belong to what the fields say.
 async function alone(work) {
   if (busy) return;
   busy = true;
@@ -45,30 +54,44 @@ async function alone(work) {
 }
 
 function pickHook() {
-  const sample = sampleOf(byId("hook").value);
+  const sample = pickedSample();
   byId("request").value = JSON.stringify(sample.payload, null, 2);
   byId("request").scrollTop = 0;
-  byId("about").textContent = `to ${sample.path}: ${sample.about}`;
+  byId("path").value = sample.path;
+  byId("about").textContent = sample.about;
+  byId("authentication").value = fitting(sample);
   showErrors();
   showTable(false);
   clear("Press Send.");
-  if (!authenticationChosen) byId("authentication").value = fitting(sample, state.default);
 }
 
-// Okta can send event hooks with nothing but Basic.
-function fitting(sample, authentication) {
-  return sample.kind === "event" && !["None", "Wrong password"].includes(authentication) ? "Basic" : authentication;
+// As `flask okta preview` does: what the reader chose, or what the service asks for. Event hooks get
+// Basic, since Okta can send them with nothing else.
+function fitting(sample) {
+  if (sample.kind === "event") return ["None", "Wrong password"].includes(chosen) ? chosen : "Basic";
+  return chosen ?? state.default;
+}
+
+// To choose what the hook would get anyway means to follow the hooks again.
+function chooseAuthentication() {
+  chosen = null;
+  const { value } = byId("authentication");
+  if (value !== fitting(pickedSample())) chosen = value;
+  showErrors();
 }
 
 async function send() {
   byId("activity-note").textContent = "";
-  const sample = sampleOf(byId("hook").value);
   showTable(false);
   clear("Sending …");
-  const result = await ask("send", { ...form(sample), request: byId("request").value });
-  showErrors(result.errors);
+  const [service, path, hook, authentication, request] = ["service", "path", "hook", "authentication", "request"].map(
+    (name) => byId(name).value,
+  );
+  const result = await ask("send", { service, path, hook, authentication, request });
+  showErrors(result.errors, result.position);
   if (result.verdict) {
     byId("service").value = result.service;
+    byId("path").value = result.path;
     show(result);
   } else {
     clear("Nothing was sent.");
@@ -80,24 +103,19 @@ async function sendAll() {
   showTable(true);
   const accepted = [];
   for (const sample of state.samples) {
-    const authentication = fitting(sample, byId("authentication").value);
+    byId("summary").textContent = `Sending ${accepted.length + 1} of ${state.samples.length} …`;
+    const { name: hook, path } = sample;
+    const service = byId("service").value;
+    const authentication = fitting(sample);
     const request = JSON.stringify(sample.payload);
-    const result = await ask("send", { ...form(sample, authentication), request });
+    const result = await ask("send", { service, path, hook, authentication, request });
     if (byId("all").hidden) return;
     if (!result.verdict) {
       showErrors(result.errors);
       break;
     }
-    addRow(
-      {
-        name: sample.name,
-        authentication,
-        status: result.response?.status ?? "–",
-        milliseconds: result.milliseconds,
-        ...result.verdict,
-      },
-      () => showOf(sample, result),
-    );
+    const status = result.response?.status ?? "–";
+    addRow({ name: hook, authentication, status, ...result, ...result.verdict }, () => showOf(sample, result));
     accepted.push(result.verdict.accepted);
     if (result.errors.service) {
       showErrors(result.errors);
@@ -130,18 +148,19 @@ function showTable(visible) {
   byId("summary").textContent = "";
 }
 
+// The roles are for the narrow page, where the style makes a list of the table.
 function addRow({ name, authentication, status, milliseconds, accepted, sentence }, open) {
   const label = open ? element("button", { type: "button", class: "link" }, name) : name;
   if (open) label.addEventListener("click", open);
   byId("rows").append(
     element(
       "tr",
-      {},
-      element("th", { scope: "row" }, label),
-      element("td", {}, authentication),
-      element("td", {}, String(status)),
-      element("td", { class: "number" }, milliseconds.toLocaleString("en")),
-      element("td", { class: accepted ? "good" : "bad" }, mark(accepted), sentence),
+      { role: "row" },
+      element("th", { scope: "row", role: "rowheader" }, label),
+      element("td", { role: "cell" }, authentication),
+      element("td", { role: "cell" }, String(status)),
+      element("td", { role: "cell", class: "number" }, milliseconds.toLocaleString("en")),
+      element("td", { role: "cell", class: accepted ? "good" : "bad" }, mark(accepted), element("span", {}, sentence)),
     ),
   );
 }
@@ -181,7 +200,6 @@ async function start() {
   byId("issuer").value = state.issuer;
   byId("service").value = state.service;
   byId("hook").selectedIndex = 0;
-  byId("authentication").value = state.default;
   if (state.settings_error) {
     byId("banner").hidden = false;
     byId("banner").textContent = `${state.settings_error}\nThen start flask okta serve again.`;
@@ -191,10 +209,7 @@ async function start() {
 
   narrow.addEventListener("change", fitHookList);
   byId("hook").addEventListener("change", pickHook);
-  byId("authentication").addEventListener("change", () => {
-    authenticationChosen = true;
-    showErrors();
-  });
+  byId("authentication").addEventListener("change", chooseAuthentication);
   byId("form").addEventListener("submit", (event) => {
     event.preventDefault();
     alone(send);
@@ -214,7 +229,7 @@ async function start() {
     showSecrets(asked);
   });
   new ResizeObserver(showSteps).observe(byId("steps"));
-  // Not before: whatever was typed or picked until now would be lost.
+  // No earlier, or what was typed or picked until now would be lost.
   for (const control of document.querySelectorAll("[disabled]")) control.disabled = false;
   await readActivity();
   setInterval(readActivity, 1000);

@@ -17,7 +17,7 @@ export function show(result) {
 
 export function clear(text) {
   shown = null;
-  for (const id of ["verdict-body", "sent-body", "response-body", "token-body", "picture", "milliseconds"]) {
+  for (const id of ["verdict-body", "sent-body", "response-body", "token-body", "picture", "times"]) {
     byId(id).replaceChildren();
   }
   byId("verdict-body").append(element("p", { class: "quiet" }, text));
@@ -34,7 +34,7 @@ export function showSteps() {
   place.replaceChildren(picture(shown.steps, Math.max(place.clientWidth, 280)));
 }
 
-function showVerdict({ verdict, notes, kind, sent, response }) {
+function showVerdict({ verdict, notes, kind, payload, response }) {
   byId("verdict-body").replaceChildren(
     element(
       "p",
@@ -42,7 +42,8 @@ function showVerdict({ verdict, notes, kind, sent, response }) {
       mark(verdict.accepted),
       element("span", {}, verdict.sentence),
     ),
-    ...(kind === "registration" ? signUpForm(sent.payload, response?.json) : []),
+    element("p", { class: "quiet" }, verdict.meaning),
+    ...(kind === "registration" ? signUpForm(payload, response?.json) : []),
     ...notes.map(note),
   );
 }
@@ -71,17 +72,21 @@ function signUpForm(payload, answer) {
     });
 }
 
-function showSent({ sent }) {
-  const headers = sent.headers.map(([name, value]) => {
-    const masked = name === "Authorization" && !secretsShown;
-    return [name, masked ? `${value.split(" ", 1)[0]} ••••••••` : value];
-  });
-  const parts = [lines(headers), sent.body && `\n${sent.body}`];
-  byId("sent-body").replaceChildren(message(sent.line, ...parts));
+function showSent({ sent, not_sent: notSent }) {
+  const parts = notSent ? [element("p", { class: "bad" }, mark(false), notSent)] : [];
+  if (sent) {
+    const headers = sent.headers.map(([name, value]) => {
+      const masked = name === "Authorization" && !secretsShown;
+      return [name, masked ? `${value.split(" ", 1)[0]} ••••••••` : value];
+    });
+    // At the first of two attempts, if the second came to nothing.
+    parts.push(message(sent.line, lines(headers), `\n${sent.body}`));
+  }
+  byId("sent-body").replaceChildren(...parts);
 }
 
-function showResponse({ response, milliseconds }) {
-  byId("milliseconds").textContent = `${milliseconds.toLocaleString("en")} ms`;
+function showResponse({ response, times }) {
+  byId("times").textContent = times;
   byId("response-body").replaceChildren(
     response
       ? message(response.line, response.body && `\n${response.body}\n\n`, lines(response.headers))

@@ -1,6 +1,7 @@
 """The page of the local Okta on a free port, for the tests that speak to it."""
 
 import contextlib
+import shutil
 
 from app import create_app
 from local_okta.authorization_server import LocalOkta
@@ -9,6 +10,13 @@ from settings import Settings
 from tests.support.gunicorn import BASIC_PAIR
 
 BASIC = dict(zip(("basic_auth_user", "basic_auth_password"), BASIC_PAIR, strict=True))
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def installed_browser() -> str | None:
+    """The path of a Chromium, if one is installed."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
 @contextlib.contextmanager
