@@ -23,8 +23,7 @@ def read_dotenv(path: Path) -> Dotenv:
     """Read an `.env` file. One that does not exist is empty."""
     dotenv = Dotenv()
     try:
-        # Some editors begin a file with a byte order mark, which would be part of the first name.
-        with path.open(encoding="utf-8-sig") as stream:
+        with path.open(encoding="utf-8") as stream:
             bindings = list(parse_stream(stream))
     except FileNotFoundError:
         return dotenv

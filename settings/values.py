@@ -157,7 +157,7 @@ def _sqlite_url(url: sa.URL) -> sa.URL:
     if file == ":memory:":
         raise ValueError("is a database in memory, which is lost with its process: name a file")
     if not os.path.isabs(file):
-        raise ValueError(f"has a relative path, {shown(file)}: write sqlite:////full/path/of/it")
+        raise ValueError("has a relative path: write sqlite:////full/path/of/the/file")
     if os.path.isdir(file):
         raise ValueError(f"is a folder, {shown(file)}: name a file in it")
     if not os.path.isdir(folder := os.path.dirname(file)):
