@@ -3,27 +3,27 @@ FROM python:3.13-slim
 
 ENV PYTHONUNBUFFERED=1
 
-# Files that this user makes are events, in a folder that a volume can take the place of. The number
-# is for platforms that want to see that it is not root's.
+# The service may write only to this folder, which holds the events. Mount a volume there. Some
+# platforms need a number to see that the user is not root.
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin okta-hooks \
     && install -d -o okta-hooks -g okta-hooks -m 700 /var/lib/okta-hooks
 ENV EVENTS_DATABASE_URL=sqlite:////var/lib/okta-hooks/events.sqlite
 
 WORKDIR /opt/okta-hooks
-# The packages are a layer of their own, which a change of the code leaves as it is. For Twilio add
-# requirements/twilio.txt in both lines.
+# The packages come first: a change of the code reuses their layer. For Twilio, add
+# requirements/twilio.txt to both instructions.
 COPY requirements.txt constraints.txt ./
 COPY requirements/postgresql.txt requirements/
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action ignore \
     -r requirements.txt -r requirements/postgresql.txt -c constraints.txt
 
 COPY . .
-# A clone may have been made with files that only its owner can read.
+# Someone with a strict umask has files that only the owner can read.
 RUN chmod -R a+rX .
 
 USER 10001
-# gunicorn listens on all addresses of the container, at this port.
+# gunicorn listens on this port, on all addresses of the container.
 ENV PORT=8000
 EXPOSE 8000
-# In this form gunicorn is the first process, and gets the TERM that stops the container.
+# Without a shell in between, gunicorn gets the TERM that stops the container.
 CMD ["gunicorn"]

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
 
-# An environment that is half-made, was moved, or has lost its Python is made once more.
+# An environment that is half-made, was moved or has lost its Python is made again.
 SOUND := . $(BIN)/activate && test "$$VIRTUAL_ENV/bin" -ef $(BIN) && $(BIN)/python -c 'import pip'
 ifeq ($(shell test -e $(VENV) && { ($(SOUND)) > /dev/null 2>&1 || echo unsound; }),unsound)
 .PHONY: $(BIN)/python $(RUNTIME) $(DEVELOPMENT)
@@ -20,7 +20,7 @@ help:  ## Show what can be made
 demo: $(RUNTIME)  ## See every hook and every authentication work, on this machine, without an Okta org
 	@FLASK_SKIP_DOTENV=1 $(BIN)/flask okta demo
 
-# Ctrl-C is how this ends, so it is no error.
+# Ctrl-C is the way to end this, not an error.
 run: $(RUNTIME) .env  ## Serve on http://127.0.0.1:5000 for development
 	@trap 'exit 0' INT; FLASK_SKIP_DOTENV=1 $(BIN)/flask run --debug --no-debugger
 

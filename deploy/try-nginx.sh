@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # Runs deploy/nginx.conf on this machine, with gunicorn behind it and a throwaway certificate, and
-# sends hooks through it. Prints what came back, for about 40 seconds; ends with status 1 if
-# anything is WRONG.
+# sends hooks through it. Takes about 30 seconds, and ends with status 1 if anything is WRONG.
 #
 #   deploy/try-nginx.sh            with the virtual environment that `make` sets up
 #   BIN=/path/to/bin deploy/try-nginx.sh

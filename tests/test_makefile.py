@@ -97,7 +97,7 @@ BROKEN = (half_made, has_no_scripts, moved, copied, lost_its_python, got_another
 
 
 @pytest.mark.parametrize("it", BROKEN)
-def test_an_environment_that_cannot_be_used_is_made_once_more(project, it):
+def test_an_environment_that_cannot_be_used_is_made_again(project, it):
     project.set_up()
     it(project)
     assert project.set_up().returncode == 0
