@@ -2,6 +2,7 @@
 
 import json
 import sys
+import textwrap
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -141,12 +142,12 @@ def _preview_one(request: Request, auth: str, url: str, verbose: bool) -> bool:
         say(f"Nothing was sent to {address}\n", bold=True)
     _show_response(answer)
     if request.kind is None:
-        say("\nNot judged: the judge does not know this eventType. To name one: --event-type")
+        say("\nNot judged: the body has no eventType that the judge knows (see --event-type).")
         return answer.status in (200, 204)
     verdict = judge(request.kind, request.payload, answer)
     say(f"\n{verdict.sentence}.", fg="green" if verdict.accepted else "red")
     if request.kind == "event" and verdict.accepted:
-        say(f"\n{after_events()}")
+        say("\n" + textwrap.fill(after_events(), 80))
     return verdict.accepted
 
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import requests
+import sqlalchemy as sa
 from flask import Flask
 
 from app import create_app
@@ -47,10 +48,12 @@ def page(okta):
 
 
 @pytest.fixture(scope="module")
-def service():
+def service(tmp_path_factory):
     """Takes only Basic."""
-    with serving(create_app(Settings(**BASIC))) as url:
-        yield url
+    events = tmp_path_factory.mktemp("events") / "events.sqlite"
+    url = sa.URL.create("sqlite", database=str(events))
+    with serving(create_app(Settings(**BASIC, events_database_url=url))) as address:
+        yield address
 
 
 def get(page, path, **headers):
