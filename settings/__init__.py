@@ -126,38 +126,41 @@ def load_settings(
     """
     environ = os.environ if environ is None else environ
     dotenv = read_dotenv(dotenv_path)
-    texts = {name: text for name, text in (dotenv.texts | {**environ}).items() if name in PARSERS}
-    by_guide_name = {}
-    if not texts.keys() & GUIDE_NAMES.keys():
-        by_guide_name = {
-            name: guide for name, guide in GUIDE_NAMES.items() if guide in dotenv.texts
-        }
-        texts |= {name: dotenv.texts[guide] for name, guide in by_guide_name.items()}
-    # Empty counts as not set.
-    texts = {name: text for name, text in texts.items() if text}
+    texts, guide_names = _read(environ, dotenv.texts)
     values, wrong = _parse(texts)
     if used_by == "flask run":
         values.setdefault("telephony_provider", "console")
     settings = Settings(**values)
     similar = rules.similar_names({*environ, *dotenv.texts}, PARSERS, texts)
     problems = dotenv.problems | wrong
+    # An .env that cannot be read may hold what seems to be missing.
     if dotenv.is_readable:
-        # Otherwise it may hold what seems to be missing. A setting that is wrong is not missing.
-        problems = rules.missing(settings) | problems
-        problems |= rules.unusable(settings, texts, used_by) | rules.misspelt(similar, settings)
+        # A setting that is wrong is not missing.
+        problems = rules.problems(settings, texts, similar, used_by) | problems
     if problems:
-        raise SettingsError({by_guide_name.get(name, name): problems[name] for name in problems})
-    others = {*dotenv.texts}.difference(PARSERS, GUIDE_NAMES.values(), similar)
+        raise SettingsError({guide_names.get(name, name): problems[name] for name in problems})
+    strangers = {*dotenv.texts}.difference(PARSERS, GUIDE_NAMES.values(), similar)
+    notes = [*rules.notes(settings, texts, used_by), *rules.notes_on_names(similar)]
     if used_by == "server":
-        others, files = others.difference(environ), []
+        notes += rules.notes_on_strangers(strangers.difference(environ))
     else:
-        files = files_of_other_folders(dotenv_path.parent)
-    notes = (
-        *rules.notes(settings, texts, used_by),
-        *rules.notes_on_names(similar, others, used_by),
-        *(f"flask has also read {file}: what it sets counts as the environment" for file in files),
-    )
-    return replace(settings, notes=notes)
+        # flask puts these into the environment, but does not need a note on its own names.
+        notes += rules.notes_on_strangers({n for n in strangers if not n.startswith("FLASK_")})
+        notes += rules.notes_on_files(files_of_other_folders(dotenv_path.parent))
+    return replace(settings, notes=tuple(notes))
+
+
+def _read(
+    environ: Mapping[str, str], dotenv: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The texts that are set, by setting, and the settings that have a name of the guide."""
+    texts = {name: text for name, text in {**dotenv, **environ}.items() if name in PARSERS}
+    guide_names = {}
+    if not texts.keys() & GUIDE_NAMES.keys():
+        guide_names = {name: guide for name, guide in GUIDE_NAMES.items() if guide in dotenv}
+        texts |= {name: dotenv[guide] for name, guide in guide_names.items()}
+    # Empty counts as not set.
+    return {name: text for name, text in texts.items() if text}, guide_names
 
 
 def _parse(texts: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -22,7 +22,16 @@ SHORTEST_PASSWORD = 12
 OLDEST_SQLITE = (3, 35)
 
 
-def missing(settings: "Settings") -> dict[str, str]:
+def problems(
+    settings: "Settings", set_names: Collection[str], similar: Mapping[str, str], used_by: UsedBy
+) -> dict[str, str]:
+    """What is wrong with settings that are right by themselves."""
+    return (
+        _missing(settings) | _unusable(settings, set_names, used_by) | _misspelt(similar, settings)
+    )
+
+
+def _missing(settings: "Settings") -> dict[str, str]:
     """What the other settings need, and is not there."""
     oauth = settings.auth_mode == "oauth"
     user, password = settings.basic_auth_user, settings.basic_auth_password
@@ -50,8 +59,8 @@ def missing(settings: "Settings") -> dict[str, str]:
     return problems
 
 
-def unusable(settings: "Settings", set_names: Collection[str], used_by: UsedBy) -> dict[str, str]:
-    """What is right by itself, but cannot be used here."""
+def _unusable(settings: "Settings", set_names: Collection[str], used_by: UsedBy) -> dict[str, str]:
+    """What is right elsewhere, but cannot be used here."""
     problems = {}
     if used_by == "server":
         for name in settings.published_passwords:
@@ -101,7 +110,7 @@ def similar_names(
     return similar
 
 
-def misspelt(similar: Mapping[str, str], settings: "Settings") -> dict[str, str]:
+def _misspelt(similar: Mapping[str, str], settings: "Settings") -> dict[str, str]:
     """Those of the similar names whose neglect could let in more callers than was meant."""
     oauth = settings.auth_mode == "oauth"
     guard = ("AUTH_", "BASIC_AUTH_", "OKTA_") if oauth else ("AUTH_", "BASIC_AUTH_")
@@ -155,25 +164,25 @@ def notes(settings: "Settings", set_names: Collection[str], used_by: UsedBy) -> 
         yield "the telephony hook sends nothing: TELEPHONY_PROVIDER is not set"
 
 
-def notes_on_names(
-    similar: Mapping[str, str], others_in_dotenv: Collection[str], used_by: UsedBy
-) -> Iterator[str]:
-    """Notes on what is not a setting of the service."""
+def notes_on_names(similar: Mapping[str, str]) -> Iterator[str]:
     for name, meant in similar.items():
         yield f"{name} is not a setting of this service: {_question(name, meant)}"
-    # FLASK_… is for flask. And what does not look like a name may be a line of a key.
-    names = [
-        name
-        for name in sorted(others_in_dotenv)
-        if name.isidentifier()
-        and len(name) <= 40
-        and (used_by == "server" or not name.startswith("FLASK_"))
-    ]
-    if names:
+
+
+def notes_on_strangers(names: Collection[str]) -> Iterator[str]:
+    """A note on what is in .env, but is not a setting."""
+    # What does not look like a name may be a line of a key.
+    shown = sorted(name for name in names if name.isidentifier() and len(name) <= 40)
+    if shown:
         yield (
-            f".env has names that are not settings of this service: {', '.join(names)}. Only flask "
+            f".env has names that are not settings of this service: {', '.join(shown)}. Only flask "
             "puts them into the environment, gunicorn does not: set there what a library needs"
         )
+
+
+def notes_on_files(files: Collection[Path]) -> Iterator[str]:
+    for file in files:
+        yield f"flask has also read {file}: what it sets counts as the environment"
 
 
 def _question(name: str, meant: str) -> str:

@@ -494,6 +494,12 @@ def test_a_file_of_events_that_cannot_be_written_is_named(load, not_allowed, tmp
     load(OAUTH)
 
 
+def test_a_wrong_database_url_is_not_replaced_by_a_problem_of_the_default(problems_of, not_allowed):
+    not_allowed |= {PROJECT, PROJECT / "instance"}
+    problem = problems_of(PAIR | {"EVENTS_DATABASE_URL": "sqlite://"})["EVENTS_DATABASE_URL"]
+    assert "in memory" in problem
+
+
 def test_the_default_file_is_a_note_under_gunicorn(load, tmp_path):
     note = f"events are stored in {PROJECT}/instance/events.sqlite"
     own = {"EVENTS_DATABASE_URL": f"sqlite:///{tmp_path}/events.sqlite"}
