@@ -8,6 +8,7 @@ from werkzeug.wrappers import Request, Response
 
 import settings
 from app import create_app
+from commands import doctor
 from hooks import telephony_providers
 from hooks.telephony_providers import (
     MESSAGES,
@@ -301,6 +302,15 @@ def test_only_flask_run_has_a_provider_by_default(tmp_path, used_by, provider):
     assert loaded.telephony_provider == provider
     assert ("TELEPHONY_PROVIDER" in " ".join(loaded.notes)) is (provider is None)
     assert AUTH_TOKEN not in repr(loaded)
+
+
+@pytest.mark.parametrize(
+    ("provider", "line"),
+    [(None, "note   TELEPHONY_PROVIDER   not set: "), ("console", "console: ")],
+)
+def test_the_doctor_says_that_nobody_gets_a_code(capsys, provider, line):
+    doctor.check_settings(doctor.Report(), settings.Settings(telephony_provider=provider))
+    assert f"{line}nobody gets a code by SMS or call" in capsys.readouterr().out
 
 
 def test_twilio_gets_the_account_of_the_settings(monkeypatch):

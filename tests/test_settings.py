@@ -586,12 +586,11 @@ def test_python_m_settings_prints_the_notes(tmp_path):
     assert "note: BASIC_AUTH_PASSWORD_PREVIOUS is still accepted" in done.stdout
 
 
-def test_the_doctor_reports_the_published_password_and_a_missing_provider_itself(tmp_path):
+def test_the_doctor_reports_the_published_password_itself(tmp_path):
     own = {"EVENTS_DATABASE_URL": f"sqlite:///{tmp_path}/events.sqlite"}
     done = run("flask", "okta", "doctor", **PUBLISHED, **own)
     assert done.returncode == 1
     assert "WRONG  Basic pair           is the one printed in Okta's guide" in done.stdout
-    assert "note   TELEPHONY_PROVIDER   not set: nobody gets a code" in done.stdout
 
 
 def test_the_doctor_says_that_this_user_cannot_store_events(not_allowed, tmp_path):

@@ -243,7 +243,7 @@ def copy_of_the_project(folder: Path) -> None:
     """The project as it is cloned, with everything installed already."""
     ours = shutil.ignore_patterns(".*", "__pycache__", "instance")
     shutil.copytree(PROJECT, folder, ignore=ours)
-    for name in (".env.example", ".gitignore"):
+    for name in (".dockerignore", ".env.example", ".gitignore"):
         shutil.copy(PROJECT / name, folder)
     (folder / ".venv").mkdir()
     for path in Path(sys.prefix).glob("[!.]*"):
