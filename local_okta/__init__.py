@@ -1,1 +1,1 @@
-"""A stand-in for Okta, on this machine. Nobody needs to read it to use or deploy the service."""
+"""A stand-in for Okta, on this machine. You need not read it to use or deploy the service."""

@@ -47,7 +47,7 @@ class LocalOkta:
         scopes: tuple[str, ...] = ("hooks",),
         port: int = 0,
     ):
-        """Makes up what is not given of the client. Port 0 means any free one."""
+        """Makes up what is not given. Port 0 means any free port."""
         self.client_id = client_id or made_up_client_id()
         self.client_secret = client_secret or secrets.token_urlsafe(48)
         self.client_key = client_key or new_key()
@@ -79,8 +79,8 @@ class LocalOkta:
         return sum(self.requests[path] for path in (*METADATA_PATHS, f"{PREFIX}/v1/keys"))
 
     def start(self) -> "LocalOkta":
-        """Serve in a thread. Raises OSError where the port is taken."""
-        # werkzeug ends the whole process when it cannot bind, so it gets a bound socket.
+        """Serve in a thread. Raises OSError if the port is taken."""
+        # werkzeug ends the process if it cannot bind, so it gets a socket that is bound already.
         with socket.create_server((HOST, self.port)) as listener:
             self._server = make_server(
                 HOST,
@@ -188,7 +188,7 @@ def made_up_client_id() -> str:
 
 
 class _Handler(WSGIRequestHandler):
-    # One request on each connection: one kept alive would outlive stop() and hide an outage.
+    # One request for each connection, since one kept alive would outlive stop() and hide an outage.
     protocol_version = "HTTP/1.0"
 
     def log_request(self, *args):

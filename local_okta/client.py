@@ -27,8 +27,8 @@ SECONDS = 3.0
 NEVER_RETRIED = ("token", "telephony")
 VALUE_OF_A_HEADER = re.compile(r"[!-~]+")
 
-# What goes into the Authorization header, given the moment (time.monotonic) by which Okta must be
-# done; None for no header. Raises SendError where no token was to be had.
+# Gives the Authorization header, or None for no header. The argument is the moment (of
+# time.monotonic) by which Okta must be done. Raises SendError if there is no token.
 Credentials = Callable[[float], str | None]
 
 
@@ -52,7 +52,7 @@ class Answer:
     and not without a connection."""
     no_token: bool = False
     before: "Answer | None" = None
-    """What came back at the first attempt, where this is the second."""
+    """What came back at the first attempt, if this is the second."""
 
     @property
     def json(self) -> Any:
@@ -94,7 +94,7 @@ def basic_header(user: str, password: str) -> str:
 
 
 def bearer(token: str) -> Credentials:
-    """A token that is already there, to try out a wrong one."""
+    """A token made beforehand, such as a wrong one."""
     return lambda deadline: f"Bearer {token}"
 
 

@@ -36,7 +36,7 @@ def new_env() -> None:
     except FileExistsError:
         raise click.ClickException(".env is there already, and stays as it is.") from None
     except OSError as error:
-        message = f"{error.filename}: {os.strerror(error.errno)}. So there is no .env."
+        message = f"{error.filename} cannot be used ({os.strerror(error.errno)}): no .env was made."
         raise click.ClickException(message) from None
     say("Made .env from .env.example, with a password of your own.")
 

@@ -1,4 +1,4 @@
-"""Tokens that are right in all but what their name says."""
+"""Tokens with one fault each, which their name says."""
 
 import time
 

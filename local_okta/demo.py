@@ -1,7 +1,7 @@
 """`make demo`: the service under gunicorn, sent every hook as Okta sends it, rightly and wrongly.
 
-Every credential is made up for the run, every port is free and on loopback, and nothing of the
-user's own settings is used: not the environment, not `.env`.
+Every credential is made up for the run, and every port is a free one on loopback. Your own settings
+are not used, neither those of the environment nor those of `.env`.
 """
 
 import contextlib
@@ -42,10 +42,10 @@ REFUSALS = {"missing scope": (403, "insufficient_scope")}
 def demo() -> None:
     """Start the service under gunicorn and a local Okta, and send every hook.
 
-    Right and wrong credentials, in both modes. The exit status is 1 unless all came back as it
-    should.
+    It uses right and wrong credentials, in both modes. The exit status is 1 unless everything came
+    back as it should.
     """
-    # So that gunicorn is stopped as well where this is told to stop.
+    # TERM must stop gunicorn too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     start, paths = time.monotonic(), event_hook_paths()
     user, password = "okta", secrets.token_urlsafe(24)
@@ -85,7 +85,7 @@ def demo() -> None:
 
 
 class Run:
-    """The requests to one running server, and what was not as it should be."""
+    """The requests to one running server, and what did not come back as it should."""
 
     def __init__(self, url: str):
         self.url = url
@@ -93,7 +93,7 @@ class Run:
         self.differences: list[str] = []
 
     def accept(self, samples, authentication: str, credentials, *, show: bool = True) -> None:
-        """A row for each sample; without `show` only for what is not as it should be."""
+        """A row for each sample; without `show` only for what did not come back as it should."""
         for sample in samples:
             answer = self._send(sample, credentials)
             verdict = judge(sample.kind, sample.payload, answer)
@@ -113,7 +113,7 @@ class Run:
             self._row(f"verify {path}", "basic", answer, verdict.sentence, verdict.accepted)
 
     def refuse(self, samples, authentication: str, credentials, status: int, reason: str) -> None:
-        """One row for all the samples: every path refuses, and for the same reason."""
+        """One row for all the samples, if every path refuses for the same reason."""
         refusals = {}
         for sample in samples:
             answer = self._send(sample, credentials)
@@ -145,7 +145,7 @@ def _reason(answer: client.Answer) -> str:
 
 
 def basic_mode(url: str, paths: list[str], user: str, password: str) -> Run:
-    """Basic for all hooks, then what must not pass."""
+    """Basic for all hooks, then what must be refused."""
     run = Run(url)
     right, wrong = client.basic(user, password), client.basic(user, secrets.token_urlsafe(24))
     run.verify(paths, right)
@@ -157,7 +157,7 @@ def basic_mode(url: str, paths: list[str], user: str, password: str) -> Run:
 
 
 def oauth_mode(url: str, paths: list[str], user: str, password: str, okta: LocalOkta) -> Run:
-    """Tokens for inline hooks, Basic for event hooks, then what must not pass."""
+    """Tokens for inline hooks, Basic for event hooks, then what must be refused."""
     run = Run(url)
     target, scope = (okta.token_endpoint, okta.client_id), okta.scopes[0]
     basic, wrong = client.basic(user, password), client.basic(user, secrets.token_urlsafe(24))
@@ -188,7 +188,7 @@ def environment_with(**settings: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def service(*, port: int = 0, **settings: str):
-    """The service under gunicorn with these settings, on any free port or this; its address."""
+    """Run the service under gunicorn with these settings; gives its address. Port 0: a free one."""
     with socket.create_server((HOST, port)) as free:
         port = free.getsockname()[1]
     url = f"http://{HOST}:{port}"
@@ -217,6 +217,6 @@ def service(*, port: int = 0, **settings: str):
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=5)
             finally:
-                # Nothing to kill as a rule; a second Ctrl-C leaves nothing running either.
+                # As a rule it has ended by now. A second Ctrl-C must not leave it running.
                 process.kill()
                 process.wait()

@@ -1,10 +1,10 @@
 """What the page sends for its reader, and the words beside what comes back.
 
-Where a token comes from, as the steps say it too: with *Client secret* and *Private key* from the
-issuer's token endpoint, over HTTP. A wrong token is made by the page, since the token endpoint
-issues none; so is a good one while the issuer is down. Okta would get none then, and the hook would
-not be sent; the page sends it all the same, to show that the service has the keys and goes on.
-While the issuer is slow, the request for a token takes up Okta's three seconds, as it would.
+With *Client secret* and *Private key*, a token comes from the issuer's token endpoint, over HTTP.
+While the issuer is slow, the request for it takes up Okta's three seconds, and nothing is sent to
+the hook. While it is down, Okta would not send anything either. The page then signs a token itself,
+and says so, to show that the service goes on with the keys that it has. It makes the wrong tokens
+too, since the token endpoint issues none.
 """
 
 import json
@@ -92,7 +92,7 @@ class Sender:
         answer = client.send(base + path, payload, kind=kind, credentials=credentials)
         verdict = judge(kind, payload, answer)
         token = self._token(answer)
-        said = notes(kind, name, answer, token, self.lines())
+        said = notes(kind, name, answer, token, self.lines(), made_here=made_here)
         if kind == "event" and verdict.accepted:
             with self._service_context():
                 said.append(after_events())

@@ -15,6 +15,10 @@ SHOWS = {
     "Client secret": ("client secret", "Okta asks the token endpoint with the client's secret"),
     "Private key": ("signed assertion", "Okta asks the token endpoint with a JWT that it signed"),
 }
+WITHOUT_ISSUER = (
+    "Okta itself would send nothing now, since the issuer is down and gives it no token. This page "
+    "has signed one, to show that the service goes on with the keys that it has."
+)
 SENDS = {"Basic": "user and password", "Bearer": "token"}
 
 
@@ -53,10 +57,17 @@ def steps(authentication: str, answer: Answer, *, made_here: bool) -> list[dict]
 
 
 def notes(
-    kind: str, authentication: str, answer: Answer, token: dict | None, lines: list[str]
+    kind: str,
+    authentication: str,
+    answer: Answer,
+    token: dict | None,
+    lines: list[str],
+    *,
+    made_here: bool,
 ) -> list[str]:
     """Reasons, and what to do; `lines` make the service take the local Okta's tokens."""
     return [
+        *([WITHOUT_ISSUER] if made_here and authentication in SHOWS else []),
         *_mismatch(kind, authentication, answer, token, "\n".join(lines)),
         *_refusal(answer, token),
     ]
@@ -164,11 +175,8 @@ def _end(answer: Answer, left: int) -> Iterator[dict]:
 
 def _made_here(authentication: str) -> dict:
     if authentication in SHOWS:
-        text = (
-            "The token endpoint is down, so Okta would get no token now; "
-            "the page signs one itself, to show what the service does"
-        )
-        return _step(OKTA, OKTA, "token signed by this page (the issuer is down)", text)
+        label = "token signed by this page (the issuer is down)"
+        return _step(OKTA, OKTA, label, "The issuer is down, so this page signs a token itself")
     text = "The page makes the wrong token itself; the token endpoint issues none"
     return _step(OKTA, OKTA, "wrong token, made by this page", text)
 

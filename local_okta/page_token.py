@@ -1,7 +1,7 @@
-"""A token taken apart: what stands in it, what the service expects of it, and which of it is wrong.
+"""A token taken apart: what is in it, what the service expects, and what is wrong.
 
-The checks are those that the service makes (RFC 7519, 4.1; RFC 7515, 4.1), made here once more,
-since the service says nothing about its reasons.
+The checks are those of the service (RFC 7519, 4.1; RFC 7515, 4.1). They are made again here, since
+the service does not tell its caller the reason of a refusal.
 """
 
 import json
@@ -28,7 +28,7 @@ class Expected:
 
 
 def explain(token: str, expected: Expected, keys: Iterable[RSAKey]) -> dict:
-    """Header and claims of one of our own tokens, row by row; `good` if nothing is wrong."""
+    """Header and claims of a token of the local Okta, row by row; `good` if nothing is wrong."""
     header, claims = (
         json.loads(urlsafe_b64decode(part)) for part in token.encode().split(b".")[:2]
     )

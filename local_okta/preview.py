@@ -27,7 +27,7 @@ from local_okta.service import (
 from local_okta.terminal import heading, row, say, waiting
 
 HOOK_LIST = "\n".join(f"  {name:<34}{sample.about}" for name, sample in SAMPLES.items())
-# With a longer body the Authorization line would not be on one screen with the verdict.
+# With a longer one, the Authorization header and the verdict would not fit on one screen.
 LONGEST_BODY = 12
 
 
@@ -155,7 +155,7 @@ def _show_request(address: str, answer: client.Answer, payload: dict, verbose: b
     say("Request", bold=True)
     say(f"POST {address}")
     for name, value in answer.sent.items():
-        # Nobody's screen is the place for a token or a password.
+        # A token or a password is not for the screen.
         hidden = f"{value.partition(' ')[0]} ••••••••"
         say(f"{name}: {hidden if name == 'Authorization' else value}")
     lines = json.dumps(payload, indent=2, ensure_ascii=False).splitlines()

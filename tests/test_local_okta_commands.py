@@ -477,7 +477,9 @@ def test_a_folder_that_cannot_be_written_is_named(run):
     run.client_file.parent.symlink_to("nowhere")
     assert_fails(run("serve"), f"{run.client_file} cannot be written (File exists)")
     (run.folder / ".env.example").unlink()
-    assert_fails(run("new-env"), ".env.example: No such file or directory. So there is no .env.")
+    assert_fails(
+        run("new-env"), ".env.example cannot be used (No such file or directory): no .env was made."
+    )
 
 
 def test_rotate_keys(run, stub, okta):

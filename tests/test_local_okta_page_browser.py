@@ -169,7 +169,8 @@ def test_the_service_goes_on_when_keys_are_rotated_and_while_the_issuer_is_down(
     expect(verdict(page)).to_contain_text(f"✓{SENTENCE}")
     make_issuer(page, "down")
     press(page, "Send")
-    expect(steps(page).first).to_contain_text("the page signs one itself")
+    expect(steps(page).first).to_contain_text("this page signs a token itself")
+    expect(verdict(page)).to_contain_text("Okta itself would send nothing now")
     expect(verdict(page)).to_contain_text(f"✓{SENTENCE}")
 
 

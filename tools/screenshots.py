@@ -44,7 +44,6 @@ def main() -> None:
     )
     add_page(okta, app.app_context, lambda *shown: None)
     settings = {
-        "WEB_CONCURRENCY": "1",
         "AUTH_MODE": "oauth",
         "OKTA_ISSUER": okta.issuer,
         "OKTA_CLIENT_ID": okta.client_id,
