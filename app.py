@@ -52,12 +52,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.add_url_rule("/healthz", view_func=healthz)
     app.add_url_rule("/readyz", view_func=readyz)
     if command:
+        # The process of the reloader, which serves nothing, prints the banner.
+        logs.keep_banner_of_development_server()
         add_commands(app)
     if command is None or _will_serve(command):
         if keys:
             keys.start()
         if command:
-            logs.keep_banner_of_development_server()
             # Under gunicorn its master logs the notes, once for all workers.
             for note in settings.notes:
                 log.warning(note)

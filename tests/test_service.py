@@ -23,6 +23,7 @@ from tests.support.gunicorn import (
     Service,
     basic_settings,
     environment,
+    free_port,
 )
 
 PUBLISHED = {"BASIC_AUTH_USER": "admin", "BASIC_AUTH_PASSWORD": "supersecret"}
@@ -191,6 +192,25 @@ def test_flask_run_serves_this_machine_and_says_what_it_tolerates(tmp_path):
     assert sum("WARNING" in line and "Okta's guide" in line for line in lines) == 1
     assert len([line for line in lines if HOOK in line]) == 1
     assert "supersecret" not in service.log
+
+
+def test_the_reloader_says_where_it_serves():
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "flask", "run", "--debug", "--port", str(port)],
+        cwd=PROJECT,
+        env=environment(basic_settings()),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        line = next(line for line in process.stdout if "Running on" in line)
+        assert line == f" * Running on http://127.0.0.1:{port}\n"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def test_make_run_leaves_the_debugger_off_and_shows_no_password():
