@@ -92,6 +92,7 @@ class Database:
         Raises SQLAlchemyError or OSError: then it must be taken as not committed.
         """
         with self._engine.connect() as connection:
+            opened = connection.info.get("file")
             try:
                 if "has_tables" not in connection.info:
                     self._make_tables(connection)
@@ -101,12 +102,16 @@ class Database:
                 # A new connection meets the server that is in charge now, and makes tables that
                 # were lost.
                 connection.invalidate()
+                self._check_file(opened)
                 raise
-            if self.file and connection.info["file"] != _identity(self.file):
-                raise FileReplaced(self.file)
+            self._check_file(opened)
 
     def close(self) -> None:
         self._engine.dispose()
+
+    def _check_file(self, opened: tuple[int, int] | None) -> None:
+        if self.file and opened != _identity(self.file):
+            raise FileReplaced(self.file)
 
     @contextmanager
     def _transaction(self, connection: sa.Connection) -> Iterator[None]:
@@ -142,14 +147,14 @@ def is_temporary(error: Exception) -> bool:
     """Whether it may end by itself, as when the database is away or locked. Others need mending."""
     cause = getattr(error, "orig", None)
     if isinstance(cause, sqlite3.Error):
-        return _result_code(cause) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        return _result_kind(cause) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
     return isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError | FileReplaced)
 
 
-def _result_code(error: object) -> int:
-    """SQLite's, whose lowest byte says the kind: https://sqlite.org/rescode.html"""
+def _result_kind(error: object) -> int:
+    """SQLite's primary result code: https://sqlite.org/rescode.html"""
     # Python's own module raises some errors without asking SQLite.
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
 
 
 class _FileOpener:
@@ -185,10 +190,7 @@ class _FileOpener:
     def explain(self, context: sa.ExceptionContext) -> None:
         """Name the file, which SQLite does not."""
         error = context.original_exception
-        code = _result_code(error)
-        if code == sqlite3.SQLITE_READONLY_DBMOVED:
-            raise FileReplaced(self._file)
-        if code & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        if _result_kind(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
             raise FileNotUsable(self._file, error)
 
 

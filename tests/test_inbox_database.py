@@ -108,7 +108,7 @@ def test_a_file_that_was_removed_or_replaced_is_opened_again(happens, inbox, fil
         assert claims == (["old", "new"] if happens is restore else ["new"])
 
 
-@pytest.mark.parametrize("happens", [remove, rename, restore])
+@pytest.mark.parametrize("happens", [remove, rename, restore, remove_folder])
 @pytest.mark.parametrize("is_begun", [False, True])
 def test_what_is_written_while_the_file_is_replaced_does_not_count_as_stored(
     is_begun, happens, inbox, database, file
