@@ -182,7 +182,7 @@ def notes_on_strangers(names: Collection[str]) -> Iterator[str]:
 
 def notes_on_files(files: Collection[Path]) -> Iterator[str]:
     for file in files:
-        yield f"flask has also read {file}: what it sets counts as the environment"
+        yield f"flask has also read {file}: what it sets counts as set in the environment"
 
 
 def _question(name: str, meant: str) -> str:
