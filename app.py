@@ -1,5 +1,6 @@
 """The service: settings, log, guard, hooks, commands. The one place that knows all of them."""
 
+import atexit
 import logging
 import sys
 from functools import cache
@@ -14,7 +15,11 @@ import auth
 import errors
 import logs
 from hooks import register_hooks
+from inbox import background
 from settings import Settings, SettingsError, load_settings
+
+HANDLER_SECONDS = 10
+"""How long `flask run` waits for the handlers of events when it ends, as gunicorn does."""
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +46,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         SETTINGS=settings,
         SETTINGS_ERROR=error,
         EVENTS_DATABASE_URL=settings.events_database_url,
+        EVENT_THREADS=settings.event_threads,
         MAX_CONTENT_LENGTH=settings.max_content_length,
         PROVIDE_AUTOMATIC_OPTIONS=False,
     )
@@ -62,9 +68,9 @@ def create_app(settings: Settings | None = None) -> Flask:
             # Under gunicorn its master logs the notes, once for all workers.
             for note in settings.notes:
                 log.warning(note)
-            from commands.events import start_worker  # noqa: PLC0415
-
-            start_worker(app)
+            background.start()
+            # At Ctrl-C, handlers that run may end.
+            atexit.register(background.stop, HANDLER_SECONDS)
     return app
 
 

@@ -119,7 +119,17 @@ def on_starting(server):
 
 
 def post_worker_init(worker):
-    """A database that is away shows in the log before the first event comes."""
-    # An app in a middleware has none.
-    if intake := getattr(worker.wsgi, "extensions", {}).get("event_intake"):
-        intake.open()
+    """Handle stored events in the background, in each process that serves. After TERM, begin none.
+
+    The modules of the inbox are this worker's own, so that a reload reads them again.
+    """
+    from inbox import background  # noqa: PLC0415
+
+    background.start(lambda: worker.alive)
+
+
+def worker_exit(server, worker):
+    """Let handlers of events that run end within the time that gunicorn gives the worker."""
+    # The master calls this too, for a worker that has gone, and has not imported it.
+    if background := sys.modules.get("inbox.background"):
+        background.stop(server.cfg.graceful_timeout)

@@ -38,6 +38,8 @@ def configure(level: str, log_format: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.set_name(__name__)
     handler.setFormatter(LineFormatter(log_format))
+    # A handler of events that closes stderr ends the log, and not the threads that write to it.
+    logging.raiseExceptions = False
     root = logging.getLogger()
     root.handlers = [*(old for old in root.handlers if old.get_name() != __name__), handler]
     root.setLevel(logging.WARNING)

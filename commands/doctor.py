@@ -20,10 +20,10 @@ from auth.keys import (
     session_for,
 )
 from auth.oauth import CLOCK_SKEW_SECONDS
-from commands.events import NothingStored, duration, open_inbox
-from inbox.worker import SEEN_LATELY_SECONDS
-from local_okta.service import settings as service_settings
-from local_okta.terminal import say
+from commands.events import NothingStored, duration, open_inbox, since
+from commands.terminal import say
+from hooks.events import HANDLERS
+from inbox.inbox import SEEN_LATELY_SECONDS, Backlog
 from settings import Settings
 from settings.rules import can_be_written
 
@@ -50,13 +50,15 @@ ADVICE = {
 
 @click.command("doctor", short_help="Check settings, issuer, keys, scope and clock.")
 @with_appcontext
-def doctor_command():
+def doctor_command() -> None:
     """Check the settings, the issuer, its keys, the scope and the clock.
 
     Prints a line for each thing that was checked, and then what to type into Okta. The exit status
     is 1 if anything is wrong.
     """
-    settings: Settings = service_settings()
+    if error := current_app.config["SETTINGS_ERROR"]:
+        raise error
+    settings: Settings = current_app.config["SETTINGS"]
     report = Report()
     check_settings(report, settings)
     check_events(report)
@@ -73,7 +75,7 @@ MARKS = {"ok": ("ok   ", "green"), "note": ("note ", "yellow"), "wrong": ("WRONG
 class Report:
     """Prints what was found, a line each, and counts what is wrong."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.wrong = 0
 
     def line(self, outcome: str, what: str, detail: str) -> None:
@@ -111,7 +113,7 @@ def check_events(report: Report) -> None:
     say(f"\nStored events {current_app.config['EVENTS_DATABASE_URL']}", bold=True)
     try:
         with open_inbox() as inbox:
-            backlog = inbox.backlog()
+            backlog, unhandled = inbox.backlog(), inbox.waiting_without(HANDLERS.keys())
     except NothingStored as error:
         settings = current_app.config["SETTINGS"]
         if can_be_written(settings.events_file) or settings.event_hooks_are_off:
@@ -125,20 +127,39 @@ def check_events(report: Report) -> None:
     except click.ClickException as error:
         report.line("wrong", "database", error.message)
         return
-    waiting = str(backlog.waiting)
-    if backlog.waiting:
-        waiting += f", the oldest for {duration(backlog.oldest)}"
-    report.line("ok", "waiting", waiting)
+    report.line("ok", "waiting", amount(backlog.waiting, "the oldest for", backlog.oldest))
+    in_hand = amount(backlog.in_hand, "the longest for", backlog.longest_in_hand)
+    report.line("ok", "in hand", in_hand)
+    if unhandled:
+        types = f"{sum(unhandled.values())} of types without a handler here: {', '.join(unhandled)}"
+        report.line("note", "no handler", types)
     failed = f"{backlog.failed}: flask events list --failed" if backlog.failed else "0"
     report.line("note" if backlog.failed else "ok", "failed", failed)
+    check_workers(report, backlog)
+
+
+def amount(number: int, what: str, seconds: float | None) -> str:
+    return ", ".join(filter(None, (str(number), since(what, seconds))))
+
+
+def check_workers(report: Report, backlog: Backlog) -> None:
     seen = backlog.worker_seen
-    if seen is not None and seen < SEEN_LATELY_SECONDS:
-        report.line("ok", "worker", f"seen {duration(seen)} ago")
-        return
     last = "none was ever seen" if seen is None else f"last seen {duration(seen)} ago"
-    # Without events that wait for it, one is perhaps not wanted.
-    outcome = "wrong" if backlog.waiting else "note"
-    report.line(outcome, "worker", f"{last}: flask events work handles what is stored")
+    if current_app.config["EVENT_THREADS"]:
+        advice = "the service handles what is stored: does it run, with the same settings?"
+    else:
+        advice = "EVENT_THREADS is 0, so flask events work handles what is stored: does it run?"
+    if backlog.has_no_worker:
+        report.line("wrong", "worker", f"{last}: {advice}")
+    elif backlog.stuck_workers:
+        hang = "every handler has hung for minutes: the log says which (handler has run for long)"
+        report.line(
+            "wrong", "worker", f"{hang}. Restart the service, and give handlers time limits"
+        )
+    else:
+        # Without events that wait for it, one is perhaps not wanted.
+        is_seen = seen is not None and seen < SEEN_LATELY_SECONDS
+        report.line("ok" if is_seen else "note", "worker", last)
 
 
 def check_issuer(report: Report, settings: Settings) -> None:

@@ -1,20 +1,24 @@
 """`flask events …`: the worker, and what its operator needs. None shows what an event says."""
 
-import atexit
 import contextlib
 import signal
-import threading
 from collections.abc import Iterator
+from types import FrameType
 
 import click
 import sqlalchemy as sa
-from flask import Flask, current_app
+from flask import current_app
 from flask.cli import AppGroup
+from flask.globals import app_ctx
 
+from commands.terminal import say
 from hooks.events import HANDLERS
 from inbox.database import Database, reason_of
-from inbox.inbox import Inbox
-from inbox.worker import STOP_SECONDS, THREADS, Worker
+from inbox.inbox import Backlog, Inbox
+from inbox.worker import Worker
+
+THREADS = 4
+"""Handlers wait for other machines most of the time, and this process does nothing else."""
 
 
 class NothingStored(click.ClickException):
@@ -25,17 +29,27 @@ event_commands = AppGroup("events", help="Handle the stored events, and look aft
 
 
 @event_commands.command(short_help="Handle what is stored, until it is stopped.")
-@click.option("--threads", default=THREADS, show_default=True, type=click.IntRange(1, 64))
+@click.option(
+    "--threads",
+    default=THREADS,
+    show_default=True,
+    type=click.IntRange(1, 64),
+    help="How many events it handles at the same time.",
+)
 def work(threads: int) -> None:
     """Give each stored event to its handler, until Ctrl-C or TERM.
 
-    What was begun is ended then; a second Ctrl-C does not wait for it. As many of these as you like
-    may run, with PostgreSQL on several machines.
+    The processes that serve do the same, unless EVENT_THREADS is 0. At the end, handlers that run
+    may end; a second Ctrl-C does not wait for them. As many of these as you like may run, with
+    PostgreSQL on several machines.
     """
-    database = _database()
-    worker = Worker(current_app.app_context, Inbox(database), HANDLERS, threads)
+    run_until_stopped(Worker(app_ctx.app, Inbox(open_database()), HANDLERS, threads))
 
-    def stop(number, frame):
+
+def run_until_stopped(worker: Worker) -> None:
+    """Run in the foreground. The first Ctrl-C or TERM stops it, the second ends the process."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
         worker.stop()
 
@@ -47,23 +61,47 @@ def work(threads: int) -> None:
 @event_commands.command("list", short_help="Say what waits, and what has failed.")
 @click.option("--failed", is_flag=True, help="A line for each event that has failed.")
 def list_events(failed: bool) -> None:
-    """Say how many events wait, for how long, and how many have failed."""
+    """Say how many events wait, for how long, and how many have failed.
+
+    The exit status is 1 if events wait and no worker runs, or if one handles nothing any more.
+    """
     with open_inbox() as inbox:
         if failed:
-            for event in inbox.failures():
-                attempts = "1 attempt" if event.attempts == 1 else f"{event.attempts} attempts"
-                click.echo(f"{event.key}  {event.type}  {attempts}  {event.error}")
+            list_failures(inbox)
             return
-        backlog = inbox.backlog()
-    oldest = f"the oldest for {duration(backlog.oldest)}" if backlog.waiting else ""
+        backlog, unhandled = inbox.backlog(), inbox.waiting_without(HANDLERS.keys())
+    rows = [
+        ("waiting", str(backlog.waiting), since("the oldest for", backlog.oldest)),
+        ("in hand", str(backlog.in_hand), since("the longest for", backlog.longest_in_hand)),
+    ]
+    if unhandled:
+        rows.append(("no handler", str(sum(unhandled.values())), ", ".join(unhandled)))
     which = "which: flask events list --failed" if backlog.failed else ""
+    rows.append(("failed", str(backlog.failed), which))
+    rows.append(("worker seen", *worker_seen(backlog)))
+    for name, value, more in rows:
+        say(f"{name:<12} {value:<6} {more}".rstrip())
+    if backlog.has_no_worker or backlog.stuck_workers:
+        raise SystemExit(1)
+
+
+def list_failures(inbox: Inbox) -> None:
+    failures = inbox.failures()
+    if not failures:
+        say("No event has failed.")
+    for event in failures:
+        attempts = "1 attempt" if event.attempts == 1 else f"{event.attempts} attempts"
+        say(f"{event.key}  {event.type}  {attempts}  {event.error}")
+
+
+def worker_seen(backlog: Backlog) -> tuple[str, str]:
+    """When, and what is wrong."""
     seen = "never" if backlog.worker_seen is None else f"{duration(backlog.worker_seen)} ago"
-    for name, number, more in (
-        ("waiting", backlog.waiting, oldest),
-        ("failed", backlog.failed, which),
-        ("worker seen", seen, ""),
-    ):
-        click.echo(f"{name:<12} {number:<6} {more}".rstrip())
+    if backlog.has_no_worker:
+        return seen, "nothing handles what waits"
+    if backlog.stuck_workers:
+        return seen, f"{backlog.stuck_workers} handle nothing: every handler hangs"
+    return seen, ""
 
 
 @event_commands.command(short_help="Give failed events their attempts once more.")
@@ -77,7 +115,7 @@ def retry(uuid: str | None, every: bool) -> None:
         number = inbox.retry(uuid)
     if uuid and not number:
         raise click.ClickException(f"No event {uuid} has failed: flask events list --failed")
-    click.echo(f"{number} to be tried again.")
+    say(f"{number} to be tried again.")
 
 
 @event_commands.command(short_help="Give up an event that will never succeed.")
@@ -91,24 +129,13 @@ def remove(uuid: str, yes: bool) -> None:
         removed = inbox.remove(uuid)
     if not removed:
         raise click.ClickException(f"No event {uuid} waits or has failed.")
-    click.echo("Removed.")
-
-
-def start_worker(app: Flask) -> None:
-    """The worker of `flask run`, in the background."""
-    database = Database(app.config["EVENTS_DATABASE_URL"])
-    worker = Worker(app.app_context, Inbox(database), HANDLERS)
-    thread = threading.Thread(target=worker.run, daemon=True)
-    thread.start()
-    # At Ctrl-C, what was begun is ended.
-    atexit.register(thread.join, STOP_SECONDS)
-    atexit.register(worker.stop)
+    say("Removed.")
 
 
 @contextlib.contextmanager
 def open_inbox() -> Iterator[Inbox]:
     """Ends the command with one plain line where the database cannot be used."""
-    database = _database()
+    database = open_database()
     if not database.exists():
         raise NothingStored(f"Nothing has been stored yet: there is no file {database.file}")
     try:
@@ -119,10 +146,14 @@ def open_inbox() -> Iterator[Inbox]:
         database.close()
 
 
-def _database() -> Database:
+def open_database() -> Database:
     if error := current_app.config["SETTINGS_ERROR"]:
         raise error
     return Database(current_app.config["EVENTS_DATABASE_URL"])
+
+
+def since(what: str, seconds: float | None) -> str:
+    return "" if seconds is None else f"{what} {duration(seconds)}"
 
 
 def duration(seconds: float) -> str:

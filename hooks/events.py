@@ -5,15 +5,19 @@ Answers  204, empty, once all of them are stored; 503 where they cannot be;
          {"verification": …} to Okta's one-time check of the address
 Guide    https://developer.okta.com/docs/guides/event-hook-implementation/
 
-The worker (`flask events work`) gives each stored event to its handler, at least once and in any
-order. docs/events.md says what that means for a handler.
+A worker in the background gives each stored event to its handler, at least once and in any order.
+docs/events.md says what that means for a handler.
 """
 
 import logging
+from typing import Any
 
-from flask import current_app, jsonify, request
+from flask import Response, current_app, jsonify, request
+from flask.blueprints import BlueprintSetupState
 from werkzeug.exceptions import ServiceUnavailable
 
+from inbox import background
+from inbox.background import Background
 from inbox.inbox import key_of
 from inbox.intake import Intake, NotStored
 
@@ -28,14 +32,17 @@ log = logging.getLogger(__name__)
 
 
 @bp.record_once
-def add_intake(state):
-    state.app.extensions["event_intake"] = Intake(state.app.config["EVENTS_DATABASE_URL"])
+def add_inbox(state: BlueprintSetupState) -> None:
+    intake = Intake(state.app.config["EVENTS_DATABASE_URL"])
+    state.app.extensions["event_intake"] = intake
+    app: Any = state.app  # Flask types it as the class that Flask derives from.
+    background.prepare(Background(app, intake, HANDLERS))
 
 
 @bp.get("/userDeactivated")
 @bp.get("/userCreated")
-def verify():
-    """Okta's one-time check: whoever runs this address can read what Okta sends, and echoes it."""
+def verify() -> Response:
+    """Okta's one-time check: who runs this address can read what Okta sends, and echoes it."""
     challenge = request.headers.get(CHALLENGE_HEADER)
     if not challenge:
         summary = f"{CHALLENGE_HEADER} is missing"
@@ -46,10 +53,16 @@ def verify():
 
 @bp.post("/userDeactivated")
 @bp.post("/userCreated")
-def receive():
+def receive() -> tuple[str, int]:
     """Both addresses take every type of event: which types come is chosen in Okta."""
     items = Payload.current().list("data.events")
-    events = {key_of(event): event for event in items if has_handler(event)}
+    readable = [item for item in items if is_event(item)]
+    if unreadable := len(items) - len(readable):
+        log.warning("events not readable", extra={"fields": {"items": unreadable}})
+    for event in readable:
+        if event["eventType"] not in HANDLERS:
+            log.info("no handler", extra={"fields": fields_of(event)})
+    events = {key_of(event): event for event in readable if event["eventType"] in HANDLERS}
     try:
         new = current_app.extensions["event_intake"].store(events) if events else ()
     except NotStored as reason:
@@ -61,23 +74,16 @@ def receive():
     return "", 204
 
 
-def has_handler(event: object) -> bool:
-    """Says so in the log if there is none: nobody would ever look at the event."""
-    if not (isinstance(event, dict) and is_text(event.get("eventType"))):
-        log.warning("event not readable")
-        return False
-    if event["eventType"] not in HANDLERS:
-        log.info("no handler", extra={"fields": fields_of(event)})
-        return False
-    return True
+def is_event(item: object) -> bool:
+    return isinstance(item, dict) and is_text(item.get("eventType"))
 
 
-def user_deactivated(event: dict) -> None:
+def user_deactivated(event: dict[str, Any]) -> None:
     """The place to end the user's sessions elsewhere, say."""
     log.info("user deactivated", extra={"fields": fields_of(event) | {"user": users_of(event)}})
 
 
-def user_created(event: dict) -> None:
+def user_created(event: dict[str, Any]) -> None:
     """The place to open the user's account elsewhere, say."""
     log.info("user created", extra={"fields": fields_of(event) | {"user": users_of(event)}})
 
@@ -89,7 +95,7 @@ HANDLERS = {
 """A function for each type of event: https://developer.okta.com/docs/reference/api/event-types/"""
 
 
-def users_of(event: dict) -> str | None:
+def users_of(event: dict[str, Any]) -> str | None:
     """The logins of the users among the event's targets; of all targets if none is a user."""
     listed = event.get("target")
     targets = listed if isinstance(listed, list) else []
@@ -99,7 +105,7 @@ def users_of(event: dict) -> str | None:
     return ", ".join(login for login in logins if is_text(login)) or None
 
 
-def fields_of(event: dict) -> dict:
+def fields_of(event: dict[str, Any]) -> dict[str, Any]:
     """What the log says of any event."""
     uuid = event.get("uuid")
     return {"type": event["eventType"], "uuid": uuid if is_text(uuid) else None}

@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 20
 def stored_events(url: str, credentials, environment: dict[str, str], sample) -> list[str]:
     """Deliver three events with content of `sample`, beside a worker. Gives what went wrong."""
     say("\nEvents are stored, then answered; a worker handles them.", bold=True)
-    say("Here it tries again after 0.3 s (else 5 s), after a kill -9 in 2 s (else 5 min).\n")
+    say("Here it tries again after 0.3 s (else 5 s), after a kill -9 in 2 s (else 60 s).\n")
     heading()
     differences = []
     with tempfile.NamedTemporaryFile("w+") as log, contextlib.ExitStack() as workers:

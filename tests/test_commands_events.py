@@ -2,6 +2,9 @@
 
 import contextlib
 import re
+import subprocess
+import sys
+import time
 
 import pytest
 import sqlalchemy as sa
@@ -10,26 +13,32 @@ from inbox.database import Database
 from inbox.inbox import Inbox
 from settings import Settings, SettingsError
 from tests.support.events import EVENT_TYPE, an_event
-from tests.support.gunicorn import app_with_commands
+from tests.support.gunicorn import PROJECT, app_with_commands
 
 SECRET = "s3cr3t-of-the-database"
 
 
 @pytest.fixture
-def inbox(sqlite_url):
-    """With one event that waits and two that have failed."""
+def database(sqlite_url):
     with contextlib.closing(Database(sqlite_url)) as database:
-        inbox = Inbox(database)
-        inbox.store({uuid: an_event(uuid) for uuid in ("fail-1", "fail-2")})
-        for _ in range(2):
-            inbox.failed(inbox.claim(), "KeyError at handlers.py:1")
-        inbox.store({"wait-1": an_event("wait-1")})
-        yield inbox
+        yield database
 
 
-def runner(url):
+@pytest.fixture
+def inbox(database):
+    """With one event that waits and two that have failed."""
+    inbox = Inbox(database)
+    inbox.store({uuid: an_event(uuid) for uuid in ("fail-1", "fail-2")})
+    for _ in range(2):
+        inbox.failed(inbox.claim(), "KeyError at handlers.py:1")
+    inbox.store({"wait-1": an_event("wait-1")})
+    return inbox
+
+
+def runner(url, **settings):
     """Runs a command; gives its exit status and what it printed."""
-    runner = app_with_commands(Settings(events_database_url=url)).test_cli_runner()
+    app = app_with_commands(Settings(events_database_url=url, **settings))
+    runner = app.test_cli_runner()
 
     def run(*words, **options):
         result = runner.invoke(args=words, **options)
@@ -39,24 +48,57 @@ def runner(url):
     return run
 
 
+def an_hour_ago(database):
+    return Inbox(database, lambda: time.time() - 3600)
+
+
 @pytest.fixture
 def flask(sqlite_url):
     return runner(sqlite_url)
 
 
 def test_list_says_what_waits_and_what_has_failed(inbox, flask):
+    inbox.show_worker("worker", 2, 0)
+    inbox.store({"wait-2": an_event("wait-2")})
+    inbox.claim()
     status, output = flask("events", "list")
-    assert status == 0
     assert re.fullmatch(
-        r"waiting      1      the oldest for \d+ s\n"
+        r"waiting      2      the oldest for \d+ s\n"
+        r"in hand      1      the longest for \d+ s\n"
         r"failed       2      which: flask events list --failed\n"
-        r"worker seen  never\n",
+        r"worker seen  \d+ s ago\n",
         output,
     )
-    inbox.tend("worker")
-    assert re.search(r"worker seen  \d+ s ago\n", flask("events", "list")[1])
+    assert status == 0
     lines = (f"fail-{n}  {EVENT_TYPE}  1 attempt  KeyError at handlers.py:1\n" for n in (1, 2))
     assert flask("events", "list", "--failed") == (0, "".join(lines))
+
+
+def test_list_fails_where_nothing_handles_what_waits(inbox, database, flask):
+    status, output = flask("events", "list")
+    assert (status, output.endswith("worker seen  never  nothing handles what waits\n")) == (
+        1,
+        True,
+    )
+    an_hour_ago(database).show_worker("worker", 2, 0)
+    status, output = flask("events", "list")
+    assert (status, "worker seen  60 min ago nothing handles what waits" in output) == (1, True)
+    inbox.show_worker("worker", 2, 2)
+    status, output = flask("events", "list")
+    assert (status, "1 handle nothing: every handler hangs\n" in output) == (1, True)
+    inbox.show_worker("worker", 2, 1)
+    assert flask("events", "list")[0] == 0
+
+
+def test_list_says_what_has_no_handler_here(inbox, flask):
+    inbox.store({"other": {"eventType": "user.account.lock"}})
+    assert "\nno handler   1      user.account.lock\n" in flask("events", "list")[1]
+    assert "note   no handler           1 of types without" in flask("okta", "doctor")[1]
+
+
+def test_list_says_that_nothing_has_failed(inbox, flask):
+    inbox.retry()
+    assert flask("events", "list", "--failed") == (0, "No event has failed.\n")
 
 
 def test_retry_takes_one_or_all(inbox, flask):
@@ -109,13 +151,41 @@ def test_a_database_that_cannot_be_used_is_named_in_one_line(sqlite_url, tmp_pat
         assert SECRET not in output + doctor
 
 
-def test_the_doctor_tells_backlog_and_worker(inbox, flask):
+def test_the_doctor_tells_backlog_and_worker(inbox, database, flask):
+    def worker():
+        return re.search(r"^.*  worker .*$", flask("okta", "doctor")[1], re.MULTILINE)[0]
+
+    inbox.store({"wait-2": an_event("wait-2")})
+    inbox.claim()
     output = flask("okta", "doctor")[1]
-    assert re.search(r"ok     waiting +1, the oldest for \d+ s\n", output)
+    assert re.search(r"ok     waiting +2, the oldest for \d+ s\n", output)
+    assert re.search(r"ok     in hand +1, the longest for \d+ s\n", output)
     assert re.search(r"note   failed +2: flask events list --failed\n", output)
-    assert re.search(r"WRONG  worker +none was ever seen: flask events work", output)
-    inbox.tend("worker")
-    assert re.search(r"ok     worker +seen \d+ s ago\n", flask("okta", "doctor")[1])
+    assert re.search(r"WRONG  worker +none was ever seen: the service handles", worker())
+    an_hour_ago(database).show_worker("worker", 2, 0)
+    assert re.search(r"WRONG  worker +last seen 60 min ago: the service handles", worker())
+    inbox.show_worker("worker", 2, 2)
+    assert re.search(r"WRONG  worker +every handler has hung for minutes", worker())
+    inbox.show_worker("worker", 2, 0)
+    assert re.search(r"ok     worker +last seen \d+ s ago$", worker())
+    for uuid in ("wait-1", "wait-2"):
+        inbox.remove(uuid)
+    an_hour_ago(database).show_worker("worker", 2, 0)
+    assert re.search(r"note   worker +last seen 60 min ago$", worker())
+
+
+def test_the_doctor_names_the_command_where_the_service_handles_nothing(inbox, sqlite_url):
+    flask = runner(sqlite_url, event_threads=0)
+    assert "EVENT_THREADS is 0, so flask events work handles" in flask("okta", "doctor")[1]
+
+
+def test_the_workshop_is_not_imported_by_the_commands():
+    code = (
+        "import sys, commands.doctor, commands.events; "
+        "print([name for name in sys.modules if name.startswith(('local_okta', 'tools'))])"
+    )
+    printed = subprocess.check_output([sys.executable, "-c", code], cwd=PROJECT, text=True)
+    assert printed == "[]\n"
 
 
 def test_the_file_is_its_owners_alone_and_written_to_the_disk(tmp_path):

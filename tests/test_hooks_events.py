@@ -1,5 +1,6 @@
 import contextlib
 import json
+import time
 
 import pytest
 import sqlalchemy as sa
@@ -106,8 +107,18 @@ def test_a_type_that_nothing_handles_is_logged_and_not_stored(inbox, log):
 @pytest.mark.parametrize("bad", [None, [], {}, {"eventType": []}, {"eventType": "\ud800"}])
 def test_a_bad_item_does_not_lose_the_others(bad, inbox, log):
     assert deliver(DEACTIVATED, bad, CREATED).status_code == 204
-    assert lines(log)[0] == ("event not readable", {})
+    assert lines(log)[0] == ("events not readable", {"items": 1})
     assert stored(inbox) == [DEACTIVATED, CREATED]
+
+
+def test_items_that_are_no_events_get_one_line_together_in_no_time(inbox, log):
+    items = [0] * 300_000
+    started = time.perf_counter()
+    assert deliver(*items, DEACTIVATED).status_code == 204
+    # A line for each takes several seconds.
+    assert time.perf_counter() - started < 1.5
+    assert lines(log)[0] == ("events not readable", {"items": len(items)})
+    assert stored(inbox) == [DEACTIVATED]
 
 
 @pytest.mark.parametrize("levels", [100, 900])

@@ -20,7 +20,7 @@ from inbox.inbox import (
     LONGEST_PAUSE_SECONDS,
     Backlog,
     Inbox,
-    LeaseOver,
+    LeaseLost,
     key_of,
 )
 from inbox.inbox import events as table
@@ -64,6 +64,14 @@ def claim_all(inbox):
     return [*iter(inbox.claim, None)]
 
 
+def tend(inbox, worker="worker"):
+    """What a worker does now and then."""
+    inbox.show_worker(worker, 2, 0)
+    inbox.forget_old()
+    inbox.mend_due_times()
+    return inbox.fail_killed()
+
+
 def break_until_failed(inbox, clock):
     """Gives the pauses."""
     pauses = []
@@ -88,11 +96,11 @@ def test_what_was_handled_loses_its_content_and_is_known_for_a_week(inbox, datab
     assert content(database) is None
     assert store(inbox, an_event()) == set()
     clock.now += WEEK - 1
-    inbox.tend("worker")
+    inbox.forget_old()
     assert store(inbox, an_event()) == set()
     assert inbox.claim() is None
     clock.now += 2
-    inbox.tend("worker")
+    inbox.forget_old()
     assert store(inbox, an_event()) == {"uuid-1"}
 
 
@@ -130,7 +138,7 @@ def test_the_pause_doubles_until_the_event_has_failed_and_is_kept(inbox, databas
     pauses = break_until_failed(inbox, clock)
     assert pauses == [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600]
     clock.now += YEAR
-    inbox.tend("worker")
+    tend(inbox)
     assert inbox.claim() is None
     [failure] = inbox.failures()
     assert tuple(failure) == ("uuid-1", "user.lifecycle.create", ATTEMPTS, ERROR)
@@ -150,6 +158,19 @@ def test_a_failed_event_can_be_tried_again_with_all_its_attempts(inbox, clock):
     assert inbox.retry() == 0
 
 
+def test_a_removed_event_is_handled_by_nobody_be_it_waiting_or_in_hand(inbox, database):
+    store(inbox, an_event(), an_event("uuid-2"))
+    claim = inbox.claim()
+    for uuid in ("uuid-1", "uuid-2"):
+        assert inbox.remove(uuid)
+    assert inbox.backlog() == Backlog(0, None, 0, None, 0, None, 0)
+    assert inbox.claim() is None
+    assert inbox.extend([claim]) == [claim]
+    with pytest.raises(LeaseLost):
+        inbox.broke(claim, ERROR)
+    assert content(database) is None
+
+
 def test_an_event_can_be_given_up_at_once_and_removed(inbox, database):
     store(inbox, an_event())
     inbox.failed(inbox.claim(), ERROR)
@@ -160,6 +181,76 @@ def test_an_event_can_be_given_up_at_once_and_removed(inbox, database):
     assert content(database) is None
     assert (inbox.backlog().failed, inbox.backlog().waiting, inbox.claim()) == (0, 0, None)
     assert store(inbox, an_event()) == set()
+
+
+def test_a_lease_lasts_a_minute_and_as_long_as_it_is_extended(inbox, clock):
+    store(inbox, an_event())
+    claim = inbox.claim()
+    for _ in range(10):
+        clock.now += 59
+        assert inbox.claim() is None
+        assert inbox.extend([claim]) == []
+    # What a killed worker had is due again within 90 seconds of the kill, the poll included.
+    clock.now += 73
+    assert inbox.claim().attempts == 2
+    assert inbox.extend([claim]) == [claim]
+
+
+def test_what_a_killed_worker_had_falls_due_one_after_the_other(inbox, clock):
+    """One of them may have killed it."""
+    store(inbox, *(an_event(f"uuid-{number}") for number in range(20)))
+    inbox.extend(claim_all(inbox))
+    at_once = []
+    clock.now += LEASE_SECONDS
+    while sum(at_once) < 20:
+        clock.now += 0.5
+        at_once.append(len(claim_all(inbox)))
+    assert max(at_once) < 10
+
+
+def test_an_event_that_ended_is_not_put_off_by_an_extension(inbox, clock):
+    store(inbox, an_event())
+    claim = inbox.claim()
+    pause = inbox.broke(claim, ERROR)
+    assert inbox.extend([claim]) == [claim]
+    clock.now += pause
+    assert inbox.claim().key == "uuid-1"
+
+
+def test_a_claim_that_is_given_back_was_no_attempt(inbox):
+    store(inbox, an_event())
+    first = inbox.claim()
+    inbox.give_back(first)
+    assert inbox.backlog().in_hand == 0
+    assert inbox.claim() == first
+
+
+def test_only_events_of_the_named_types_are_claimed(inbox, clock):
+    store(inbox, an_event(), an_event("uuid-2", eventType="other"))
+    clock.now += 1
+    store(inbox, an_event("uuid-3"), an_event("uuid-4", eventType="other"))
+    assert inbox.waiting_without(["user.lifecycle.create"]) == {"other": 2}
+    claimed = [inbox.claim(["another", "other"]) for _ in range(3)]
+    assert [claim and claim.key for claim in claimed] == ["uuid-2", "uuid-4", None]
+    assert inbox.claim([]) is None
+    assert inbox.waiting_without([]) == {"other": 2, "user.lifecycle.create": 2}
+
+
+def test_an_event_whose_worker_was_killed_in_the_last_attempt_fails(inbox, clock):
+    store(inbox, an_event())
+    for attempt in range(1, ATTEMPTS + 1):
+        assert inbox.claim().attempts == attempt
+        assert tend(inbox) == []
+        clock.now += 2 * LEASE_SECONDS
+    assert inbox.claim() is None
+    assert [tuple(row) for row in tend(inbox)] == [("uuid-1", "user.lifecycle.create", ATTEMPTS)]
+    [failure] = inbox.failures()
+    assert (failure.attempts, failure.error) == (
+        ATTEMPTS,
+        "its worker was killed in the last attempt",
+    )
+    assert inbox.retry() == 1
+    assert inbox.claim().attempts_left == ATTEMPTS - 1
 
 
 def test_a_worker_past_its_lease_cannot_close_the_event(inbox, clock):
@@ -174,11 +265,11 @@ def test_a_worker_past_its_lease_cannot_close_the_event(inbox, clock):
         partial(inbox.broke, error=ERROR),
         partial(inbox.failed, error=ERROR),
     ):
-        with pytest.raises(LeaseOver):
+        with pytest.raises(LeaseLost):
             close(late)
     assert inbox.backlog().waiting == 1
     inbox.done(claim)
-    with pytest.raises(LeaseOver):
+    with pytest.raises(LeaseLost):
         inbox.broke(claim, ERROR)
 
 
@@ -221,7 +312,7 @@ def test_a_clock_that_jumps_by_a_year_loses_and_holds_up_nothing(jump, inbox, cl
     claimed = inbox.claim()
     for number in range(2):
         clock.now += -jump if number else jump
-        inbox.tend("worker")
+        tend(inbox)
         assert inbox.backlog().oldest >= 0
         store(inbox, an_event(f"new-{number}"))
     inbox.done(claimed)
@@ -230,22 +321,47 @@ def test_a_clock_that_jumps_by_a_year_loses_and_holds_up_nothing(jump, inbox, cl
         for claim in claim_all(inbox):
             handled.add(claim.key)
             inbox.done(claim)
-        inbox.tend("worker")
+        tend(inbox)
         clock.now += 600
     assert handled == {"broken", "waiting", "new-0", "new-1"}
     assert inbox.backlog().waiting == 0
 
 
 def test_the_backlog_tells_numbers_and_ages(inbox, clock):
-    assert inbox.backlog() == Backlog(0, None, 0, None)
+    assert inbox.backlog() == Backlog(0, None, 0, None, 0, None, 0)
     store(inbox, an_event())
-    inbox.tend("worker")
+    tend(inbox)
     clock.now += 30
     store(inbox, an_event("uuid-2"), an_event("uuid-3"))
     inbox.failed(inbox.claim(), ERROR)
-    inbox.tend("another")
+    inbox.claim()
+    tend(inbox, "another")
     clock.now += 5
-    assert inbox.backlog() == Backlog(2, 5.0, 1, 5.0)
+    assert inbox.backlog() == Backlog(2, 5.0, 1, 5.0, 1, 5.0, 0)
+    # The worker is gone: nobody has it in hand.
+    clock.now += 100
+    assert inbox.backlog() == Backlog(2, 105.0, 0, None, 1, 105.0, 0)
+
+
+def test_a_backlog_has_no_worker_when_none_was_seen_for_a_minute(inbox, clock):
+    assert not inbox.backlog().has_no_worker
+    store(inbox, an_event())
+    assert inbox.backlog().has_no_worker
+    tend(inbox)
+    clock.now += 59
+    assert not inbox.backlog().has_no_worker
+    clock.now += 2
+    assert inbox.backlog().has_no_worker
+
+
+def test_a_worker_whose_threads_all_hang_is_counted_while_it_is_seen(inbox, clock):
+    for name, stuck in (("a", 0), ("b", 1), ("c", 2)):
+        inbox.show_worker(name, 2, stuck)
+    assert inbox.backlog().stuck_workers == 1
+    inbox.show_worker("b", 2, 2)
+    assert inbox.backlog().stuck_workers == 2
+    clock.now += 61
+    assert inbox.backlog().stuck_workers == 0
 
 
 def at_once(database_url, *works):
@@ -288,17 +404,17 @@ def test_old_rows_are_forgotten_in_portions(inbox, database, clock):
         connection.execute(sa.update(table).values(due_at=None, handled_at=clock.now))
     store(inbox, an_event("waiting"))
     clock.now += 2 * WEEK
-    inbox.tend("worker")
+    tend(inbox)
     with database.begin() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(table)) == 6
-    inbox.tend("worker")
+    tend(inbox)
     assert [claim.key for claim in claim_all(inbox)] == ["waiting"]
 
 
 def test_what_workers_do_finds_its_rows_by_an_index_however_many_there_are(inbox, database):
     fill = """
         WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 30000)
-        INSERT INTO okta_events_1
+        INSERT INTO okta_events_2
             (key, type, received_at, due_at, handled_at, attempts, attempts_left)
         SELECT n, 'a', n, CASE WHEN n > 10000 THEN n END,
             CASE WHEN n <= 10000 THEN n + 1800000000 END, 0, 12 FROM numbers
@@ -315,15 +431,17 @@ def test_what_workers_do_finds_its_rows_by_an_index_however_many_there_are(inbox
             # As its autovacuum does within a minute.
             connection.execute(sa.text("ANALYZE"))
         sa.event.listen(connection.engine, "before_cursor_execute", note)
-    inbox.broke(inbox.claim(), ERROR)
-    inbox.tend("worker")
+    claim = inbox.claim(["a", "b"])
+    inbox.extend([claim])
+    inbox.broke(claim, ERROR)
+    tend(inbox)
     changes = [pair for pair in statements if pair[0].startswith(("UPDATE okta_events", "DELETE"))]
-    # A claim and its end, and what a worker does now and then.
-    assert len(changes) == 5
+    # A claim, its extension and its end, and what a worker does now and then.
+    assert len(changes) == 7
     for statement, parameters in changes:
         with database.begin() as connection:
             explain = "EXPLAIN QUERY PLAN" if is_sqlite else "EXPLAIN"
             plan = str(connection.exec_driver_sql(f"{explain} {statement}", parameters).all())
-        assert not re.search(r"SCAN okta_events_1\W(?! USING)|Seq Scan on okta_events_1", plan), (
+        assert not re.search(r"SCAN okta_events_2\W(?! USING)|Seq Scan on okta_events_2", plan), (
             plan
         )

@@ -40,7 +40,7 @@ def store(inbox, *uuids):
 
 def count(file):
     with contextlib.closing(sqlite3.connect(file)) as connection:
-        return connection.execute("SELECT count(*) FROM okta_events_1").fetchone()[0]
+        return connection.execute("SELECT count(*) FROM okta_events_2").fetchone()[0]
 
 
 def files_with(secret, folder):
@@ -64,7 +64,7 @@ def test_a_file_with_a_write_ahead_log_is_converted(inbox, database, file):
     database.close()
     with contextlib.closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("UPDATE okta_events_1 SET attempts = 3")
+        connection.execute("UPDATE okta_events_2 SET attempts = 3")
         connection.commit()
         # While another process uses it, it cannot be converted, and nothing is stored.
         with pytest.raises(sa.exc.OperationalError, match="locked") as raised:
@@ -99,7 +99,7 @@ def test_a_file_that_was_removed_or_replaced_is_opened_again(happens, inbox, fil
     with contextlib.closing(Database(sqlite_url)) as another:
         worker = Inbox(another)
         store(inbox, "old")
-        worker.tend("worker")
+        worker.show_worker("worker", 1, 0)
         happens(file)
         assert store(inbox, "new") == {"new"}
         assert count(file) == (2 if happens is restore else 1)
@@ -114,7 +114,7 @@ def test_what_is_written_while_the_file_is_replaced_does_not_count_as_stored(
     is_begun, happens, inbox, database, file
 ):
     store(inbox, "old")
-    change = sa.text("UPDATE okta_events_1 SET attempts_left = 0")
+    change = sa.text("UPDATE okta_events_2 SET attempts_left = 0")
 
     def write():
         with database.begin() as connection:
@@ -133,10 +133,10 @@ def test_a_connection_does_not_unlock_what_another_one_has_locked(database, sqli
     """The locks of SQLite are POSIX locks, which any close of the file in this process ends."""
     writes = (
         "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0)"
-        ".execute('UPDATE okta_events_1 SET attempts = 0')"
+        ".execute('UPDATE okta_events_2 SET attempts = 0')"
     )
     with database.begin() as connection:
-        connection.execute(sa.text("UPDATE okta_events_1 SET attempts = 1"))
+        connection.execute(sa.text("UPDATE okta_events_2 SET attempts = 1"))
         with contextlib.closing(Database(sqlite_url)) as another:
             with another._engine.connect():
                 pass
@@ -179,7 +179,7 @@ def no_database(file):
 
 def another_table(file):
     with contextlib.closing(sqlite3.connect(file)) as connection:
-        connection.execute("CREATE TABLE okta_events_1 (due_at, handled_at, failed_at)")
+        connection.execute("CREATE TABLE okta_events_2 (due_at, handled_at, failed_at)")
 
 
 def read_only(file):
@@ -226,7 +226,7 @@ def test_tables_that_were_lost_are_made_again(database_url):
         inbox = Inbox(database)
         store(inbox, "a")
         with database.begin() as connection:
-            connection.execute(sa.text("DROP TABLE okta_events_1"))
+            connection.execute(sa.text("DROP TABLE okta_events_2"))
         with pytest.raises(sa.exc.SQLAlchemyError) as raised:
             store(inbox, "b")
         assert not is_temporary(raised.value)

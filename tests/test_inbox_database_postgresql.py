@@ -65,7 +65,7 @@ def test_nothing_is_prepared_in_a_server_that_pgbouncer_may_change(inbox, databa
 @pytest.mark.parametrize("use", [lambda inbox: store(inbox, "a"), Inbox.claim, Inbox.failures])
 def test_a_lock_of_another_session_is_waited_for_and_no_longer(use, inbox, session, monkeypatch):
     monkeypatch.setattr(database_module, "LOCK_SECONDS", 0.3)
-    session("LOCK TABLE okta_events_1")
+    session("LOCK TABLE okta_events_2")
     with ThreadPoolExecutor(1) as pool:
         using = pool.submit(use, inbox)
         try:
@@ -89,7 +89,7 @@ def test_a_worker_passes_over_what_another_one_is_just_claiming(inbox, session, 
     monkeypatch.setattr(database_module, "LOCK_SECONDS", 1)
     store(inbox, "a")
     store(inbox, "b")
-    session("SELECT * FROM okta_events_1 WHERE key = 'a' FOR UPDATE")
+    session("SELECT * FROM okta_events_2 WHERE key = 'a' FOR UPDATE")
     assert inbox.claim().key == "b"
     assert inbox.claim() is None
 
@@ -99,17 +99,17 @@ def test_a_worker_passes_over_old_rows_that_another_one_is_just_deleting(
 ):
     monkeypatch.setattr(database_module, "LOCK_SECONDS", 1)
     store(inbox, "a", "b")
-    session("UPDATE okta_events_1 SET due_at = NULL, handled_at = 0")
+    session("UPDATE okta_events_2 SET due_at = NULL, handled_at = 0")
     session("COMMIT")
-    session("SELECT * FROM okta_events_1 WHERE key = 'a' FOR UPDATE")
-    inbox.tend("worker")
+    session("SELECT * FROM okta_events_2 WHERE key = 'a' FOR UPDATE")
+    inbox.forget_old()
     session("COMMIT")
-    assert session("SELECT key FROM okta_events_1").scalars().all() == ["a"]
+    assert session("SELECT key FROM okta_events_2").scalars().all() == ["a"]
 
 
 def test_deliveries_of_the_same_events_never_wait_for_each_other_crosswise(inbox, session):
     insert = (
-        "INSERT INTO okta_events_1 (key, type, received_at, due_at, attempts, attempts_left) "
+        "INSERT INTO okta_events_2 (key, type, received_at, due_at, attempts, attempts_left) "
         "VALUES ('{}', 'test', 0, 0, 0, 12)"
     )
     session(insert.format("a"))
@@ -179,7 +179,7 @@ def test_several_processes_can_make_the_tables_at_once(url):
         with ThreadPoolExecutor(4) as pool:
             assert [*pool.map(begin, [start] * 4)] == [0] * 4
         with contextlib.closing(Database(url)) as database, database.begin() as connection:
-            connection.exec_driver_sql("DROP TABLE okta_events_1, okta_event_workers_1")
+            connection.exec_driver_sql("DROP TABLE okta_events_2, okta_event_workers_2")
 
 
 @pytest.mark.parametrize(

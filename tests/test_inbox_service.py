@@ -31,7 +31,9 @@ from tests.support.gunicorn import PROJECT, Service, basic_settings, children_of
 
 @pytest.fixture(scope="module")
 def running_service(tmp_path_factory):
-    with Service(basic_settings(), tmp_path_factory.mktemp("events") / "log") as service:
+    with Service(
+        basic_settings(EVENT_THREADS="0"), tmp_path_factory.mktemp("events") / "log"
+    ) as service:
         yield service
 
 
@@ -139,7 +141,8 @@ def test_in_development_the_service_has_one_worker_of_its_own(sqlite_url, tmp_pa
     class Development(Service):
         command = ("flask", "run", "--reload")
 
-    with Development(events_settings(sqlite_url), tmp_path / "log") as service:
+    settings = events_settings(sqlite_url) | {"EVENT_THREADS": "2"}
+    with Development(settings, tmp_path / "log") as service:
         deliver(service, an_event("a"))
         service.wait_until(lambda: "event handled" in service.log)
         assert service.log.count("worker started") == 1

@@ -1,30 +1,31 @@
 """The worker: threads that give events to handlers. Nothing of it depends on the database."""
 
+import asyncio
 import contextlib
 import sqlite3
 import threading
 import time
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
 from flask import Flask, current_app
 
-from inbox import inbox as inbox_module
-from inbox import worker as event_worker
+from inbox import background
 from inbox.database import Database
 from inbox.inbox import GiveUp, Inbox
 from inbox.inbox import events as table
-from inbox.worker import Worker
+from inbox.worker import Times, Worker
 
 PATIENCE = 60
+TIMES = Times(poll=0.02, away=0.05, tend=0.1)
 
 
 @pytest.fixture(autouse=True)
-def log(caplog, monkeypatch):
+def log(caplog):
     caplog.set_level("INFO")
-    monkeypatch.setattr(event_worker, "POLL_SECONDS", 0.02)
-    monkeypatch.setattr(event_worker, "AWAY_SECONDS", 0.05)
-    monkeypatch.setattr(inbox_module, "FIRST_PAUSE_SECONDS", 0.05)
     return caplog
 
 
@@ -35,14 +36,20 @@ def database(sqlite_url):
 
 
 @pytest.fixture
-def inbox(database):
-    return Inbox(database)
+def clock():
+    return SimpleNamespace(skew=0.0)
+
+
+@pytest.fixture
+def inbox(database, clock):
+    return Inbox(database, lambda: time.time() + clock.skew, first_pause_seconds=0.05)
 
 
 @contextlib.contextmanager
-def working(inbox, handler, **options):
+def working(inbox, handler, *, app=None, threads=4, times=TIMES, **options):
     """A worker at work; at the end it is stopped, and has ended what it began."""
-    worker = Worker(Flask("handlers").app_context, inbox, {"test": handler}, **options)
+    app = app or Flask("handlers")
+    worker = Worker(app, inbox, {"test": handler}, threads, times=times, **options)
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
@@ -81,6 +88,10 @@ def messages(log, uuid="uuid-1"):
     ]
 
 
+def said(log, message):
+    return [record for record in log.records if record.message == message]
+
+
 def test_each_event_is_given_to_its_handler_once_with_the_app_at_hand(inbox, log):
     given = []
     uuids = [f"uuid-{number}" for number in range(30)]
@@ -91,17 +102,19 @@ def test_each_event_is_given_to_its_handler_once_with_the_app_at_hand(inbox, log
     assert messages(log) == ["event taken", "event handled"]
 
 
-def test_an_async_handler_runs_or_breaks(inbox, log):
-    """It needs Flask[async]. Called as if it were a plain function, it would never run."""
+def test_an_async_handler_is_awaited_with_the_app_at_hand(inbox, log):
     ran = []
 
     async def handler(event):
-        ran.append(event)
+        await asyncio.sleep(0)
+        ran.append(current_app.name)
+        if len(ran) == 1:
+            raise LookupError
 
     store(inbox, "uuid-1")
-    with working(inbox, handler):
-        wait_until(lambda: len(messages(log)) > 1)
-    assert messages(log)[1] == ("event handled" if ran else "event broke")
+    handle_all(inbox, handler)
+    assert ran == ["handlers"] * 2
+    assert messages(log) == ["event taken", "event broke", "event taken", "event handled"]
 
 
 def test_a_handler_that_breaks_twice_gets_the_event_a_third_time(inbox, log):
@@ -117,7 +130,7 @@ def test_a_handler_that_breaks_twice_gets_the_event_a_third_time(inbox, log):
     assert attempts == ["uuid-1"] * 3
     assert messages(log) == ["event taken", "event broke"] * 2 + ["event taken", "event handled"]
     first = next(record.fields for record in log.records if record.message == "event broke")
-    assert first["error"].startswith("LookupError at inbox/worker.py:")
+    assert first["error"].startswith("LookupError at tests/test_inbox_worker.py:")
     assert (first["attempt"], first["again_in_s"]) == (1, 0.05)
 
 
@@ -129,18 +142,40 @@ def test_a_handler_that_gives_up_does_not_get_the_event_again(inbox, log):
     handle_all(inbox, gives_up)
     [failure] = inbox.failures()
     assert (failure.key, failure.attempts) == ("uuid-1", 1)
-    assert failure.error.startswith("GiveUp at inbox/worker.py:")
+    assert failure.error.startswith("GiveUp at tests/test_inbox_worker.py:")
     assert messages(log) == ["event taken", "event failed"]
 
 
-def test_an_event_whose_handler_was_removed_is_kept_and_tried_again(inbox, database, log):
-    store(inbox, "uuid-1", kind="removed")
-    with working(inbox, None):
+@pytest.mark.parametrize("debug", [True, False])
+def test_the_traceback_of_a_handler_is_logged_in_development_only(debug, inbox, log):
+    def breaks(event):
+        raise LookupError("the message")
+
+    app = Flask("handlers")
+    app.debug = debug
+    store(inbox, "uuid-1")
+    with working(inbox, breaks, app=app):
         wait_until(lambda: "event broke" in messages(log))
+    assert ("LookupError: the message" in log.text) == debug
+    assert ("Traceback" in log.text) == debug
+
+
+def test_an_event_without_a_handler_here_is_left_to_wait_and_said_once_in_a_while(
+    inbox, database, log
+):
+    store(inbox, "uuid-1", "uuid-2", kind="other")
+    store(inbox, "uuid-3")
+    handled = []
+    with working(inbox, handled.append):
+        wait_until(lambda: handled and said(log, "events wait that have no handler here"))
+        time.sleep(5 * TIMES.tend)
     with database.begin() as connection:
-        row = connection.execute(sa.select(table)).one()
-    assert row.error.startswith("KeyError at inbox/worker.py:")
-    assert row.due_at is not None
+        others = sa.select(table.c.attempts, table.c.error).where(table.c.type == "other")
+        assert [tuple(row) for row in connection.execute(others)] == [(0, None)] * 2
+    [record] = said(log, "events wait that have no handler here")
+    assert (record.levelname, record.fields) == ("WARNING", {"type": "other", "events": 2})
+    with working(inbox, handled.append, times=replace(TIMES, remind=0.1)):
+        wait_until(lambda: len(said(log, "events wait that have no handler here")) > 3)
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, RecursionError, MemoryError])
@@ -187,25 +222,195 @@ def test_what_the_handler_did_is_noted_once_the_database_is_back(inbox, database
 
     def handler(event):
         given.append(event["uuid"])
-        rename("okta_events_1", "elsewhere")
+        rename("okta_events_2", "elsewhere")
 
     store(inbox, "uuid-1")
     with working(inbox, handler):
-        wait_until(lambda: "the database is away" in log.text)
-        rename("elsewhere", "okta_events_1")
+        wait_until(lambda: "the database cannot be used" in log.text)
+        rename("elsewhere", "okta_events_2")
         wait_until(lambda: "event handled" in messages(log))
     assert given == ["uuid-1"]
     assert "the database is back" in log.text
 
 
-def test_an_event_that_killed_its_worker_each_time_fails(inbox, monkeypatch, log):
-    monkeypatch.setattr(inbox_module, "LEASE_SECONDS", 0.001)
+def test_an_event_that_killed_its_worker_each_time_fails(inbox, clock, log):
     store(inbox, "uuid-1")
-    for _ in range(inbox_module.ATTEMPTS):
-        wait_until(inbox.claim)
-    time.sleep(0.01)
+    while inbox.claim():
+        clock.skew += 100
     handle_all(inbox, lambda event: pytest.fail("it has no attempt left"))
     [failure] = inbox.failures()
-    assert failure.error == "the worker was killed each time"
-    assert failure.attempts == inbox_module.ATTEMPTS
+    assert failure.error == "its worker was killed in the last attempt"
     assert messages(log) == ["event failed"]
+
+
+def test_a_handler_may_take_longer_than_a_lease(database, log):
+    inbox = Inbox(database, lease_seconds=0.5)
+    another = Inbox(database, lease_seconds=0.5)
+    taken_away = []
+
+    def handler(event):
+        end = time.monotonic() + 2
+        while time.monotonic() < end:
+            taken_away.extend(filter(None, [another.claim()]))
+            time.sleep(0.05)
+
+    store(inbox, "uuid-1")
+    handle_all(inbox, handler)
+    assert taken_away == []
+    assert messages(log) == ["event taken", "event handled"]
+
+
+def test_a_lost_lease_is_logged_and_the_thread_goes_on(inbox, clock, log):
+    handled = []
+
+    def handler(event):
+        if event["uuid"] == "uuid-1":
+            # As when the database was away for longer than a lease.
+            clock.skew += 100
+            assert inbox.claim().key == "uuid-1"
+            wait_until(lambda: len(messages(log)) == 2)
+        handled.append(event["uuid"])
+
+    store(inbox, "uuid-1")
+    # Leases are not extended between the two claims.
+    with working(inbox, handler, threads=1, times=replace(TIMES, tend=0.5)):
+        wait_until(lambda: handled)
+        store(inbox, "uuid-2")
+        wait_until(lambda: len(handled) == 2)
+        assert inbox.backlog().waiting == 1
+    assert messages(log) == [
+        "event taken",
+        "event is no longer this worker's, and its handler still runs",
+        "event ended, but was no longer this worker's",
+    ]
+
+
+def test_a_handler_that_runs_for_long_is_logged_once_and_all_of_them_are_an_error(inbox, log):
+    goes_on = threading.Event()
+    times = replace(TIMES, hang=0.3, remind=0.3)
+    store(inbox, "uuid-1")
+    with working(inbox, lambda event: goes_on.wait(PATIENCE), threads=2, times=times):
+        wait_until(lambda: "handler has run for long" in messages(log))
+        time.sleep(3 * TIMES.tend)
+        error = "no event is handled: every thread of the worker hangs"
+        assert not said(log, error)
+        assert inbox.backlog().stuck_workers == 0
+        store(inbox, "uuid-2")
+        # It is said again, now and then.
+        wait_until(lambda: len(said(log, error)) > 1)
+        wait_until(lambda: inbox.backlog().stuck_workers)
+        assert inbox.backlog().in_hand == 2
+        goes_on.set()
+        wait_until(lambda: not inbox.backlog().stuck_workers)
+    assert messages(log) == ["event taken", "handler has run for long", "event handled"]
+    assert said(log, error)[0].levelname == "ERROR"
+
+
+class Broken(Inbox):
+    """Raises what no database raises, the first time that each of two methods is called."""
+
+    def __init__(self, database):
+        super().__init__(database)
+        self.broken = set()
+
+    def break_once(self, name):
+        if name not in self.broken:
+            self.broken.add(name)
+            raise ZeroDivisionError
+
+    def claim(self, types):
+        self.break_once("claim")
+        return super().claim(types)
+
+    def show_worker(self, *arguments):
+        self.break_once("show_worker")
+        super().show_worker(*arguments)
+
+
+def test_a_thread_that_ends_is_replaced(database, log):
+    inbox = Broken(database)
+    store(inbox, "uuid-1")
+    handled = []
+    with working(inbox, handled.append, threads=1):
+        wait_until(lambda: handled and inbox.backlog().worker_seen is not None)
+    [thread] = said(log, "thread of the worker broke, another takes its place")
+    [worker] = said(log, "worker broke, and goes on")
+    for record in (thread, worker):
+        assert "ZeroDivisionError at " in record.fields["error"]
+
+
+def test_a_worker_is_seen_again_and_again(inbox, clock, log):
+    with working(inbox, None):
+        wait_until(lambda: inbox.backlog().worker_seen is not None)
+        clock.skew += 1000
+        wait_until(lambda: inbox.backlog().worker_seen < 60)
+
+
+@pytest.mark.parametrize("way", ["stop", "goes_on"])
+def test_a_worker_that_is_stopped_ends_what_it_has_begun_and_begins_nothing(way, inbox, log):
+    goes_on, stops, handled = threading.Event(), threading.Event(), []
+
+    def handler(event):
+        goes_on.wait(PATIENCE)
+        handled.append(event["uuid"])
+
+    store(inbox, "uuid-1")
+    with working(inbox, handler, goes_on=lambda: not stops.is_set()) as worker:
+        wait_until(lambda: messages(log))
+        if way == "stop":
+            worker.stop()
+        stops.set()
+        wait_until(lambda: said(log, "worker stops, and ends what it has begun"))
+        store(inbox, "uuid-2")
+        time.sleep(5 * TIMES.poll)
+        goes_on.set()
+    assert handled == ["uuid-1"]
+    assert inbox.backlog().waiting == 1
+    assert inbox.claim().attempts == 1
+
+
+def test_an_event_that_is_claimed_just_when_the_worker_stops_is_given_back(inbox, database, log):
+    class Stopping(Inbox):
+        def claim(self, types):
+            claim = super().claim(types)
+            if claim:
+                worker.stop()
+            return claim
+
+    store(inbox, "uuid-1")
+    stopping = Stopping(database)
+    worker = Worker(Flask("handlers"), stopping, {"test": pytest.fail}, 1, times=TIMES)
+    worker.run()
+    assert messages(log) == []
+    claim = inbox.claim()
+    assert (claim.attempts, claim.attempts_left) == (1, 11)
+
+
+def test_a_worker_that_is_stopped_while_the_database_is_away_ends_and_says_what_is_lost(
+    inbox, database, log
+):
+    def handler(event):
+        with contextlib.closing(sqlite3.connect(database.file)) as connection:
+            connection.execute("ALTER TABLE okta_events_2 RENAME TO elsewhere")
+
+    store(inbox, "uuid-1")
+    with working(inbox, handler, times=replace(TIMES, note=0.1)):
+        wait_until(lambda: said(log, "the database cannot be used, and waiting does not mend it"))
+    assert messages(log) == ["event taken", "event not noted, to be handled again"]
+
+
+def test_without_a_worker_of_its_own_a_process_says_that_events_wait(inbox, clock, log):
+    store(inbox, "uuid-1")
+    is_over, message = threading.Event(), "events wait, EVENT_THREADS is 0, and no worker runs"
+    arguments = (inbox, lambda: not is_over.is_set())
+    watch = partial(background.watch, *arguments, every=0.05, remind=0.1)
+    thread = threading.Thread(target=watch)
+    thread.start()
+    wait_until(lambda: len(said(log, message)) > 1)
+    inbox.show_worker("another", 1, 0)
+    time.sleep(0.5)
+    before = len(said(log, message))
+    time.sleep(0.5)
+    assert len(said(log, message)) == before
+    is_over.set()
+    thread.join()

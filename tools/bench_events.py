@@ -17,7 +17,6 @@ import requests
 import sqlalchemy as sa
 
 from app import create_app
-from hooks.events import HANDLERS
 from inbox.database import Database
 from inbox.inbox import Inbox
 from inbox.worker import Worker
@@ -32,6 +31,7 @@ EVENT = SAMPLE.payload["data"]["events"][0]
 REQUESTS = 300
 CLAIMS = 300
 BACKLOG = 100_000
+THREADS = 2
 HANDLED_SECONDS = 4
 DELIVERY_SECONDS = 5
 SENDERS = 8
@@ -45,7 +45,6 @@ def main() -> None:
             urls["PostgreSQL"] = running.enter_context(PostgreSQL()).empty_database()
         else:
             say("PostgreSQL is not installed here, so SQLite alone is measured.")
-        HANDLERS["nothing"] = lambda event: None
         for name, url in urls.items():
             say(f"\nEvents stored in {name}", bold=True)
             report_storing(url)
@@ -78,7 +77,8 @@ def report_handling(url: sa.URL) -> None:
         full = claim_milliseconds(inbox)
         say(f"  claim and done, nothing else waits         median {empty:6.2f} ms")
         say(f"  the same with {BACKLOG:,} more that wait     median {full:6.2f} ms")
-        worker = Worker(contextlib.nullcontext, inbox)
+        app = create_app(load_settings(quiet_settings(url)))
+        worker = Worker(app, inbox, {"nothing": lambda event: None}, THREADS)
         before, started = inbox.backlog().waiting, time.perf_counter()
         threading.Timer(HANDLED_SECONDS, worker.stop).start()
         worker.run()

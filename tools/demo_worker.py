@@ -1,25 +1,23 @@
-"""The worker of `make demo`: `flask events work`, with a handler that shows what a worker is for.
+"""The worker of `make demo`, with a handler that shows what a worker is for.
 
 What takes minutes elsewhere takes seconds here, since somebody is watching.
 """
 
 import time
+from typing import Any
 
-from flask.cli import cli
-
-from hooks import events
-from inbox import inbox
-from inbox import worker as event_worker
-
-inbox.LEASE_SECONDS = 2
-inbox.FIRST_PAUSE_SECONDS = 0.3
-event_worker.POLL_SECONDS = 0.1
+from app import create_app
+from commands.events import run_until_stopped
+from hooks.events import HANDLERS
+from inbox.database import Database
+from inbox.inbox import Inbox
+from inbox.worker import Times, Worker
 
 broke: list[str] = []
 
 
-def handler(event: dict) -> None:
-    """What it does, the event's uuid says."""
+def handler(event: dict[str, Any]) -> None:
+    """Do what the event's uuid says."""
     uuid = event["uuid"]
     if uuid.startswith("breaks-twice") and broke.count(uuid) < 2:
         broke.append(uuid)
@@ -28,7 +26,13 @@ def handler(event: dict) -> None:
         time.sleep(1)
 
 
+def work() -> None:
+    app = create_app()
+    database = Database(app.config["EVENTS_DATABASE_URL"])
+    inbox = Inbox(database, lease_seconds=2, first_pause_seconds=0.3)
+    times = Times(poll=0.1, tend=0.5)
+    run_until_stopped(Worker(app, inbox, dict.fromkeys(HANDLERS, handler), 4, times=times))
+
+
 if __name__ == "__main__":
-    for event_type in events.HANDLERS:
-        events.HANDLERS[event_type] = handler
-    cli.main(["--app", "app", "events", "work"])
+    work()

@@ -22,7 +22,9 @@ OKTA_WAITS_SECONDS = 3
 
 
 def events_settings(url: sa.URL) -> dict[str, str]:
-    return basic_settings(EVENTS_DATABASE_URL=url.render_as_string(hide_password=False))
+    text = url.render_as_string(hide_password=False)
+    # With a worker of the test's own, which records what it handles.
+    return basic_settings(EVENTS_DATABASE_URL=text, EVENT_THREADS="0")
 
 
 def an_event(uuid: str, **more) -> dict:

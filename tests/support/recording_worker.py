@@ -1,21 +1,28 @@
-"""`flask events work`, with handlers that write each uuid into the file named by the environment.
+"""As `flask events work`, with handlers that write each uuid into a file.
 
 What takes minutes there takes seconds here, so that a test can wait for it.
 """
 
 import os
+import sys
 import time
+from typing import Any
 
-from flask.cli import cli
-
-from hooks import events
-from inbox import inbox
-from inbox import worker as event_worker
+from app import create_app
+from commands.events import run_until_stopped
+from hooks.events import HANDLERS
+from inbox.database import Database
+from inbox.inbox import Inbox
+from inbox.worker import Times, Worker
 
 RECORD = "RECORD_OF_THE_TEST"
+INBOX = {"lease_seconds": 2, "first_pause_seconds": 0.1}
+TIMES = Times(poll=0.05, away=0.2, tend=0.4, hang=3, remind=2)
 
 
-def record(event: dict) -> None:
+def record(event: dict[str, Any]) -> None:
+    if event.get("closes_stderr"):
+        sys.stderr.close()
     time.sleep(event.get("seconds", 0))
     # One write: a line is there as a whole or not at all.
     file = os.open(os.environ[RECORD], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -23,11 +30,12 @@ def record(event: dict) -> None:
     os.close(file)
 
 
+def work() -> None:
+    app = create_app()
+    database = Database(app.config["EVENTS_DATABASE_URL"])
+    inbox = Inbox(database, **INBOX)
+    run_until_stopped(Worker(app, inbox, dict.fromkeys(HANDLERS, record), 4, times=TIMES))
+
+
 if __name__ == "__main__":
-    inbox.LEASE_SECONDS = 2
-    inbox.FIRST_PAUSE_SECONDS = 0.1
-    event_worker.POLL_SECONDS = 0.05
-    event_worker.AWAY_SECONDS = 0.2
-    for event_type in events.HANDLERS:
-        events.HANDLERS[event_type] = record
-    cli.main(["--app", "app", "events", "work"])
+    work()

@@ -1,0 +1,125 @@
+"""The inbox of a process that serves requests: it handles events in the background.
+
+The app is made before it is known which process serves it: gunicorn forks, and may make the app
+before. So the app only prepares, and what runs the process calls `start` and `stop`.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import sqlalchemy as sa
+from flask import Flask
+
+from .database import Database
+from .inbox import Inbox
+from .intake import Intake
+from .worker import DEFAULT_TIMES, Handlers, Times, Worker
+
+WATCH_SECONDS = 60
+"""How often a process without a worker of its own looks for another's."""
+
+REMIND_SECONDS = 300
+"""How often it says that there is none."""
+
+LAST_WORDS_SECONDS = 0.5
+"""What is left for the log before gunicorn kills a process that does not end in time."""
+
+log = logging.getLogger(__name__)
+
+
+class Background:
+    """The intake and the worker of one process."""
+
+    def __init__(
+        self,
+        app: Flask,
+        intake: Intake,
+        handlers: Handlers,
+        *,
+        make_inbox: Callable[[Database], Inbox] = Inbox,
+        times: Times = DEFAULT_TIMES,
+    ):
+        self._app = app
+        self._intake = intake
+        self._handlers = handlers
+        self._make_inbox = make_inbox
+        self._times = times
+        self._worker: Worker | None = None
+
+    def start(self, goes_on: Callable[[], bool] = lambda: True) -> None:
+        """Call it in the process that serves, since a fork inherits no thread.
+
+        Once `goes_on` is false, no event is begun.
+        """
+        self._intake.open()
+        inbox = self._make_inbox(Database(self._app.config["EVENTS_DATABASE_URL"]))
+        threads = self._app.config["EVENT_THREADS"]
+        if threads == 0:
+            threading.Thread(target=watch, args=(inbox, goes_on), daemon=True).start()
+            return
+        self._worker = Worker(
+            self._app, inbox, self._handlers, threads, times=self._times, goes_on=goes_on
+        )
+        self._thread = threading.Thread(target=self._worker.run, daemon=True)
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """Let handlers end, until `seconds` after the worker was first told to stop."""
+        if self._worker is None:
+            return
+        self._worker.stop()
+        end = (self._worker.stopping_since or 0) + seconds - LAST_WORDS_SECONDS
+        # A second Ctrl-C does not wait.
+        with contextlib.suppress(KeyboardInterrupt):
+            self._thread.join(max(end - time.monotonic(), 0))
+        if in_hand := self._worker.in_hand:
+            fields = {"events": in_hand}
+            log.warning(
+                "handlers did not end in time, they will run again", extra={"fields": fields}
+            )
+
+
+_prepared: Background | None = None
+_started: Background | None = None
+
+
+def prepare(background: Background) -> None:
+    """Say what this process, or a fork of it, will serve. A server may see only a middleware."""
+    global _prepared  # noqa: PLW0603
+    _prepared = background
+
+
+def start(goes_on: Callable[[], bool] = lambda: True) -> None:
+    global _started  # noqa: PLW0603
+    if _prepared:
+        _started = _prepared
+        _started.start(goes_on)
+
+
+def stop(seconds: float) -> None:
+    if _started:
+        _started.stop(seconds)
+
+
+def watch(
+    inbox: Inbox,
+    goes_on: Callable[[], bool],
+    *,
+    every: float = WATCH_SECONDS,
+    remind: float = REMIND_SECONDS,
+) -> None:
+    """Say in the log, now and then, that events wait and no worker runs."""
+    pause = every
+    while goes_on():
+        time.sleep(pause)
+        pause = every
+        # The intake says when the database is away.
+        with contextlib.suppress(sa.exc.SQLAlchemyError, OSError):
+            backlog = inbox.backlog()
+            if backlog.has_no_worker and (backlog.oldest or 0) >= every:
+                pause = remind
+                message = "events wait, EVENT_THREADS is 0, and no worker runs"
+                log.warning(message, extra={"fields": {"waiting": backlog.waiting}})

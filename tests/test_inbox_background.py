@@ -1,0 +1,178 @@
+"""Events handled by the processes that serve, and by a worker process, and how these end."""
+
+import contextlib
+import signal
+import time
+
+import psutil
+import pytest
+
+from inbox.database import Database
+from inbox.inbox import Inbox
+from tests.support.events import RecordingWorker, an_event, backlog, deliver, events_settings
+from tests.support.gunicorn import Service, children_of
+from tests.support.recording_worker import RECORD
+
+APP = "tests.support.recording_app:application"
+
+
+class Recording(Service):
+    """gunicorn, whose handlers record what they get."""
+
+    def __init__(self, url, folder, *arguments, threads=1):
+        record = folder / "record"
+        settings = {"EVENT_THREADS": str(threads), RECORD: str(record)}
+        super().__init__(
+            events_settings(url) | settings, folder / "log", arguments=(*arguments, APP)
+        )
+        self._record_path = record
+
+    handled = RecordingWorker.handled
+
+
+class FlaskRun(Recording):
+    command = ("flask", "--app", "tests.support.recording_app:app", "run")
+
+    def __init__(self, url, folder):
+        super().__init__(url, folder)
+        self._arguments = []
+
+
+def store_directly(url, uuid, kind):
+    with contextlib.closing(Database(url)) as database:
+        Inbox(database).store({uuid: {"uuid": uuid, "eventType": kind}})
+
+
+def ends(process, seconds):
+    started = time.monotonic()
+    status = process.wait(60)
+    assert time.monotonic() - started < seconds
+    return status
+
+
+@pytest.mark.parametrize("arguments", [(), ("--preload",)])
+def test_gunicorn_needs_no_other_process_to_handle_events(arguments, sqlite_url, tmp_path):
+    settings = events_settings(sqlite_url) | {"EVENT_THREADS": "2"}
+    with Service(settings, tmp_path / "log", workers=2, arguments=arguments) as service:
+        service.wait_until(lambda: service.log.count("worker started threads=2") == 2)
+        deliver(service, an_event("a"))
+        service.wait_until(lambda: "event handled" in service.log)
+        assert psutil.Process(service.process.pid).num_threads() == 1
+    assert backlog(sqlite_url).waiting == 0
+
+
+def test_without_threads_of_events_gunicorn_handles_none(sqlite_url, tmp_path):
+    with Recording(sqlite_url, tmp_path, threads=0) as service:
+        deliver(service, an_event("a"))
+        time.sleep(1)
+        assert service.handled == []
+        assert "worker started" not in service.log
+
+
+def test_term_lets_a_handler_end_and_begins_no_other(sqlite_url, tmp_path):
+    with Recording(sqlite_url, tmp_path) as service:
+        deliver(service, an_event("slow", seconds=2))
+        service.wait_until(lambda: "event taken" in service.log)
+        deliver(service, an_event("next"))
+        service.process.terminate()
+        assert ends(service.process, 10) == 0
+    assert service.handled == ["slow"]
+    assert backlog(sqlite_url).waiting == 1
+    assert "worker stopped" in service.log
+
+
+def test_hup_lets_a_handler_end_and_the_new_process_handles_what_comes(sqlite_url, tmp_path):
+    with Recording(sqlite_url, tmp_path) as service:
+        [before] = children_of(service.process.pid)
+        deliver(service, an_event("slow", seconds=2))
+        service.wait_until(lambda: "event taken" in service.log)
+        service.process.send_signal(signal.SIGHUP)
+        service.wait_until(lambda: f"Worker exiting (pid: {before})" in service.log)
+        deliver(service, an_event("next"))
+        service.wait_until(lambda: backlog(sqlite_url).waiting == 0)
+        service.wait_until(lambda: before not in children_of(service.process.pid))
+    assert sorted(service.handled) == ["next", "slow"]
+    assert service.log.count("event taken") == 2
+
+
+def test_a_handler_that_does_not_end_keeps_no_process_and_its_event_is_due_again(
+    sqlite_url, tmp_path
+):
+    with Recording(sqlite_url, tmp_path, "--graceful-timeout", "2") as service:
+        deliver(service, an_event("endless", seconds=600))
+        service.wait_until(lambda: "event taken" in service.log)
+        service.process.terminate()
+        assert ends(service.process, 10) == 0
+    assert "handlers did not end in time, they will run again events=1" in service.log
+    assert service.handled == []
+    with RecordingWorker(sqlite_url, tmp_path) as worker:
+        worker.wait_until(lambda: "attempt=2" in worker.log)
+        worker.kill()
+
+
+def test_ctrl_c_of_flask_run_lets_a_handler_end(sqlite_url, tmp_path):
+    with FlaskRun(sqlite_url, tmp_path) as service:
+        deliver(service, an_event("slow", seconds=2))
+        service.wait_until(lambda: "event taken" in service.log)
+        service.process.send_signal(signal.SIGINT)
+        assert ends(service.process, 10) == 0
+    assert service.handled == ["slow"]
+    assert backlog(sqlite_url).waiting == 0
+
+
+def test_a_second_ctrl_c_of_flask_run_does_not_wait(sqlite_url, tmp_path):
+    with FlaskRun(sqlite_url, tmp_path) as service:
+        deliver(service, an_event("endless", seconds=600))
+        service.wait_until(lambda: "event taken" in service.log)
+        service.process.send_signal(signal.SIGINT)
+        service.wait_until(lambda: "worker stops" in service.log)
+        service.process.send_signal(signal.SIGINT)
+        ends(service.process, 5)
+    assert "Traceback" not in service.log
+    assert backlog(sqlite_url).waiting == 1
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_lets_a_worker_end_its_handlers(signal_number, sqlite_url, tmp_path):
+    with Recording(sqlite_url, tmp_path, threads=0) as service:
+        deliver(service, an_event("slow", seconds=2))
+    with RecordingWorker(sqlite_url, tmp_path) as worker:
+        worker.wait_until(lambda: "event taken" in worker.log)
+        worker.process.send_signal(signal_number)
+        assert ends(worker.process, 10) == 0
+    assert worker.handled == ["slow"]
+    assert backlog(sqlite_url).waiting == 0
+
+
+def test_the_second_signal_ends_a_worker_at_once(sqlite_url, tmp_path):
+    with Recording(sqlite_url, tmp_path, threads=0) as service:
+        deliver(service, an_event("endless", seconds=600))
+    with RecordingWorker(sqlite_url, tmp_path) as worker:
+        worker.wait_until(lambda: "event taken" in worker.log)
+        worker.process.send_signal(signal.SIGINT)
+        worker.wait_until(lambda: "worker stops" in worker.log)
+        assert worker.process.poll() is None
+        worker.process.send_signal(signal.SIGINT)
+        assert ends(worker.process, 5) == -signal.SIGINT
+    assert "Traceback" not in worker.log
+    assert backlog(sqlite_url).waiting == 1
+
+
+def test_a_handler_that_closes_stderr_ends_nothing_but_the_log(sqlite_url, tmp_path):
+    with Recording(sqlite_url, tmp_path) as service:
+        deliver(service, an_event("a", closes_stderr=True))
+        service.wait_until(lambda: service.handled == ["a"])
+        assert deliver(service, an_event("b")).status_code == 204
+        service.wait_until(lambda: service.handled == ["a", "b"])
+        service.wait_until(lambda: backlog(sqlite_url).waiting == 0)
+
+
+def test_two_services_on_one_database_leave_each_other_their_events(database_url, tmp_path):
+    """The other one stores events of a type that has no handler here."""
+    with Recording(database_url, tmp_path) as service:
+        store_directly(database_url, "theirs", "user.account.lock")
+        deliver(service, an_event("ours"))
+        service.wait_until(lambda: service.handled == ["ours"])
+        said = "events wait that have no handler here type=user.account.lock events=1"
+        service.wait_until(lambda: said in service.log)
+    assert backlog(database_url).waiting == 1
