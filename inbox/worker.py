@@ -99,16 +99,16 @@ class Worker:
 
     def run(self) -> None:
         """Until it is stopped. Then no event is begun, and those in hand are ended."""
-        log.info("worker started", extra={"fields": {"threads": len(self._threads)}})
+        log.info("event worker started", extra={"fields": {"threads": len(self._threads)}})
         for thread in self._threads:
             thread.start()
         next_tend = time.monotonic()
         says_stop = True
         while not self._has_ended():
-            if self.stopping_since is not None and says_stop:
+            if self.in_hand and self.stopping_since is not None and says_stop:
                 says_stop = False
                 fields = {"events": self.in_hand}
-                log.info("worker stops, and ends what it has begun", extra={"fields": fields})
+                log.info("event worker ends what it has begun", extra={"fields": fields})
             try:
                 self._look_after_threads()
                 if time.monotonic() >= next_tend:
@@ -117,9 +117,9 @@ class Worker:
                         self._tend()
             except Exception as error:
                 # Without this thread, the leases of the others would run out.
-                self._log_break("worker broke, and goes on", error)
+                self._log_break("event worker broke, and goes on", error)
             time.sleep(min(self._times.poll, 0.1))
-        log.info("worker stopped")
+        log.info("event worker stopped")
 
     def stop(self) -> None:
         if self._stopping_since is None:
@@ -179,7 +179,7 @@ class Worker:
                 self._threads[place] = self._new_thread()
                 self._threads[place].start()
         if self._stuck_threads() == len(self._threads):
-            message = "no event is handled: every thread of the worker hangs"
+            message = "no event is handled: every thread of the event worker hangs"
             self._remind(logging.ERROR, message, threads=len(self._threads))
 
     def _stuck_threads(self) -> int:
@@ -197,7 +197,7 @@ class Worker:
                 self._handle(claim)
         except BaseException as error:
             # Another thread takes its place.
-            self._log_break("thread of the worker broke, another takes its place", error)
+            self._log_break("thread of the event worker broke, another takes its place", error)
 
     def _next_claim(self) -> Claim | None:
         """The next event, which may take long to come; None when the worker stops."""

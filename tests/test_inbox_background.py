@@ -9,28 +9,18 @@ import pytest
 
 from inbox.database import Database
 from inbox.inbox import Inbox
-from tests.support.events import RecordingWorker, an_event, backlog, deliver, events_settings
+from tests.support.events import (
+    RecordingService,
+    RecordingWorker,
+    an_event,
+    backlog,
+    deliver,
+    events_settings,
+)
 from tests.support.gunicorn import Service, children_of
-from tests.support.recording_worker import RECORD
-
-APP = "tests.support.recording_app:application"
 
 
-class Recording(Service):
-    """gunicorn, whose handlers record what they get."""
-
-    def __init__(self, url, folder, *arguments, threads=1):
-        record = folder / "record"
-        settings = {"EVENT_THREADS": str(threads), RECORD: str(record)}
-        super().__init__(
-            events_settings(url) | settings, folder / "log", arguments=(*arguments, APP)
-        )
-        self._record_path = record
-
-    handled = RecordingWorker.handled
-
-
-class FlaskRun(Recording):
+class FlaskRun(RecordingService):
     command = ("flask", "--app", "tests.support.recording_app:app", "run")
 
     def __init__(self, url, folder):
@@ -62,7 +52,7 @@ def test_gunicorn_needs_no_other_process_to_handle_events(arguments, sqlite_url,
 
 
 def test_without_threads_of_events_gunicorn_handles_none(sqlite_url, tmp_path):
-    with Recording(sqlite_url, tmp_path, threads=0) as service:
+    with RecordingService(sqlite_url, tmp_path, threads=0) as service:
         deliver(service, an_event("a"))
         time.sleep(1)
         assert service.handled == []
@@ -70,7 +60,7 @@ def test_without_threads_of_events_gunicorn_handles_none(sqlite_url, tmp_path):
 
 
 def test_term_lets_a_handler_end_and_begins_no_other(sqlite_url, tmp_path):
-    with Recording(sqlite_url, tmp_path) as service:
+    with RecordingService(sqlite_url, tmp_path) as service:
         deliver(service, an_event("slow", seconds=2))
         service.wait_until(lambda: "event taken" in service.log)
         deliver(service, an_event("next"))
@@ -78,11 +68,11 @@ def test_term_lets_a_handler_end_and_begins_no_other(sqlite_url, tmp_path):
         assert ends(service.process, 10) == 0
     assert service.handled == ["slow"]
     assert backlog(sqlite_url).waiting == 1
-    assert "worker stopped" in service.log
+    assert "event worker stopped" in service.log
 
 
 def test_hup_lets_a_handler_end_and_the_new_process_handles_what_comes(sqlite_url, tmp_path):
-    with Recording(sqlite_url, tmp_path) as service:
+    with RecordingService(sqlite_url, tmp_path) as service:
         [before] = children_of(service.process.pid)
         deliver(service, an_event("slow", seconds=2))
         service.wait_until(lambda: "event taken" in service.log)
@@ -98,7 +88,7 @@ def test_hup_lets_a_handler_end_and_the_new_process_handles_what_comes(sqlite_ur
 def test_a_handler_that_does_not_end_keeps_no_process_and_its_event_is_due_again(
     sqlite_url, tmp_path
 ):
-    with Recording(sqlite_url, tmp_path, "--graceful-timeout", "2") as service:
+    with RecordingService(sqlite_url, tmp_path, "--graceful-timeout", "2") as service:
         deliver(service, an_event("endless", seconds=600))
         service.wait_until(lambda: "event taken" in service.log)
         service.process.terminate()
@@ -125,7 +115,7 @@ def test_a_second_ctrl_c_of_flask_run_does_not_wait(sqlite_url, tmp_path):
         deliver(service, an_event("endless", seconds=600))
         service.wait_until(lambda: "event taken" in service.log)
         service.process.send_signal(signal.SIGINT)
-        service.wait_until(lambda: "worker stops" in service.log)
+        service.wait_until(lambda: "ends what it has begun" in service.log)
         service.process.send_signal(signal.SIGINT)
         ends(service.process, 5)
     assert "Traceback" not in service.log
@@ -134,7 +124,7 @@ def test_a_second_ctrl_c_of_flask_run_does_not_wait(sqlite_url, tmp_path):
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_the_first_signal_lets_a_worker_end_its_handlers(signal_number, sqlite_url, tmp_path):
-    with Recording(sqlite_url, tmp_path, threads=0) as service:
+    with RecordingService(sqlite_url, tmp_path, threads=0) as service:
         deliver(service, an_event("slow", seconds=2))
     with RecordingWorker(sqlite_url, tmp_path) as worker:
         worker.wait_until(lambda: "event taken" in worker.log)
@@ -145,12 +135,12 @@ def test_the_first_signal_lets_a_worker_end_its_handlers(signal_number, sqlite_u
 
 
 def test_the_second_signal_ends_a_worker_at_once(sqlite_url, tmp_path):
-    with Recording(sqlite_url, tmp_path, threads=0) as service:
+    with RecordingService(sqlite_url, tmp_path, threads=0) as service:
         deliver(service, an_event("endless", seconds=600))
     with RecordingWorker(sqlite_url, tmp_path) as worker:
         worker.wait_until(lambda: "event taken" in worker.log)
         worker.process.send_signal(signal.SIGINT)
-        worker.wait_until(lambda: "worker stops" in worker.log)
+        worker.wait_until(lambda: "ends what it has begun" in worker.log)
         assert worker.process.poll() is None
         worker.process.send_signal(signal.SIGINT)
         assert ends(worker.process, 5) == -signal.SIGINT
@@ -159,7 +149,7 @@ def test_the_second_signal_ends_a_worker_at_once(sqlite_url, tmp_path):
 
 
 def test_a_handler_that_closes_stderr_ends_nothing_but_the_log(sqlite_url, tmp_path):
-    with Recording(sqlite_url, tmp_path) as service:
+    with RecordingService(sqlite_url, tmp_path) as service:
         deliver(service, an_event("a", closes_stderr=True))
         service.wait_until(lambda: service.handled == ["a"])
         assert deliver(service, an_event("b")).status_code == 204
@@ -169,7 +159,7 @@ def test_a_handler_that_closes_stderr_ends_nothing_but_the_log(sqlite_url, tmp_p
 
 def test_two_services_on_one_database_leave_each_other_their_events(database_url, tmp_path):
     """The other one stores events of a type that has no handler here."""
-    with Recording(database_url, tmp_path) as service:
+    with RecordingService(database_url, tmp_path) as service:
         store_directly(database_url, "theirs", "user.account.lock")
         deliver(service, an_event("ours"))
         service.wait_until(lambda: service.handled == ["ours"])

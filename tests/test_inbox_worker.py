@@ -292,7 +292,7 @@ def test_a_handler_that_runs_for_long_is_logged_once_and_all_of_them_are_an_erro
     with working(inbox, lambda event: goes_on.wait(PATIENCE), threads=2, times=times):
         wait_until(lambda: "handler has run for long" in messages(log))
         time.sleep(3 * TIMES.tend)
-        error = "no event is handled: every thread of the worker hangs"
+        error = "no event is handled: every thread of the event worker hangs"
         assert not said(log, error)
         assert inbox.backlog().stuck_workers == 0
         store(inbox, "uuid-2")
@@ -333,8 +333,8 @@ def test_a_thread_that_ends_is_replaced(database, log):
     handled = []
     with working(inbox, handled.append, threads=1):
         wait_until(lambda: handled and inbox.backlog().worker_seen is not None)
-    [thread] = said(log, "thread of the worker broke, another takes its place")
-    [worker] = said(log, "worker broke, and goes on")
+    [thread] = said(log, "thread of the event worker broke, another takes its place")
+    [worker] = said(log, "event worker broke, and goes on")
     for record in (thread, worker):
         assert "ZeroDivisionError at " in record.fields["error"]
 
@@ -360,7 +360,7 @@ def test_a_worker_that_is_stopped_ends_what_it_has_begun_and_begins_nothing(way,
         if way == "stop":
             worker.stop()
         stops.set()
-        wait_until(lambda: said(log, "worker stops, and ends what it has begun"))
+        wait_until(lambda: said(log, "event worker ends what it has begun"))
         store(inbox, "uuid-2")
         time.sleep(5 * TIMES.poll)
         goes_on.set()

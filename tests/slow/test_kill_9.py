@@ -1,6 +1,7 @@
 """`kill -9` of whatever takes part, again and again, while events arrive: none may be lost.
 
-`make test-killed` runs this, about a minute for each database. It prints what it counted.
+Events are handled by the processes that serve and by two worker processes. `make test-killed` runs
+this, about a minute for each database. It prints what it counted.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import sys
 import time
 from collections import Counter
 
-from tests.support.events import RecordingWorker, Senders, backlog, events_settings
+from tests.support.events import RecordingService, RecordingWorker, Senders, backlog
 from tests.support.gunicorn import Service, children_of
 
 KILLS = 40
@@ -36,7 +37,7 @@ def test_nothing_that_was_answered_is_lost(database_url, tmp_path):
     killed, handled = Counter(), Counter()
     with contextlib.ExitStack() as running:
         service = running.enter_context(
-            Service(events_settings(database_url), tmp_path / "log", workers=2)
+            RecordingService(database_url, tmp_path, threads=2, workers=2)
         )
         workers = [running.enter_context(RecordingWorker(database_url, tmp_path)) for _ in "ab"]
 
@@ -63,12 +64,15 @@ def test_nothing_that_was_answered_is_lost(database_url, tmp_path):
         workers[0].wait_until(lambda: accepted <= set(workers[0].handled))
         workers[0].wait_until(lambda: backlog(database_url).waiting == 0)
     handled = Counter(workers[0].handled)
+    by_service = service.log.count("event handled")
     lost = accepted - handled.keys()
     twice = sum(times > 1 for times in handled.values())
     sys.stdout.write(
         f"\n{database_url.get_backend_name()}: accepted {len(accepted)}, handled {len(handled)}, "
-        f"handled twice {twice}, lost {len(lost)}; not accepted {senders.refused}; "
-        f"killed {dict(killed)}\n"
+        f"{by_service} of them by gunicorn, handled twice {twice}, lost {len(lost)}; "
+        f"not accepted {senders.refused}; killed {dict(killed)}\n"
     )
     assert not lost
+    assert by_service
+    assert by_service < len(handled)
     assert backlog(database_url).failed == 0

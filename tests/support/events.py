@@ -99,24 +99,39 @@ class Senders:
                 time.sleep(0.2)
 
 
-class RecordingWorker(Service):
-    """A worker process. What it has handled, and its log, outlive it."""
+class Recording(Service):
+    """A process that handles events. What it has handled, and its log, outlive it."""
 
-    command = ("tests.support.recording_worker",)
-
-    def __init__(self, url: sa.URL, folder: Path):
-        super().__init__(events_settings(url), folder / "worker.log")
+    def __init__(self, url: sa.URL, folder: Path, log_name: str, *, threads: int = 0, **options):
         self._record_path = folder / "record"
-        self._environment |= {RECORD: str(self._record_path)}
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        settings = {"EVENT_THREADS": str(threads), RECORD: str(self._record_path)}
+        super().__init__(events_settings(url) | settings, folder / log_name, **options)
 
     @property
     def handled(self) -> list[str]:
         """The uuids, one for each time."""
         return self._record_path.read_text().split() if self._record_path.exists() else []
+
+
+class RecordingService(Recording):
+    """gunicorn."""
+
+    def __init__(self, url: sa.URL, folder: Path, *arguments, threads: int = 1, workers: int = 1):
+        arguments = (*arguments, "tests.support.recording_app:application")
+        super().__init__(url, folder, "log", threads=threads, workers=workers, arguments=arguments)
+
+
+class RecordingWorker(Recording):
+    """As `flask events work`."""
+
+    command = ("tests.support.recording_worker",)
+
+    def __init__(self, url: sa.URL, folder: Path):
+        super().__init__(url, folder, "worker.log")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
     def _answers(self) -> bool:
         return True
