@@ -11,7 +11,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from flask import Blueprint, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
@@ -23,6 +23,8 @@ NO_CHANGE = ("", 204)
 """The answer of an inline hook that leaves everything as it is."""
 
 log = logging.getLogger(__name__)
+
+Items = list[Any]
 
 _ABSENT = object()
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -43,6 +45,8 @@ class HookBlueprint(Blueprint):
         event_type: str | None = None,
     ):
         super().__init__(name, import_name)
+        if kind not in ("event", "inline"):
+            raise ValueError(f"the kind of the hook {name} must be event or inline, not {kind!r}")
         self.kind = kind
         self.event_type = "com.okta.event_hook" if kind == "event" else event_type
 
@@ -50,7 +54,7 @@ class HookBlueprint(Blueprint):
 class UnreadableRequest(BadRequest):
     """400: this is not what Okta sends. `causes` are the `errorCauses` of the answer."""
 
-    def __init__(self, summary: str, causes: Iterable[dict] = ()):
+    def __init__(self, summary: str, causes: Iterable[dict[str, str]] = ()):
         super().__init__(summary)
         self.causes = list(causes)
 
@@ -59,10 +63,10 @@ class Payload:
     """A request's body, read by dotted path: `payload.text("data.userProfile.email")`.
 
     Each reader raises `UnreadableRequest` for a field that is missing or of another type. With
-    `optional=True` a field that is absent or null is None.
+    `optional=True`, a field that is absent or null is None.
     """
 
-    def __init__(self, body: dict):
+    def __init__(self, body: dict[str, Any]):
         self.body = body
 
     @classmethod
@@ -72,9 +76,17 @@ class Payload:
             g.payload = cls(_body_of_request())
         return g.payload
 
+    @overload
+    def text(self, path: str) -> str: ...
+    @overload
+    def text(self, path: str, *, optional: bool) -> str | None: ...
     def text(self, path: str, *, optional: bool = False) -> str | None:
         return self._read(path, optional, is_text, "a string")
 
+    @overload
+    def text_or_number(self, path: str) -> str: ...
+    @overload
+    def text_or_number(self, path: str, *, optional: bool) -> str | None: ...
     def text_or_number(self, path: str, *, optional: bool = False) -> str | None:
         """The text of a field that is a string in one org and a number in another."""
         value = self._read(path, optional, _is_text_or_number, "a string or a number")
@@ -90,10 +102,18 @@ class Payload:
                 return path, value
         raise _missing(paths[0])
 
-    def object(self, path: str, *, optional: bool = False) -> dict | None:
+    @overload
+    def object(self, path: str) -> dict[str, Any]: ...
+    @overload
+    def object(self, path: str, *, optional: bool) -> dict[str, Any] | None: ...
+    def object(self, path: str, *, optional: bool = False) -> dict[str, Any] | None:
         return self._read(path, optional, lambda value: isinstance(value, dict), "an object")
 
-    def list(self, path: str, *, optional: bool = False) -> list | None:
+    @overload
+    def list(self, path: str) -> Items: ...
+    @overload
+    def list(self, path: str, *, optional: bool) -> Items | None: ...
+    def list(self, path: str, *, optional: bool = False) -> Items | None:
         return self._read(path, optional, lambda value: isinstance(value, list), "a list")
 
     def _read(self, path: str, optional: bool, fits: Callable[[Any], bool], expected: str) -> Any:
@@ -122,17 +142,17 @@ def is_text(value: Any) -> bool:
     return isinstance(value, str) and not _SURROGATE.search(value)
 
 
-def command(kind: str, value: Any) -> dict:
+def command(kind: str, value: Any) -> dict[str, Any]:
     return {"type": kind, "value": value}
 
 
-def add_claim(name: str, value: Any) -> dict:
+def add_claim(name: str, value: Any) -> dict[str, Any]:
     """A patch operation. The path is a JSON Pointer (RFC 6901, section 3)."""
     escaped = name.replace("~", "~0").replace("/", "~1")
     return {"op": "add", "path": f"/claims/{escaped}", "value": value}
 
 
-def error(summary: str, *causes: dict) -> dict:
+def error(summary: str, *causes: dict[str, str]) -> dict[str, Any]:
     return {"errorSummary": summary, "errorCauses": list(causes)}
 
 
@@ -143,7 +163,7 @@ def cause(
     *,
     domain: str = "hook-request",
     location_type: str = "body",
-) -> dict:
+) -> dict[str, str]:
     """One cause of an error: `reason` is for programs, `location` is the path of the field."""
     return {
         "errorSummary": summary,
@@ -154,29 +174,29 @@ def cause(
     }
 
 
-def answer(*commands: dict, error: dict | None = None) -> Response:
+def answer(*commands: dict[str, Any], error: dict[str, Any] | None = None) -> Response:
     """The 200 of an inline hook. Okta executes no command beside an error."""
-    body = {}
+    body: dict[str, Any] = {}
     if commands:
         body["commands"] = commands
     if error:
         body["error"] = error
     response = jsonify(body)
-    size = response.calculate_content_length()
+    size = len(response.get_data())
     if size >= ANSWER_LIMIT:
         log.error("answer too large", extra={"fields": {"bytes": size, "limit": ANSWER_LIMIT}})
         return error_response(500, "The answer is larger than Okta accepts")
     return response
 
 
-def error_response(status: int, summary: str, causes: Iterable[dict] = ()) -> Response:
+def error_response(status: int, summary: str, causes: Iterable[dict[str, str]] = ()) -> Response:
     """An HTTP error with an `error` object as its body."""
     response = jsonify(error=error(summary, *causes))
     response.status_code = status
     return response
 
 
-def _body_of_request() -> dict:
+def _body_of_request() -> dict[str, Any]:
     if request.mimetype != "application/json":
         raise UnsupportedMediaType("The content type must be application/json")
     data = _all_data()
@@ -194,7 +214,7 @@ def _body_of_request() -> dict:
 
 
 def _warn_of_another_kind(event_type: Any) -> None:
-    """A URL pasted into the wrong hook is often answered with a 204, and nothing happens."""
+    """If a URL is pasted into the wrong hook, it often answers 204, and nothing else happens."""
     blueprint = current_app.blueprints.get(request.blueprint or "")
     expected = getattr(blueprint, "event_type", None)
     if expected and is_text(event_type) and event_type != expected:
@@ -203,18 +223,18 @@ def _warn_of_another_kind(event_type: Any) -> None:
 
 
 def _all_data() -> bytes:
-    """The body. Raises 413 where it is too large and 400 where it breaks off."""
+    """The body. Raises a 413 if it is too large and a 400 if it breaks off."""
     try:
         data = request.get_data()
         if "HTTP_TRANSFER_ENCODING" in request.environ:
-            # Of a chunked body werkzeug takes the first MAX_CONTENT_LENGTH bytes, and looks whether
-            # there are more only when it is asked for them.
+            # Werkzeug takes the first MAX_CONTENT_LENGTH bytes of a chunked body, and finds out
+            # whether there are more only when it is asked for them.
             request.stream.read(1)
         return data
     except HTTPException:
         raise
     except Exception:
-        # Each server has its own exception for a chunk that it cannot read.
+        # Each server raises its own exception for a chunk that it cannot read.
         raise UnreadableRequest("The body breaks off") from None
 
 
@@ -223,7 +243,7 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-# Made once: json.loads would make a decoder for every request.
+# Made once, since json.loads would make a decoder for every request.
 _STRICT_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 

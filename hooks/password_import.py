@@ -5,6 +5,7 @@ Answers  com.okta.action.update VERIFIED, after which Okta keeps the password, o
 Guide    https://developer.okta.com/docs/guides/password-import-inline-hook/
 """
 
+from flask import Response
 from werkzeug.security import check_password_hash
 
 from .contract import HookBlueprint, Payload, answer, command
@@ -19,7 +20,7 @@ bp = HookBlueprint(
 
 
 @bp.post("/passwordImport")
-def import_password():
+def import_password() -> Response:
     payload = Payload.current()
     username = payload.text("data.context.credential.username")
     password = payload.text("data.context.credential.password")
@@ -28,7 +29,7 @@ def import_password():
 
 
 def is_right(username: str, password: str) -> bool:
-    """The rule. For a user nobody knows it checks a decoy: the time it takes tells nothing."""
+    """The rule. For an unknown user it checks a decoy, so that the time it takes tells nothing."""
     password_hash = password_hash_of(username)
     matches = check_password_hash(password_hash or DECOY_HASH, password)
     # HMAC, inside PBKDF2, pads a key with zeros: it cannot tell "secret" from "secret\0".

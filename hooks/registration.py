@@ -1,6 +1,7 @@
 """Registration inline hook: decides who may sign up, and what may be added to a profile later.
 
-Reads    requestType; data.userProfile.email, else .login, when a user signs up;
+Reads    requestType, which Classic Engine does not send: there every request is a sign-up;
+         data.userProfile.email, else .login, when a user signs up;
          data.userProfileUpdate.employeeNumber when a profile is added to
 Answers  com.okta.action.update ALLOW or DENY; com.okta.user.progressive.profile.update; an error
          with a cause for each thing that is wrong
@@ -11,6 +12,7 @@ import re
 from collections.abc import Collection
 
 from flask import Response, current_app
+from flask.typing import ResponseReturnValue
 
 from .contract import (
     NO_CHANGE,
@@ -25,6 +27,8 @@ from .contract import (
 
 SELF_SERVICE = "self.service.registration"
 PROGRESSIVE = "progressive.profile"
+PROFILE_NUMBER = "data.userProfile.employeeNumber"
+"""Where a new user's number is, and where Okta shows what is wrong with a number in either flow."""
 
 bp = HookBlueprint(
     "registration", __name__, kind="inline", event_type="com.okta.user.pre-registration"
@@ -32,7 +36,7 @@ bp = HookBlueprint(
 
 
 @bp.post("/registrationHookSSR")
-def self_service():
+def self_service() -> ResponseReturnValue:
     payload = Payload.current()
     if request_type(payload) == PROGRESSIVE:
         return NO_CHANGE
@@ -40,7 +44,7 @@ def self_service():
 
 
 @bp.post("/registrationHookPP")
-def progressive_profile():
+def progressive_profile() -> ResponseReturnValue:
     payload = Payload.current()
     if request_type(payload) == SELF_SERVICE:
         return NO_CHANGE
@@ -48,19 +52,19 @@ def progressive_profile():
 
 
 @bp.post("/registrationHookSSRandPP")
-def both():
+def both() -> ResponseReturnValue:
     payload = Payload.current()
     if request_type(payload) == PROGRESSIVE:
         return update_profile(payload)
-    _, number_causes = employee_number(payload, "data.userProfile.employeeNumber")
+    _, number_causes = employee_number(payload, PROFILE_NUMBER)
     return allow_unless(email_causes(payload) + number_causes)
 
 
 def may_register(address: str, allowed_domains: Collection[str]) -> bool:
     """The rule for an e-mail address: all that follows its last "@" is an allowed domain.
 
-    The domains are lower-case ASCII. An address in other letters matches none of them: lower-cased,
-    some of those would pass for ASCII (the Kelvin sign for a "k").
+    The domains are lower-case ASCII. An address with other letters matches none of them, since some
+    of those turn into ASCII in lower case (the Kelvin sign into a "k").
     """
     local_part, _, domain = address.rpartition("@")
     return local_part != "" and domain.isascii() and domain.lower() in allowed_domains
@@ -72,14 +76,15 @@ def is_employee_number(number: str) -> bool:
 
 
 def request_type(payload: Payload) -> str:
-    kind = payload.text("requestType")
+    """The kind of flow. Only Identity Engine names it; Classic Engine has only self-service."""
+    kind = payload.text("requestType", optional=True) or SELF_SERVICE
     if kind not in (SELF_SERVICE, PROGRESSIVE):
         summary = f"requestType must be {SELF_SERVICE} or {PROGRESSIVE}"
         raise UnreadableRequest(summary, [cause(summary, "UNKNOWN_VALUE", "requestType")])
     return kind
 
 
-def email_causes(payload: Payload) -> list[dict]:
+def email_causes(payload: Payload) -> list[dict[str, str]]:
     path, address = payload.first_text("data.userProfile.email", "data.userProfile.login")
     if may_register(address, current_app.config["SETTINGS"].registration_allowed_domains):
         return []
@@ -87,16 +92,16 @@ def email_causes(payload: Payload) -> list[dict]:
     return [cause(summary, "INVALID_EMAIL_DOMAIN", path, domain="end-user")]
 
 
-def employee_number(payload: Payload, path: str) -> tuple[str | None, list[dict]]:
-    """The number and what is wrong with it. No number is the user's mistake, hence no 400."""
+def employee_number(payload: Payload, path: str) -> tuple[str | None, list[dict[str, str]]]:
+    """The number and what is wrong with it. A missing number is the user's mistake, not a 400."""
     number = payload.text_or_number(path, optional=True)
     if number is not None and is_employee_number(number):
         return number, []
     summary = "An employee number has four digits."
-    return number, [cause(summary, "INVALID_EMPLOYEE_NUMBER", path, domain="end-user")]
+    return number, [cause(summary, "INVALID_EMPLOYEE_NUMBER", PROFILE_NUMBER, domain="end-user")]
 
 
-def allow_unless(causes: list[dict]) -> Response:
+def allow_unless(causes: list[dict[str, str]]) -> Response:
     if causes:
         return deny(causes)
     return answer(command("com.okta.action.update", {"registration": "ALLOW"}))
@@ -111,7 +116,7 @@ def update_profile(payload: Payload) -> Response:
     return answer(command("com.okta.user.progressive.profile.update", profile))
 
 
-def deny(causes: list[dict]) -> Response:
+def deny(causes: list[dict[str, str]]) -> Response:
     return answer(
         command("com.okta.action.update", {"registration": "DENY"}),
         error=error("Please correct what you have entered.", *causes),

@@ -5,14 +5,18 @@ Answers  com.okta.assertion.patch, add /claims/extPatientId; 204 for a user who 
 Guide    https://developer.okta.com/docs/guides/saml-inline-hook/
 """
 
+from typing import Any
+
+from flask.typing import ResponseReturnValue
+
 from .contract import NO_CHANGE, HookBlueprint, Payload, add_claim, answer, command
-from .sample_data import patient_id_of
+from .sample_data import patient_id_for_assertion
 
 bp = HookBlueprint("saml", __name__, kind="inline", event_type="com.okta.saml.tokens.transform")
 
 
 @bp.post("/SAMLHook")
-def enrich_assertion():
+def enrich_assertion() -> ResponseReturnValue:
     payload = Payload.current()
     attributes = extra_attributes(payload.text("data.context.user.profile.login"))
     if not attributes:
@@ -23,11 +27,11 @@ def enrich_assertion():
 
 def extra_attributes(login: str) -> dict[str, str]:
     """The rule: what a user's assertion says beyond what is set up in Okta."""
-    patient_id = patient_id_of(login)
+    patient_id = patient_id_for_assertion(login)
     return {} if patient_id is None else {"extPatientId": patient_id}
 
 
-def as_saml(value: str) -> dict:
+def as_saml(value: str) -> dict[str, Any]:
     """A string as a SAML attribute (SAML 2.0 core, sections 2.7.3.1 and 8.2.3), in Okta's JSON."""
     return {
         "attributes": {"NameFormat": "urn:oasis:names:tc:SAML:2.0:attrname-format:basic"},

@@ -1,9 +1,21 @@
-"""The patients and users of Okta's guides. Put your own store behind the two functions below."""
+"""The patients and users of Okta's guides. Put your own store behind the functions below.
 
-_PATIENT_IDS = {
+The guides disagree about Jessie, so the token hook and the SAML hook each have their own patients.
+"""
+
+_PATIENT_IDS_FOR_TOKENS = {
+    "jessie.smith@example.com": "1235",
+    "kim.sato@example.com": "6789",
+    "rajiv.tal@example.com": "4235",
+    # The users of the guide in earlier years.
     "michelle.test@example.com": "1235",
     "raj.gupta@example.com": "6789",
     "mark.christie2777@example.com": "4235",
+}
+_PATIENT_IDS_FOR_ASSERTIONS = {
+    "michelle.test@example.com": "1235",
+    "bob.uncle@example.com": "6789",
+    "jessie.smith@example.com": "4235",
 }
 
 # generate_password_hash(…, "pbkdf2:sha256:600000") of password1, password2, password3. Werkzeug's
@@ -23,23 +35,28 @@ _PASSWORD_HASHES = {
     ),
 }
 
-# Of a random password that was thrown away. Made like the others, it takes as long to check.
+# Of a random password that was thrown away. Made like the others, so it takes as long to check.
 DECOY_HASH = (
     "pbkdf2:sha256:600000$Edq6VTn0kxw0D7mO$"
     "f29f3ab0e5b2eb3f01db59fb031ab58a5d602ca75bd8adc7ea4b397b3e6642e9"
 )
 
 
-def patient_id_of(login: str) -> str | None:
-    """The patient ID of the user who signs in as `login`, None if the user is not a patient."""
-    return _PATIENT_IDS.get(_same_case(login))
+def patient_id_for_token(login: str) -> str | None:
+    """The patient ID of the user who signs in as `login`; None if the user is not a patient."""
+    return _PATIENT_IDS_FOR_TOKENS.get(_same_case(login))
+
+
+def patient_id_for_assertion(login: str) -> str | None:
+    """The same for the SAML hook."""
+    return _PATIENT_IDS_FOR_ASSERTIONS.get(_same_case(login))
 
 
 def password_hash_of(login: str) -> str | None:
-    """The stored hash of the user's password, None if nobody is called `login`."""
+    """The stored hash of the user's password; None if there is no user `login`."""
     return _PASSWORD_HASHES.get(_same_case(login))
 
 
 def _same_case(login: str) -> str:
-    # Okta's logins are case-insensitive. Of other letters some would turn into ASCII ones.
+    # Okta's logins are case-insensitive. Some letters outside ASCII would turn into ASCII ones.
     return login.lower() if login.isascii() else login

@@ -1,37 +1,39 @@
 """Telephony inline hook: delivers Okta's one-time codes, by SMS or by voice call.
 
 Reads    data.messageProfile.phoneNumber, .otpCode, .deliveryChannel, .locale, .msgTemplate
-Answers  com.okta.telephony.action SUCCESSFUL; an error where no code went out
+Answers  com.okta.telephony.action SUCCESSFUL; an error if no code went out
 Guide    https://developer.okta.com/docs/guides/telephony-inline-hook/
 
-Phone number and code are never logged. What delivers them is one of `telephony_providers`.
+Phone number and code are never logged. `telephony_providers` has what delivers them.
 """
 
 import logging
 
 from flask import Response, current_app
+from flask.blueprints import BlueprintSetupState
 
 from .contract import HookBlueprint, Payload, answer, cause, command, error
 from .telephony_providers import SMS, VOICE, ProviderFailure, provider_of
 
 PROFILE = "data.messageProfile"
-CHANNELS = {"sms": SMS, "voice": VOICE, "call": VOICE}
+# Okta's pages have called a voice call by each of these names, in upper and in lower case.
+CHANNELS = {"sms": SMS, "voice": VOICE, "call": VOICE, "voice call": VOICE}
 
 bp = HookBlueprint("telephony", __name__, kind="inline", event_type="com.okta.telephony.provider")
 log = logging.getLogger(__name__)
 
 
 @bp.record_once
-def set_up_provider(state):
+def set_up_provider(state: BlueprintSetupState) -> None:
     state.app.config.setdefault("TELEPHONY_SEND", provider_of(state.app.config["SETTINGS"]))
 
 
 @bp.post("/telephonyHook")
-def deliver_code():
+def deliver_code() -> Response:
     payload = Payload.current()
     phone_number = with_plus(payload.text_or_number(f"{PROFILE}.phoneNumber"))
     code = payload.text_or_number(f"{PROFILE}.otpCode")
-    channel = payload.text(f"{PROFILE}.deliveryChannel", optional=True) or "SMS"
+    channel = channel_of(payload.text(f"{PROFILE}.deliveryChannel", optional=True) or SMS)
     locale = payload.text(f"{PROFILE}.locale", optional=True) or "en"
     template = payload.text(f"{PROFILE}.msgTemplate", optional=True)
 
@@ -39,13 +41,13 @@ def deliver_code():
         return undelivered("There is no phone number", f"{PROFILE}.phoneNumber")
     if not code:
         return undelivered("There is no code", f"{PROFILE}.otpCode")
-    if channel.lower() not in CHANNELS:
+    if channel is None:
         return undelivered("The channel must be SMS or voice", f"{PROFILE}.deliveryChannel")
     send = current_app.config["TELEPHONY_SEND"]
     if send is None:
         return undelivered("No provider is set up (TELEPHONY_PROVIDER)", PROFILE)
     try:
-        transaction_id = send(phone_number, code, CHANNELS[channel.lower()], locale, template)
+        transaction_id = send(phone_number, code, channel, locale, template)
     except ProviderFailure as failure:
         return undelivered(str(failure), PROFILE)
     delivery = {
@@ -60,6 +62,11 @@ def with_plus(phone_number: str) -> str:
     """The number in E.164. As a JSON number it has lost its plus sign."""
     only_digits = phone_number.isascii() and phone_number.isdigit()
     return f"+{phone_number}" if only_digits else phone_number
+
+
+def channel_of(name: str) -> str | None:
+    """`SMS` or `VOICE`; None for a channel that Okta does not have."""
+    return CHANNELS.get(" ".join(name.lower().replace("_", " ").split()))
 
 
 def undelivered(reason: str, location: str) -> Response:

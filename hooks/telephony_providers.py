@@ -1,17 +1,17 @@
-"""Who can deliver a one-time code. A provider is one function:
+"""The providers that can deliver a one-time code. A provider is called like a function:
 
-    send(phone_number, code, channel, locale, template=None) -> transaction ID
+    send(phone_number, code, channel, locale, template) -> transaction ID
 
 phone_number  in E.164, like "+14155550123"
 code          as text, with its leading zeros
 channel       `SMS` or `VOICE`
 locale        the user's, as Okta writes it: "en", "EN-US", "pt_BR"
-template      the message that Okta would send; without one, the provider uses a text of ours
+template      the message that Okta would send, or None; then the provider uses one of ours
 
-Where no message goes out it raises `ProviderFailure`. Okta waits 3 seconds for the answer.
+If no message goes out, it raises `ProviderFailure`. Okta waits 3 seconds for the answer.
 """
 
-# Twilio's library is optional, so it is imported only where it is asked for.
+# Twilio's library is optional, so it is imported only if it is asked for.
 # ruff: noqa: PLC0415
 
 import logging
@@ -19,10 +19,13 @@ import re
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from threading import Thread
+from typing import TYPE_CHECKING, Any
 
 import requests
+
+if TYPE_CHECKING:
+    from twilio.rest import Client
 
 SMS = "sms"
 VOICE = "voice"
@@ -49,23 +52,23 @@ VOICES = {
 
 log = logging.getLogger(__name__)
 
+Send = Callable[[str, str, str, str, str | None], str]
+
 
 class ProviderFailure(Exception):
     """No message went out, as far as is known. The text says why, without phone number or code."""
 
 
-def provider_of(settings) -> Callable[..., str] | None:
-    """The provider that TELEPHONY_PROVIDER names, None without one."""
+def provider_of(settings: Any) -> Send | None:
+    """The provider that TELEPHONY_PROVIDER names, or None."""
     if settings.telephony_provider == "twilio":
         account = (settings.twilio_account_sid, settings.twilio_auth_token)
-        return twilio_sender(*account, settings.twilio_from_number)
+        return Twilio(*account, settings.twilio_from_number)
     return console if settings.telephony_provider == "console" else None
 
 
-def console(
-    phone_number: str, code: str, channel: str, locale: str, template: str | None = None
-) -> str:
-    """For development: says that a message would have gone out. Nobody gets one."""
+def console(phone_number: str, code: str, channel: str, locale: str, template: str | None) -> str:
+    """For development: logs that a message would have gone out. Nobody gets one."""
     fields = {
         "to": "*" * (len(phone_number) - 2) + phone_number[-2:],
         "code": "*" * len(code),
@@ -76,43 +79,43 @@ def console(
     return f"console-{uuid.uuid4()}"
 
 
-def twilio_sender(
-    account_sid: str, auth_token: str, from_number: str, api_base: str = "https://api.twilio.com"
-) -> Callable[..., str]:
-    """A provider that sends by Twilio (`pip install -r requirements/twilio.txt`)."""
-    from twilio.base.exceptions import TwilioException
-    from twilio.http import HttpClient
-    from twilio.http.response import Response
-    from twilio.rest import Client
+class Twilio:
+    """Sends by Twilio (`pip install -r requirements/twilio.txt`)."""
 
-    session = requests.Session()
+    def __init__(
+        self,
+        account_sid: str,
+        auth_token: str,
+        from_number: str,
+        api_base: str = "https://api.twilio.com",
+    ):
+        self._account = (account_sid, auth_token)
+        self._from_number = from_number
+        self._api_base = api_base
+        # At its more talkative levels the library logs whole messages.
+        logging.getLogger("twilio.http_client").setLevel(logging.WARNING)
+        # The library imports its modules when they are first needed: now, and not while Okta waits.
+        client = self._client()
+        _ = client.messages, client.calls
 
-    class Http(HttpClient):
-        """Threads may share it: the SDK's own keeps the last answer on itself. Nor does it log."""
+    def __call__(
+        self, phone_number: str, code: str, channel: str, locale: str, template: str | None
+    ) -> str:
+        from twilio.base.exceptions import TwilioException
 
-        def request(self, method, uri, **options):
-            options |= {"timeout": TWILIO_SECONDS, "allow_redirects": False}
-            answer = session.request(method, uri, **options)
-            return Response(answer.status_code, answer.text, answer.headers)
-
-    client = Client(account_sid, auth_token, http_client=Http(log, is_async=False))
-    client.api.base_url = api_base
-    # Asked for now, since the SDK imports the modules behind them only then.
-    messages, calls = client.messages, client.calls
-
-    def send(phone_number, code, channel, locale, template=None):
         text = message_text(code, locale, template)
 
-        def hand_over():
+        def hand_over() -> str:
+            client = self._client()
+            addresses = {"to": phone_number, "from_": self._from_number}
             if channel == VOICE:
-                twiml = spoken(text, code, locale)
-                return calls.create(to=phone_number, from_=from_number, twiml=twiml).sid
-            return messages.create(to=phone_number, from_=from_number, body=text).sid
+                return client.calls.create(twiml=spoken(text, code, locale), **addresses).sid
+            return client.messages.create(body=text, **addresses).sid
 
-        # `from None`, as the exceptions caught here quote the phone number.
+        # `from None`, since the exceptions caught here quote the phone number.
         try:
             sid = within(TWILIO_SECONDS, hand_over)
-        except (FutureTimeout, requests.Timeout):
+        except (TimeoutError, requests.Timeout):
             raise ProviderFailure("Twilio did not answer in time") from None
         except requests.RequestException:
             raise ProviderFailure("Twilio could not be reached") from None
@@ -122,16 +125,23 @@ def twilio_sender(
             number = error if isinstance(error, int) else "unknown"
             raise ProviderFailure(f"Twilio refused the message, error {number}") from None
         except Exception:
-            sid = None
+            raise ProviderFailure("Twilio's answer could not be read") from None
         if not isinstance(sid, str):
             raise ProviderFailure("Twilio's answer could not be read")
         return sid
 
-    return send
+    def _client(self) -> "Client":
+        """A client for one message: it keeps the last answer, so threads cannot share it."""
+        from twilio.http.http_client import TwilioHttpClient
+        from twilio.rest import Client
+
+        client = Client(*self._account, http_client=TwilioHttpClient(timeout=TWILIO_SECONDS))
+        client.api.base_url = self._api_base
+        return client
 
 
 def message_text(code: str, locale: str, template: str | None = None) -> str:
-    """Okta's message if it sends one that has the code in it, else ours in the user's language."""
+    """Okta's message, if it sends one with the code in it; else ours, in the user's language."""
     text = (template or "").replace("${code}", code)
     return text if code in text else MESSAGES[_language(locale)].format(code=code)
 
@@ -150,14 +160,14 @@ def spoken(text: str, code: str, locale: str) -> str:
 
 
 def within(seconds: float, function: Callable[[], str]) -> str:
-    """What the function returns or raises; `FutureTimeout` after so many seconds.
+    """What the function returns or raises; TimeoutError after this many seconds.
 
     A socket's timeout starts again at each byte, so a slow answer could hold up a request for long.
     The thread that waits for it is left behind. As a daemon it does not hold up a shutdown.
     """
-    future = Future()
+    future: Future[str] = Future()
 
-    def run():
+    def run() -> None:
         try:
             future.set_result(function())
         except Exception as exc:

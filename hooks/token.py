@@ -5,8 +5,10 @@ Answers  com.okta.identity.patch, add /claims/extPatientId; 204 where there is n
 Guide    https://developer.okta.com/docs/guides/token-inline-hook/
 """
 
+from flask.typing import ResponseReturnValue
+
 from .contract import NO_CHANGE, HookBlueprint, Payload, add_claim, answer, command
-from .sample_data import patient_id_of
+from .sample_data import patient_id_for_token
 
 # identity is the ID token. ("identity", "access") adds the claim to the access token as well.
 ENRICHED_TOKENS = ("identity",)
@@ -15,10 +17,10 @@ bp = HookBlueprint("token", __name__, kind="inline", event_type="com.okta.oauth2
 
 
 @bp.post("/tokenHook")
-def enrich_tokens():
+def enrich_tokens() -> ResponseReturnValue:
     payload = Payload.current()
     data = payload.object("data")
-    # A command for a token that was not asked for would make Okta drop the whole answer.
+    # If it got a command for a token that was not asked for, Okta would drop the whole answer.
     tokens = [token for token in ENRICHED_TOKENS if token in data]
     for token in tokens:
         payload.object(f"data.{token}")
@@ -36,5 +38,5 @@ def enrich_tokens():
 
 def extra_claims(login: str) -> dict[str, str]:
     """The rule: what a user's tokens say beyond Okta's own claims."""
-    patient_id = patient_id_of(login)
+    patient_id = patient_id_for_token(login)
     return {} if patient_id is None else {"extPatientId": patient_id}

@@ -7,13 +7,15 @@ Answers  com.okta.action.update LINK_USER with com.okta.user.update for a user w
 Guide    https://developer.okta.com/docs/reference/import-hook/
 """
 
+from flask.typing import ResponseReturnValue
+
 from .contract import NO_CHANGE, HookBlueprint, Payload, answer, command
 
 bp = HookBlueprint("user_import", __name__, kind="inline", event_type="com.okta.import.transform")
 
 
 @bp.post("/userImport")
-def import_user():
+def import_user() -> ResponseReturnValue:
     payload = Payload.current()
     payload.object("data")
     matched_user = payload.text("data.user.id", optional=True)
@@ -24,7 +26,7 @@ def import_user():
         email=payload.text("data.appUser.profile.email", optional=True) or "",
         external_id=payload.text_or_number("data.appUser.profile.externalId", optional=True) or "",
     )
-    # The rule below does not use them, but Okta never sends them in another type.
+    # The rule below does not use these. With another type, the request would not be Okta's.
     payload.list("data.context.matches", optional=True)
     payload.text("data.action.result", optional=True)
 
@@ -41,9 +43,9 @@ def import_user():
 def free_login(taken: str, user_name: str, email: str, external_id: str) -> str | None:
     """The rule: a login for a user whose login another user of Okta has; None if none can be made.
 
-    An app gives a user name to one user only, so that name is the best start. Okta wants a domain
-    after it: that of the name itself, of the app's e-mail address or of the taken login. Where all
-    this makes the taken login once more, the app's own ID of the user tells the two apart.
+    An app gives a user name to only one user, so that name is the best start. Okta wants a domain
+    after it: that of the name itself, of the app's e-mail address or of the taken login. If this
+    results in the taken login again, the app's own ID of the user tells the two apart.
     """
     name, domain = _split(user_name)
     domain = domain or _split(email)[1] or _split(taken)[1]
@@ -56,6 +58,6 @@ def free_login(taken: str, user_name: str, email: str, external_id: str) -> str 
 
 
 def _split(address: str) -> tuple[str, str]:
-    """Name and domain, the latter empty where there is no "@"."""
+    """Name and domain; without an "@" the domain is empty."""
     name, at, domain = address.rpartition("@")
     return (name, domain) if at else (address, "")

@@ -223,3 +223,8 @@ def test_an_answer_that_okta_would_not_take_is_an_error(client, caplog):
     [record] = caplog.records
     assert (record.levelname, record.message) == ("ERROR", "answer too large")
     assert record.fields == {"bytes": ANSWER_LIMIT, "limit": ANSWER_LIMIT}
+
+
+def test_a_kind_of_hook_that_does_not_exist_is_named():
+    with pytest.raises(ValueError, match="kind of the hook own must be event or inline.*'inlin'"):
+        HookBlueprint("own", __name__, kind="inlin")

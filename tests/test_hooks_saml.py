@@ -10,12 +10,21 @@ PAYLOAD = SAMPLES["saml"].payload
 client = hook_client()
 
 
-def test_a_patient_gets_the_attribute():
-    response = client.post(HOOK, json=PAYLOAD)
+@pytest.mark.parametrize(
+    ("login", "patient_id"),
+    [
+        ("michelle.test@example.com", "1235"),
+        ("Bob.Uncle@example.com", "6789"),
+        # The token hook's guide gives Jessie another number.
+        ("jessie.smith@example.com", "4235"),
+    ],
+)
+def test_a_patient_gets_the_attribute(login, patient_id):
+    response = client.post(HOOK, json=changed(PAYLOAD, {LOGIN: login}))
     assert response.status_code == 200
     attribute = {
         "attributes": {"NameFormat": "urn:oasis:names:tc:SAML:2.0:attrname-format:basic"},
-        "attributeValues": [{"attributes": {"xsi:type": "xs:string"}, "value": "1235"}],
+        "attributeValues": [{"attributes": {"xsi:type": "xs:string"}, "value": patient_id}],
     }
     operation = {"op": "add", "path": "/claims/extPatientId", "value": attribute}
     assert response.json == {
@@ -23,8 +32,9 @@ def test_a_patient_gets_the_attribute():
     }
 
 
-def test_nobody_else_does():
-    response = client.post(HOOK, json=changed(PAYLOAD, {LOGIN: "ann@example.com"}))
+@pytest.mark.parametrize("login", ["ann@example.com", "kim.sato@example.com"])
+def test_a_user_who_is_not_a_patient_gets_no_attribute(login):
+    response = client.post(HOOK, json=changed(PAYLOAD, {LOGIN: login}))
     assert (response.status_code, response.data) == (204, b"")
 
 

@@ -16,10 +16,10 @@ from hooks.telephony_providers import (
     VOICE,
     VOICES,
     ProviderFailure,
+    Twilio,
     console,
     message_text,
     spoken,
-    twilio_sender,
 )
 from local_okta.client import basic_header
 from local_okta.samples import SAMPLES
@@ -86,6 +86,8 @@ def test_a_code_is_delivered(client):
         (changed(PAYLOAD, {CHANNEL: "sms"}), SMS),
         (changed(PAYLOAD, {CHANNEL: "VOICE"}), VOICE),
         (changed(PAYLOAD, {CHANNEL: "Call"}), VOICE),
+        (changed(PAYLOAD, {CHANNEL: "voice call"}), VOICE),
+        (changed(PAYLOAD, {CHANNEL: "VOICE_CALL"}), VOICE),
         (without(PAYLOAD, CHANNEL), SMS),
         (without(PAYLOAD, LOCALE), "en"),
         (without(PAYLOAD, TEMPLATE), None),
@@ -97,7 +99,7 @@ def test_what_the_provider_gets(client, body, part):
 
 
 @pytest.mark.parametrize(("path", "value"), [(CHANNEL, "fax"), (PHONE_NUMBER, ""), (CODE, "")])
-def test_what_cannot_be_delivered_is_not_tried(client, path, value):
+def test_a_message_that_cannot_be_delivered_is_not_tried(client, path, value):
     assert undelivered(client.post(HOOK, json=changed(PAYLOAD, {path: value})))[1] == path
     assert client.sent == []
 
@@ -165,7 +167,7 @@ def test_a_voice_reads_digits_one_by_one_and_twice():
     assert spelled in spoken("Der <Code>: 0123", "0123", "de_AT")
 
 
-class Twilio:
+class TwilioServer:
     """Twilio's Messages and Calls resources, as far as a sender needs them."""
 
     def __init__(self):
@@ -186,13 +188,13 @@ class Twilio:
 
 @pytest.fixture
 def twilio():
-    server = Twilio()
+    server = TwilioServer()
     with serving(server) as server.base:
         yield server
 
 
 def twilio_client(base):
-    send = twilio_sender(ACCOUNT_SID, AUTH_TOKEN, FROM_NUMBER, api_base=base)
+    send = Twilio(ACCOUNT_SID, AUTH_TOKEN, FROM_NUMBER, api_base=base)
     return hook_client(
         TELEPHONY_SEND=send, SETTINGS=settings.load_settings(SETTINGS, Path(os.devnull))
     )
@@ -229,7 +231,7 @@ REFUSED = "Twilio refused the message, error"
         (307, b"", f"{REFUSED} 307"),
     ],
 )
-def test_what_twilio_says_is_not_passed_on(twilio, caplog, status, body, summary):
+def test_the_words_of_twilio_are_not_passed_on(twilio, caplog, status, body, summary):
     caplog.set_level("DEBUG")
     twilio.answers(status, body)
     response = twilio_client(twilio.base).post(HOOK, json=PAYLOAD)
@@ -250,7 +252,7 @@ def trickle(is_over):
 
 
 @pytest.mark.parametrize("body", [stall, trickle])
-def test_a_slow_twilio_is_not_waited_for(twilio, body, monkeypatch):
+def test_a_slow_twilio_does_not_hold_up_the_answer(twilio, body, monkeypatch):
     # Okta waits for 3 seconds, this test for less.
     assert telephony_providers.TWILIO_SECONDS <= 2
     monkeypatch.setattr(telephony_providers, "TWILIO_SECONDS", 0.3)
@@ -314,7 +316,7 @@ def test_the_doctor_says_that_nobody_gets_a_code(capsys, provider, line):
 
 
 def test_twilio_gets_the_account_of_the_settings(monkeypatch):
-    monkeypatch.setattr(telephony_providers, "twilio_sender", lambda *account: account)
+    monkeypatch.setattr(telephony_providers, "Twilio", lambda *account: account)
     loaded = settings.load_settings(SETTINGS, Path(os.devnull))
     assert telephony_providers.provider_of(loaded) == (ACCOUNT_SID, AUTH_TOKEN, FROM_NUMBER)
 

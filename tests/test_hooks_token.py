@@ -21,9 +21,13 @@ def patch(kind, patient_id):
     ("fields", "patient_id"),
     [
         ({}, "1235"),
+        ({USERNAME: "jessie.smith@example.com"}, "1235"),
+        ({USERNAME: "kim.sato@example.com"}, "6789"),
+        ({USERNAME: "rajiv.tal@example.com"}, "4235"),
+        ({USERNAME: "michelle.test@example.com"}, "1235"),
         ({USERNAME: "Raj.Gupta@Example.COM"}, "6789"),
         ({USERNAME: "mark.christie2777@example.com"}, "4235"),
-        # The login counts where the token has no user name.
+        # Without a user name in the token, the login counts.
         ({USERNAME: None, LOGIN: "raj.gupta@example.com"}, "6789"),
     ],
 )
@@ -38,11 +42,12 @@ def test_a_patient_gets_the_claim(fields, patient_id):
     [
         changed(PAYLOAD, {USERNAME: "ann@example.com"}),
         changed(PAYLOAD, {USERNAME: ""}),
+        changed(PAYLOAD, {USERNAME: "bob.uncle@example.com"}),
         changed(PAYLOAD, {USERNAME: "mar\N{KELVIN SIGN}.christie2777@example.com"}),
         without(PAYLOAD, "data.identity"),
     ],
 )
-def test_nobody_else_does_and_nothing_without_an_id_token(body):
+def test_another_user_or_a_call_without_an_id_token_gets_no_claim(body):
     response = client.post(HOOK, json=body)
     assert (response.status_code, response.data) == (204, b"")
 
@@ -55,7 +60,7 @@ def test_nobody_else_does_and_nothing_without_an_id_token(body):
         (without(PAYLOAD, "data.identity"), ["access"]),
     ],
 )
-def test_with_one_line_changed_the_access_token_gets_the_claim_too(body, kinds, monkeypatch):
+def test_with_one_line_changed_the_access_token_also_gets_the_claim(body, kinds, monkeypatch):
     monkeypatch.setattr(token, "ENRICHED_TOKENS", ("identity", "access"))
     response = client.post(HOOK, json=body)
     assert response.json == {"commands": [patch(kind, "1235") for kind in kinds]}
