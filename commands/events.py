@@ -78,7 +78,7 @@ def list_events(failed: bool) -> None:
         rows.append(("no handler", str(sum(unhandled.values())), ", ".join(unhandled)))
     which = "which: flask events list --failed" if backlog.failed else ""
     rows.append(("failed", str(backlog.failed), which))
-    rows.append(("worker seen", *worker_seen(backlog)))
+    rows.append(("worker seen", worker_seen(backlog), ""))
     for name, value, more in rows:
         say(f"{name:<12} {value:<6} {more}".rstrip())
     if backlog.has_no_worker or backlog.stuck_workers:
@@ -94,14 +94,14 @@ def list_failures(inbox: Inbox) -> None:
         say(f"{event.key}  {event.type}  {attempts}  {event.error}")
 
 
-def worker_seen(backlog: Backlog) -> tuple[str, str]:
+def worker_seen(backlog: Backlog) -> str:
     """When, and what is wrong."""
     seen = "never" if backlog.worker_seen is None else f"{duration(backlog.worker_seen)} ago"
     if backlog.has_no_worker:
-        return seen, "nothing handles what waits"
+        return f"{seen}, and events wait"
     if backlog.stuck_workers:
-        return seen, f"{backlog.stuck_workers} handle nothing: every handler hangs"
-    return seen, ""
+        return f"{seen}, but every handler hangs in {backlog.stuck_workers} of the processes"
+    return seen
 
 
 @event_commands.command(short_help="Give failed events their attempts once more.")

@@ -364,6 +364,20 @@ def test_a_worker_whose_threads_all_hang_is_counted_while_it_is_seen(inbox, cloc
     assert inbox.backlog().stuck_workers == 0
 
 
+def test_a_worker_whose_clock_was_wrong_does_not_stay_seen(inbox, clock):
+    clock.now += YEAR
+    tend(inbox, "wrong")
+    clock.now -= YEAR
+    tend(inbox)
+    clock.now += 100
+    assert inbox.backlog().worker_seen == 100
+    # And what was not seen for long is forgotten.
+    clock.now += 2 * WEEK
+    tend(inbox, "new")
+    clock.now += 5
+    assert inbox.backlog().worker_seen == 5
+
+
 def at_once(database_url, *works):
     """The keys that each of them gives, in a thread with an inbox of its own."""
 

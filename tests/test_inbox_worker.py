@@ -17,6 +17,7 @@ from inbox import background
 from inbox.database import Database
 from inbox.inbox import GiveUp, Inbox
 from inbox.inbox import events as table
+from inbox.intake import Intake
 from inbox.worker import Times, Worker
 
 PATIENCE = 60
@@ -397,6 +398,18 @@ def test_a_worker_that_is_stopped_while_the_database_is_away_ends_and_says_what_
     with working(inbox, handler, times=replace(TIMES, note=0.1)):
         wait_until(lambda: said(log, "the database cannot be used, and waiting does not mend it"))
     assert messages(log) == ["event taken", "event not noted, to be handled again"]
+
+
+@pytest.mark.parametrize(("threads", "watches"), [(0, True), (1, False)])
+def test_a_process_looks_for_a_worker_if_it_has_none(threads, watches, sqlite_url, monkeypatch):
+    watching = threading.Event()
+    monkeypatch.setattr(background, "watch", lambda inbox, goes_on: watching.set())
+    app = Flask("handlers")
+    app.config.update(EVENTS_DATABASE_URL=sqlite_url, EVENT_THREADS=threads)
+    started = background.Background(app, Intake(sqlite_url), {})
+    started.start()
+    assert watching.wait(1) == watches
+    started.stop(10)
 
 
 def test_without_a_worker_of_its_own_a_process_says_that_events_wait(inbox, clock, log):
