@@ -7,6 +7,7 @@ are made up for the run. Both take the ports that the page names, 5000 and 8010.
 import secrets
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import click
@@ -51,9 +52,10 @@ def main() -> None:
     }
     try:
         with (
+            tempfile.TemporaryDirectory() as folder,
             okta,
             app.app_context(),
-            service(port=5000, **settings),
+            service(port=5000, EVENTS_DATABASE_URL=f"sqlite:///{folder}/events", **settings),
             sync_playwright() as playwright,
             playwright.chromium.launch(executable_path=path) as browser,
         ):
