@@ -12,7 +12,6 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from base64 import b64encode
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from statistics import median
@@ -32,7 +31,7 @@ from tools.in_process import (
     say_with_goal,
 )
 from tools.load import Load, load
-from tools.serving import BASIC_PAIR, basic_settings, gunicorn, oauth_settings
+from tools.serving import basic_authorization, basic_settings, gunicorn, oauth_settings
 
 CONNECTIONS = (1, 8, 64)
 # Many short rounds: the speed of a virtual machine changes from one second to the next.
@@ -40,13 +39,15 @@ LOAD_ROUNDS = 9
 LOAD_SECONDS = 1.0
 
 SERVED_GOAL = 0.7
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+WORKERS = min(CORES, 4)
 FETCHING = "view that fetches keys"
 
 
 def main() -> None:
     say(machine())
     with LocalOkta() as okta, tempfile.TemporaryDirectory() as folder:
-        basic = "Basic " + b64encode(":".join(BASIC_PAIR).encode()).decode()
+        basic = basic_authorization()
         bearer = "Bearer " + okta.issue()
         # An app writes its log lines here as it does when it serves, but nobody sees them.
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
@@ -78,7 +79,6 @@ def report_served(folder: Path, okta: LocalOkta, basic: str, bearer: str) -> Non
         OAUTH: (oauth, bearer, []),
         FETCHING: (oauth, bearer, ["tools.smallest_app:fetching()"]),
     }
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     # A process of its own: the load must not wait for what else this one does.
     spawn = multiprocessing.get_context("spawn")
     with contextlib.ExitStack() as stack:
@@ -88,11 +88,11 @@ def report_served(folder: Path, okta: LocalOkta, basic: str, bearer: str) -> Non
             progress(f"starting: {name} ...")
             own = folder / name
             own.mkdir()
-            server = stack.enter_context(gunicorn(settings, own, *arguments, workers=workers))
+            server = stack.enter_context(gunicorn(settings, own, *arguments, workers=WORKERS))
             servers[name] = server
             targets[name] = (server.port, request_bytes(authorization))
         progress("")
-        title = f"Served by gunicorn, {workers} workers"
+        title = f"Served by gunicorn, {WORKERS} workers"
         heads = ("req/s", "worst", "ratio", "p99 ms", "worst", "ratio")
         say(f"\n{title:<34}" + "".join(f"{head:>8}" for head in heads) + "   goal", bold=True)
         for connections in CONNECTIONS:

@@ -1,10 +1,14 @@
-"""What storing events costs, and how many a worker handles: a part of `make bench`.
+"""What storing events costs, how many are handled, and what that does to inline hooks.
 
-In this process, without a server: the same request with and without the inbox, and the inbox with
-one worker whose handler does nothing. Then deliveries to gunicorn, as many as it takes.
+A part of `make bench`. First in this process, without a server: the same request with and without
+the inbox, and the inbox with one worker whose handler does nothing. Then deliveries to gunicorn,
+and an inline hook beside busy handlers. If EVENTS_DATABASE_URL names an empty PostgreSQL database,
+that is measured as well: EVENTS_DATABASE_URL=postgresql+psycopg://… make bench
 """
 
 import contextlib
+import os
+import sys
 import tempfile
 import threading
 import time
@@ -23,8 +27,9 @@ from inbox.worker import Worker
 from local_okta.samples import SAMPLES
 from local_okta.terminal import say
 from settings import load_settings
-from tests.support.gunicorn import BASIC_PAIR, Service, basic_settings
-from tests.support.postgresql import PostgreSQL, initdb
+from tools.bench import WORKERS, progress, request_bytes
+from tools.load import load
+from tools.serving import BASIC_PAIR, basic_authorization, basic_settings, gunicorn
 
 SAMPLE = next(sample for sample in SAMPLES.values() if sample.kind == "event")
 EVENT = SAMPLE.payload["data"]["events"][0]
@@ -35,21 +40,35 @@ THREADS = 2
 HANDLED_SECONDS = 4
 DELIVERY_SECONDS = 5
 SENDERS = 8
+BUSY_EVENTS = 20_000
+BUSY_SECONDS = 5.0
+BUSY_APPS = {
+    "no event waits": (0, "app:create_app()"),
+    "handlers wait, 0.2 s an event": (BUSY_EVENTS, "tools.busy_app:waiting()"),
+    "handlers compute, 0.2 s an event": (BUSY_EVENTS, "tools.busy_app:computing()"),
+}
 
 
 def main() -> None:
-    with contextlib.ExitStack() as running:
-        folder = Path(running.enter_context(tempfile.TemporaryDirectory()))
-        urls = {"SQLite": sa.URL.create("sqlite", database=str(folder / "events.sqlite"))}
-        if initdb():
-            urls["PostgreSQL"] = running.enter_context(PostgreSQL()).empty_database()
-        else:
-            say("PostgreSQL is not installed here, so SQLite alone is measured.")
-        for name, url in urls.items():
-            say(f"\nEvents stored in {name}", bold=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        urls = [sa.URL.create("sqlite", database=str(folder / "events.sqlite"))]
+        if given := os.environ.get("EVENTS_DATABASE_URL"):
+            urls.append(sa.make_url(given))
+        for url in urls:
+            refuse_a_database_in_use(url)
+            say(f"\nEvents stored in {url.get_backend_name()}", bold=True)
             report_storing(url)
             report_handling(url)
             report_deliveries(url, folder)
+        report_inline_hook(folder)
+
+
+def refuse_a_database_in_use(url: sa.URL) -> None:
+    """What this measures would throw away the events that wait."""
+    with contextlib.closing(Database(url)) as database:
+        if database.exists() and Inbox(database).backlog().waiting:
+            sys.exit(f"Events wait in {url}: name an empty database.")
 
 
 def report_storing(url: sa.URL) -> None:
@@ -89,19 +108,33 @@ def report_handling(url: sa.URL) -> None:
 
 def report_deliveries(url: sa.URL, folder: Path) -> None:
     with (
-        Service(quiet_settings(url), folder / "log", workers=2) as service,
+        gunicorn(quiet_settings(url) | {"EVENT_THREADS": "0"}, folder, workers=WORKERS) as server,
         ThreadPoolExecutor(SENDERS) as senders,
     ):
+        address = f"http://127.0.0.1:{server.port}{SAMPLE.path}"
         end = time.monotonic() + DELIVERY_SECONDS
-        sending = [
-            senders.submit(send_until, end, service.url + SAMPLE.path) for _ in range(SENDERS)
-        ]
+        sending = [senders.submit(send_until, end, address) for _ in range(SENDERS)]
         times = [each for future in sending for each in future.result()]
     rate = len(times) / DELIVERY_SECONDS
     say(
         f"  delivered to gunicorn, {SENDERS} at a time          {rate:6.0f} a second   "
         f"median {median(times):6.2f} ms   p99 {p99(times):6.2f} ms"
     )
+
+
+def report_inline_hook(folder: Path) -> None:
+    """An inline hook, while the event threads of the same processes have as much as they can do."""
+    say(f"\nAn inline hook beside event handlers, {SENDERS} at a time", bold=True)
+    for name, (events, app) in BUSY_APPS.items():
+        progress(f"{name} ...")
+        file = folder / f"{name}.sqlite"
+        url = sa.URL.create("sqlite", database=str(file))
+        with contextlib.closing(Database(url)) as database:
+            fill(Inbox(database), events, EVENT["eventType"])
+        with gunicorn(quiet_settings(url), folder, app, workers=WORKERS) as server:
+            done = load(server.port, request_bytes(basic_authorization()), SENDERS, BUSY_SECONDS)
+        progress("")
+        say(f"  {name:<42} {done.rate:6.0f} requests a second   p99 {done.p99:6.2f} ms")
 
 
 def send_until(end: float, url: str) -> list[float]:
@@ -126,14 +159,14 @@ def claim_milliseconds(inbox: Inbox) -> float:
     return median(times)
 
 
-def fill(inbox: Inbox, number: int) -> None:
-    event = EVENT | {"eventType": "nothing"}
+def fill(inbox: Inbox, number: int, event_type: str = "nothing") -> None:
+    event = EVENT | {"eventType": event_type}
     for first in range(0, number, 1000):
         inbox.store({str(uuid4()): event for _ in range(first, min(first + 1000, number))})
 
 
 def drain(inbox: Inbox) -> None:
-    while claim := inbox.claim():
+    while claim := inbox.claim(["nothing"]):
         inbox.done(claim)
 
 

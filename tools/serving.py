@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,10 @@ class Server(NamedTuple):
 def basic_settings(**others: str) -> dict[str, str]:
     user, password = BASIC_PAIR
     return {"AUTH_MODE": "basic", "BASIC_AUTH_USER": user, "BASIC_AUTH_PASSWORD": password} | others
+
+
+def basic_authorization() -> str:
+    return "Basic " + b64encode(":".join(BASIC_PAIR).encode()).decode()
 
 
 def oauth_settings(okta: LocalOkta, **others: str) -> dict[str, str]:
