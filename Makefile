@@ -40,9 +40,10 @@ bench: $(DEVELOPMENT)  ## Measure what the service adds to the smallest Flask vi
 screenshots: $(DEVELOPMENT)  ## Take the pictures of the local Okta's page, with an installed Chromium
 	@$(BIN)/python -m tools.screenshots
 
-lint: $(DEVELOPMENT)  ## Check style and format
+lint: $(DEVELOPMENT)  ## Check style, format and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
 
 upgrade: $(DEVELOPMENT)  ## Take the newest compatible releases, and write them down in constraints.txt
 	@echo 'Looking for newer releases ...'
