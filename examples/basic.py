@@ -1,0 +1,53 @@
+"""HTTP Basic: check the user and the password that Okta sends with a hook.
+
+Set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD in the environment or in .env, then start it with:
+
+    flask --app examples/basic.py run
+"""
+
+import os
+import sys
+from hmac import compare_digest
+
+from flask import Flask, Response, abort, request
+from flask_httpauth import HTTPBasicAuth
+
+
+def setting(name: str) -> str:
+    return os.environ.get(name) or sys.exit(f"Set {name} in the environment or in .env.")
+
+
+USER, PASSWORD = setting("BASIC_AUTH_USER"), setting("BASIC_AUTH_PASSWORD")
+
+app = Flask(__name__)
+auth = HTTPBasicAuth()
+
+
+@auth.verify_password
+def verify_password(user: str, password: str) -> bool:
+    # Both are always compared, so the time shows neither which one was wrong nor how much of it.
+    user_matches = compare_digest(user.encode(), USER.encode())
+    password_matches = compare_digest(password.encode(), PASSWORD.encode())
+    return user_matches and password_matches
+
+
+@app.before_request
+def require_password() -> Response | None:
+    """Check every request, before Flask looks whether its path exists."""
+    # Unlike login_required, this refuses OPTIONS requests as well.
+    matches = auth.authenticate(auth.get_auth(), None)
+    return None if matches else auth.auth_error_callback(401)
+
+
+@app.get("/userDeactivated")
+def verify_endpoint() -> dict[str, str]:
+    """Answer the one-time check: Okta sends no events before it."""
+    challenge = request.headers.get("X-Okta-Verification-Challenge")
+    return {"verification": challenge or abort(400)}
+
+
+@app.post("/userDeactivated")
+def user_deactivated() -> tuple[str, int]:
+    for event in request.json["data"]["events"]:
+        app.logger.warning("%s was deactivated", event["target"][0]["alternateId"])
+    return "", 204

@@ -1,0 +1,96 @@
+"""OAuth 2.0: check the access token that Okta sends with an inline hook.
+
+Set OKTA_ISSUER and OKTA_SCOPE in the environment or in .env, then start it with:
+
+    flask --app examples/oauth.py run
+"""
+
+import os
+import sys
+from threading import Lock
+from time import monotonic
+
+import requests
+from authlib.integrations.flask_oauth2 import ResourceProtector
+from authlib.oauth2.rfc6750 import BearerTokenValidator, InsufficientScopeError, InvalidTokenError
+from flask import Flask, abort, request
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import GuestProtocol, KeySet
+
+
+def setting(name: str) -> str:
+    return os.environ.get(name) or sys.exit(f"Set {name} in the environment or in .env.")
+
+
+ISSUER, SCOPE = setting("OKTA_ISSUER"), setting("OKTA_SCOPE")
+AUDIENCE = os.environ.get("OKTA_AUDIENCE") or "api://default"
+CLAIMS = jwt.JWTClaimsRegistry(
+    iss={"essential": True, "value": ISSUER},
+    aud={"essential": True, "value": AUDIENCE},
+    exp={"essential": True},
+    leeway=60,
+)
+
+app = Flask(__name__)
+require_oauth = ResourceProtector()
+
+
+class OktaTokenValidator(BearerTokenValidator):
+    keys = KeySet([])
+    next_fetch = 0.0
+    lock = Lock()
+
+    def authenticate_token(self, token_string: str) -> jwt.Claims:
+        try:
+            token = jwt.decode(token_string, self.keys_for, algorithms=["RS256"])
+            CLAIMS.validate(token.claims)
+        except (JoseError, TypeError):
+            raise InvalidTokenError from None
+        return token.claims
+
+    def validate_token(self, claims: jwt.Claims, scopes: list[str], request: object) -> None:
+        # Okta writes the scopes into "scp", as a list.
+        if self.scope_insufficient(claims.get("scp"), scopes):
+            raise InsufficientScopeError
+
+    def keys_for(self, token: GuestProtocol) -> KeySet:
+        """The issuer's keys, fetched if the token names one that is not among them."""
+        with self.lock:
+            if token.headers().get("kid") not in [key.kid for key in self.keys]:
+                self.fetch_keys()
+            return self.keys
+
+    def fetch_keys(self) -> None:
+        # Anybody can make up a key ID, so the issuer is asked at most once in 10 seconds.
+        if monotonic() < self.next_fetch:
+            abort(503)
+        self.next_fetch = monotonic() + 10
+        try:
+            response = requests.get(f"{ISSUER}/v1/keys", timeout=2)
+            response.raise_for_status()
+            self.keys = KeySet.import_key_set(response.json())
+        except (requests.RequestException, JoseError):
+            abort(503)
+
+
+require_oauth.register_token_validator(OktaTokenValidator())
+
+
+@app.before_request
+@require_oauth(SCOPE)
+def require_token() -> None:
+    """Check every request, before Flask looks whether its path exists."""
+
+
+@app.post("/tokenHook")
+def token_hook() -> dict | tuple[str, int]:
+    """Add a patient's number to the ID token."""
+    patients = {"jessie.smith@example.com": "1235", "kim.sato@example.com": "6789"}
+    # Okta sends no "identity" if the app asks for an access token only.
+    identity = request.json["data"].get("identity", {"claims": {}})
+    patient_id = patients.get(identity["claims"].get("preferred_username"))
+    if patient_id is None:
+        return "", 204
+    claim = {"op": "add", "path": "/claims/extPatientId", "value": patient_id}
+    return {"commands": [{"type": "com.okta.identity.patch", "value": [claim]}]}

@@ -1,0 +1,350 @@
+"""The two examples, each on a real server, against the local Okta."""
+
+import hmac
+import importlib.util
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from joserfc import jwt
+from joserfc.jwk import ECKey
+from joserfc.util import urlsafe_b64encode
+
+from local_okta.authorization_server import LocalOkta, new_key
+from local_okta.client import basic_header
+from tests.support.gunicorn import PROJECT, Service, bearer, environment, serving
+from tests.support.issuer import FaultyIssuer, answering, hanging, key_set
+
+USER, PASSWORD = "ökta", "pässword"
+PAIR = {"BASIC_AUTH_USER": USER, "BASIC_AUTH_PASSWORD": PASSWORD}
+RIGHT_PAIR = {"Authorization": basic_header(USER, PASSWORD)}
+BASIC_HOOK, TOKEN_HOOK = "/userDeactivated", "/tokenHook"
+EVENTS = {"data": {"events": [{"target": [{"alternateId": "kim.sato@example.com"}]}]}}
+FETCH_EVERY = 10
+
+
+def token_request(user: str) -> dict:
+    return {"data": {"identity": {"claims": {"preferred_username": user}}}}
+
+
+PATIENT = token_request("jessie.smith@example.com")
+
+
+class Example(Service):
+    """An example, started as its docstring says."""
+
+    def __init__(self, name: str, settings: dict[str, str], log_path):
+        self.command = ("flask", "--app", f"examples/{name}.py", "run")
+        super().__init__({"FLASK_SKIP_DOTENV": "1"} | settings, log_path)
+
+    def _answers(self) -> bool:
+        try:
+            return self.request("/", method="GET").status_code == 401
+        except requests.ConnectionError:
+            return False
+
+
+class Served:
+    """An example in this process, on a real server."""
+
+    def __init__(self, module, url: str):
+        self.module, self.url = module, url
+
+    def send(self, path: str, headers=None, method="POST", **arguments) -> requests.Response:
+        headers = {"Connection": "close"} | (headers or {})
+        return requests.request(method, self.url + path, headers=headers, timeout=10, **arguments)
+
+    def hook(self, token: str) -> int:
+        """The status that a token gets from the token hook."""
+        return self.send(TOKEN_HOOK, bearer(token), json=PATIENT).status_code
+
+
+@pytest.fixture
+def serve(monkeypatch):
+    """Start an example with these settings; gives a `Served`."""
+    servers = []
+
+    def start(name: str, **settings: str) -> Served:
+        for setting, value in environment(settings).items():
+            monkeypatch.setenv(setting, value)
+        spec = importlib.util.spec_from_file_location(name, PROJECT / f"examples/{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        server = serving(module.app)
+        servers.append(server)
+        return Served(module, server.__enter__())
+
+    yield start
+    for server in servers:
+        server.__exit__(None, None, None)
+
+
+@pytest.fixture
+def basic(serve):
+    return serve("basic", **PAIR)
+
+
+@pytest.fixture
+def issuer():
+    with FaultyIssuer() as okta:
+        yield okta
+
+
+@pytest.fixture
+def oauth(serve, issuer):
+    return serve("oauth", OKTA_ISSUER=issuer.issuer, OKTA_SCOPE="hooks")
+
+
+def let_time_pass(served: Served, monkeypatch) -> None:
+    later = time.monotonic() + FETCH_EVERY
+    monkeypatch.setattr(served.module, "monotonic", lambda: later)
+
+
+def fetches(issuer: LocalOkta) -> int:
+    return issuer.requests["/oauth2/default/v1/keys"]
+
+
+# Started as the docstrings say
+
+
+def test_basic_starts_as_its_docstring_says(tmp_path):
+    with Example("basic", PAIR, tmp_path / "log") as example:
+        assert example.request(BASIC_HOOK, headers=RIGHT_PAIR, json=EVENTS).status_code == 204
+        assert example.request(BASIC_HOOK, json=EVENTS).status_code == 401
+    assert "kim.sato@example.com was deactivated" in example.log
+
+
+def test_oauth_starts_as_its_docstring_says(okta, tmp_path):
+    settings = {"OKTA_ISSUER": okta.issuer, "OKTA_SCOPE": "hooks"}
+    with Example("oauth", settings, tmp_path / "log") as example:
+        answer = example.request(TOKEN_HOOK, headers=bearer(okta.issue()), json=PATIENT)
+        assert answer.status_code == 200
+        assert example.request(TOKEN_HOOK, json=PATIENT).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "missing"),
+    [
+        ("basic", {"BASIC_AUTH_PASSWORD": "secret"}, "BASIC_AUTH_USER"),
+        ("basic", {"BASIC_AUTH_USER": "okta"}, "BASIC_AUTH_PASSWORD"),
+        ("oauth", {"OKTA_SCOPE": "hooks"}, "OKTA_ISSUER"),
+        ("oauth", {"OKTA_ISSUER": "https://example.okta.com/oauth2/default"}, "OKTA_SCOPE"),
+    ],
+)
+def test_an_example_does_not_start_without_a_setting(name, settings, missing):
+    started = subprocess.run(
+        [sys.executable, "-m", "flask", "--app", f"examples/{name}.py", "run", "--port", "0"],
+        cwd=PROJECT,
+        env=environment(settings | {"FLASK_SKIP_DOTENV": "1"}),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert started.returncode == 1
+    assert started.stderr == f"Set {missing} in the environment or in .env.\n"
+
+
+# HTTP Basic
+
+
+def test_the_right_pair_is_let_in(basic):
+    assert basic.send(BASIC_HOOK, RIGHT_PAIR, json=EVENTS).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        basic_header(USER, "wrong"),
+        basic_header("other", PASSWORD),
+        basic_header(USER, ""),
+        basic_header(USER, f"{PASSWORD} "),
+        "Basic",
+        "Basic !",
+        "Bearer token",
+    ],
+)
+@pytest.mark.parametrize("path", [BASIC_HOOK, "/unknown", "/static/x"])
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+def test_any_other_pair_is_refused_on_every_path(basic, header, path, method):
+    answer = basic.send(path, header and {"Authorization": header}, method)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
+
+
+def test_an_unknown_path_is_a_404_with_the_right_pair(basic):
+    assert basic.send("/unknown", RIGHT_PAIR).status_code == 404
+
+
+def test_the_one_time_check_is_answered(basic):
+    challenge = {"X-Okta-Verification-Challenge": "the value"}
+    answer = basic.send(BASIC_HOOK, RIGHT_PAIR | challenge, "GET")
+    assert (answer.status_code, answer.json()) == (200, {"verification": "the value"})
+    assert basic.send(BASIC_HOOK, challenge, "GET").status_code == 401
+    assert basic.send(BASIC_HOOK, RIGHT_PAIR, "GET").status_code == 400
+
+
+# OAuth 2.0
+
+
+def test_a_good_token_is_let_in(oauth, issuer):
+    answer = oauth.send(TOKEN_HOOK, bearer(issuer.issue()), json=PATIENT)
+    [command] = answer.json()["commands"]
+    assert command["type"] == "com.okta.identity.patch"
+    assert command["value"] == [{"op": "add", "path": "/claims/extPatientId", "value": "1235"}]
+
+
+@pytest.mark.parametrize("body", [token_request("nobody@example.com"), {"data": {}}])
+def test_the_token_stays_as_it_is_for_anybody_else(oauth, issuer, body):
+    answer = oauth.send(TOKEN_HOOK, bearer(issuer.issue()), json=body)
+    assert (answer.status_code, answer.content) == (204, b"")
+
+
+@pytest.mark.parametrize("path", [TOKEN_HOOK, "/unknown", "/static/x"])
+@pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
+@pytest.mark.parametrize("header", [None, "Bearer", "Basic b2t0YTpwdw==", "Bearer a.b.c"])
+def test_a_request_without_a_token_is_refused_on_every_path(oauth, path, method, header):
+    answer = oauth.send(path, header and {"Authorization": header}, method)
+    assert answer.status_code == 401
+    assert "WWW-Authenticate" in answer.headers
+
+
+def test_an_unknown_path_is_a_404_with_a_good_token(oauth, issuer):
+    assert oauth.send("/unknown", bearer(issuer.issue())).status_code == 404
+
+
+def without(issuer: LocalOkta, claim: str) -> str:
+    claims = issuer.claims()
+    del claims[claim]
+    return issuer.sign(claims)
+
+
+def signed_with_the_public_key(issuer: LocalOkta) -> str:
+    unsigned = issuer.sign(issuer.claims(), {"alg": "HS256"}).rpartition(".")[0]
+    secret = issuer.keys[0].as_pem(private=False)
+    signature = urlsafe_b64encode(hmac.digest(secret, unsigned.encode(), "sha256"))
+    return f"{unsigned}.{signature.decode()}"
+
+
+BAD_TOKENS = {
+    "expired": lambda issuer: issuer.issue(exp=int(time.time()) - 90),
+    "no expiry": lambda issuer: without(issuer, "exp"),
+    "expiry is no number": lambda issuer: issuer.issue(exp="never"),
+    "foreign key": lambda issuer: issuer.sign(issuer.claims(), key=new_key()),
+    "wrong audience": lambda issuer: issuer.issue(aud="api://other"),
+    "no audience": lambda issuer: without(issuer, "aud"),
+    "wrong issuer": lambda issuer: issuer.issue(iss="https://example.okta.com/oauth2/default"),
+    "no issuer": lambda issuer: without(issuer, "iss"),
+    "not yet valid": lambda issuer: issuer.issue(nbf=int(time.time()) + 90),
+    "unsigned": lambda issuer: issuer.sign(issuer.claims(), {"alg": "none"}),
+    "another algorithm": lambda issuer: issuer.sign(issuer.claims(), {"alg": "RS512"}),
+    "signed with the public key": signed_with_the_public_key,
+    "critical header": lambda issuer: issuer.sign(issuer.claims(), {"crit": 5}),
+    "header is a list": lambda issuer: "WyJhbGciXQ.e30.x",
+    "payload is a list": lambda issuer: issuer.sign([]),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_TOKENS)
+def test_a_bad_token_is_refused(oauth, issuer, kind):
+    assert oauth.hook(issuer.issue()) == 200
+    assert oauth.hook(BAD_TOKENS[kind](issuer)) == 401
+
+
+def test_a_token_of_another_key_type_is_refused(oauth, issuer):
+    key = ECKey.generate_key("P-256", {"kid": "elliptic", "use": "sig"})
+    issuer.keys = (*issuer.keys, key)
+    assert oauth.hook(issuer.issue()) == 200
+    assert oauth.hook(jwt.encode({"alg": "ES256", "kid": key.kid}, issuer.claims(), key)) == 401
+
+
+def test_clocks_may_be_a_minute_apart(oauth, issuer):
+    assert oauth.hook(issuer.issue(exp=int(time.time()) - 30)) == 200
+
+
+@pytest.mark.parametrize("scopes", [["other"], [], None, ["hooks2"], "other"])
+def test_a_token_without_the_scope_is_refused(oauth, issuer, scopes):
+    assert oauth.hook(issuer.issue(scp=scopes)) == 403
+
+
+def test_a_token_without_any_scope_is_refused(oauth, issuer):
+    assert oauth.hook(without(issuer, "scp")) == 403
+
+
+def test_one_scope_of_several_is_enough(oauth, issuer):
+    assert oauth.hook(issuer.issue(scp=["other", "hooks"])) == 200
+
+
+def test_another_audience_can_be_set(serve, issuer):
+    settings = {"OKTA_ISSUER": issuer.issuer, "OKTA_SCOPE": "hooks", "OKTA_AUDIENCE": "api://own"}
+    oauth = serve("oauth", **settings)
+    assert oauth.hook(issuer.issue(aud="api://own")) == 200
+    assert oauth.hook(issuer.issue()) == 401
+
+
+# The issuer's keys
+
+
+def test_keys_are_fetched_once_for_many_requests(oauth, issuer):
+    with ThreadPoolExecutor(10) as threads:
+        statuses = [*threads.map(oauth.hook, [issuer.issue() for _ in range(30)])]
+    assert statuses == [200] * 30
+    assert fetches(issuer) == 1
+
+
+def test_keys_are_fetched_again_after_a_rotation(oauth, issuer, monkeypatch):
+    old = issuer.issue()
+    assert oauth.hook(old) == 200
+    issuer.rotate_keys()
+    let_time_pass(oauth, monkeypatch)
+    assert [oauth.hook(issuer.issue()) for _ in range(3)] == [200] * 3
+    assert oauth.hook(old) == 200
+    assert fetches(issuer) == 2
+
+
+def test_made_up_key_ids_make_no_request_each(oauth, issuer, monkeypatch):
+    forged = [issuer.sign(issuer.claims(), {"kid": f"made-up-{n}"}, new_key()) for n in range(3)]
+    assert oauth.hook(issuer.issue()) == 200
+    assert [oauth.hook(token) for token in forged] == [503] * 3
+    assert oauth.hook(issuer.issue()) == 200
+    assert fetches(issuer) == 1
+    let_time_pass(oauth, monkeypatch)
+    assert [oauth.hook(token) for token in forged] == [401, 503, 503]
+    assert fetches(issuer) == 2
+
+
+def test_nothing_is_let_in_while_the_issuer_is_down(serve, monkeypatch):
+    issuer = FaultyIssuer().start()
+    issuer.stop()
+    oauth = serve("oauth", OKTA_ISSUER=issuer.issuer, OKTA_SCOPE="hooks")
+    assert [oauth.hook(issuer.issue()) for _ in range(3)] == [503] * 3
+    assert oauth.hook(issuer.sign(issuer.claims(), {"alg": "none"})) == 401
+    assert oauth.send(TOKEN_HOOK, json=PATIENT).status_code == 401
+    with issuer:
+        let_time_pass(oauth, monkeypatch)
+        assert oauth.hook(issuer.issue()) == 200
+
+
+@pytest.mark.parametrize(
+    "fault", [answering(b"{}", 500), answering(b"<html>"), key_set()], ids=["500", "HTML", "no key"]
+)
+def test_an_issuer_that_talks_nonsense_takes_no_key_away(oauth, issuer, monkeypatch, fault):
+    good = issuer.issue()
+    assert oauth.hook(good) == 200
+    issuer.fault = fault
+    issuer.rotate_keys()
+    let_time_pass(oauth, monkeypatch)
+    assert oauth.hook(issuer.issue()) == 503
+    assert oauth.hook(good) == 200
+
+
+def test_an_issuer_that_hangs_is_given_up_in_time(oauth, issuer):
+    issuer.fault = hanging
+    began = time.monotonic()
+    assert oauth.hook(issuer.issue()) == 503
+    # Okta waits for 3 seconds.
+    assert time.monotonic() - began < 3
