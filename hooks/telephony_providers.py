@@ -135,7 +135,8 @@ class Twilio:
         from twilio.http.http_client import TwilioHttpClient
         from twilio.rest import Client
 
-        client = Client(*self._account, http_client=TwilioHttpClient(timeout=TWILIO_SECONDS))
+        http_client = TwilioHttpClient(pool_connections=False, timeout=TWILIO_SECONDS)
+        client = Client(*self._account, http_client=http_client)
         client.api.base_url = self._api_base
         return client
 

@@ -26,6 +26,9 @@ def enrich_tokens() -> ResponseReturnValue:
         payload.object(f"data.{token}")
     if not tokens:
         return NO_CHANGE
+    if "identity" not in data and "user" not in payload.object("data.context"):
+        # The client credentials flow: an access token that is not a user's.
+        return NO_CHANGE
     _, login = payload.first_text(
         "data.identity.claims.preferred_username", "data.context.user.profile.login"
     )

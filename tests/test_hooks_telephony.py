@@ -1,6 +1,8 @@
+import gc
 import json
 import os
 import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -265,6 +267,37 @@ def test_a_slow_twilio_does_not_hold_up_the_answer(twilio, body, monkeypatch):
     monkeypatch.undo()
     twilio.answers(201, {"sid": "SM2"})
     assert delivery(client.post(HOOK, json=PAYLOAD))[0]["transactionId"] == "SM2"
+
+
+class KeepAlive(BaseHTTPRequestHandler):
+    """Accepts a message, and leaves the connection open as Twilio does."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(201)
+        self.send_header("Content-Length", "14")
+        self.end_headers()
+        self.wfile.write(b'{"sid": "SM1"}')
+
+    def finish(self):
+        super().finish()
+        self.server.closed.set()
+
+
+def test_a_message_leaves_no_open_connection():
+    gc.disable()
+    try:
+        with ThreadingHTTPServer(("127.0.0.1", 0), KeepAlive) as server:
+            server.closed = threading.Event()
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            client = twilio_client(f"http://127.0.0.1:{server.server_port}")
+            assert delivery(client.post(HOOK, json=PAYLOAD))[0]["transactionId"] == "SM1"
+            assert server.closed.wait(5)
+            server.shutdown()
+    finally:
+        gc.enable()
 
 
 def test_a_twilio_that_is_away_is_an_error():

@@ -68,6 +68,13 @@ def test_with_one_line_changed_the_access_token_also_gets_the_claim(body, kinds,
     assert refused_field(response) == ("WRONG_TYPE", "data.access")
 
 
+def test_an_access_token_of_a_client_without_a_user_is_left_unchanged(monkeypatch):
+    monkeypatch.setattr(token, "ENRICHED_TOKENS", ("identity", "access"))
+    body = without(PAYLOAD, "data.identity", "data.context.user")
+    response = client.post(HOOK, json=body)
+    assert (response.status_code, response.data) == (204, b"")
+
+
 @pytest.mark.parametrize(
     ("body", "refusal"),
     [

@@ -16,7 +16,7 @@ def smallest() -> Flask:
     @app.post("/tokenHook")
     def enrich_tokens():
         login = request.get_json()["data"]["identity"]["claims"]["preferred_username"]
-        patient_id = {"michelle.test@example.com": "1235"}[login]
+        patient_id = {"jessie.smith@example.com": "1235"}[login]
         operation = {"op": "add", "path": "/claims/extPatientId", "value": patient_id}
         return {"commands": [{"type": "com.okta.identity.patch", "value": [operation]}]}
 
