@@ -23,6 +23,7 @@ from local_okta.endpoints import (
     TOKEN_LIFETIME,
     create_okta_app,
 )
+from local_okta.management import Management
 
 HOST = "127.0.0.1"
 
@@ -59,6 +60,7 @@ class LocalOkta:
         self._counting = threading.Lock()
         self._server = None
         self._thread = None
+        self.management = Management(self)
         self.app = create_okta_app(self)
 
     @property
@@ -161,7 +163,7 @@ class LocalOkta:
             "authorization_endpoint": f"{self.issuer}/v1/authorize",
             "token_endpoint": self.token_endpoint,
             "jwks_uri": self.jwks_uri,
-            "scopes_supported": list(self.scopes),
+            "scopes_supported": self.management.state.public_scopes(),
             "response_types_supported": ["code"],
             "grant_types_supported": ["client_credentials"],
             "subject_types_supported": ["public"],

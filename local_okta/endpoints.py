@@ -25,20 +25,27 @@ def create_okta_app(okta) -> Flask:
     """The WSGI application of a `LocalOkta`."""
     app = Flask("local_okta")
     app.json.sort_keys = False
-    app.config["OAUTH2_SCOPES_SUPPORTED"] = okta.scopes
     app.config["OAUTH2_TOKEN_EXPIRES_IN"] = {"client_credentials": TOKEN_LIFETIME}
-    app.config["OAUTH2_ACCESS_TOKEN_GENERATOR"] = lambda scope, **_: okta.issue(scp=scope.split())
 
+    def access_token(client, scope, **_):
+        return okta.issue(scp=scope.split(), cid=client.client_id, sub=client.client_id)
+
+    app.config["OAUTH2_ACCESS_TOKEN_GENERATOR"] = access_token
     client = _Client(okta)
+
+    def client_by_id(client_id):
+        return client if client_id == okta.client_id else okta.management.state.client(client_id)
+
     server = AuthorizationServer(
         app,
-        query_client=lambda client_id: client if client_id == okta.client_id else None,
+        query_client=client_by_id,
         # An access token that carries its own claims needs no store.
         save_token=lambda token, request: None,
     )
     server.register_grant(ClientCredentialsGrant)
     server.register_client_auth_method("private_key_jwt", PrivateKeyJWT(okta))
 
+    app.register_blueprint(okta.management.blueprint())
     for path in METADATA_PATHS:
         app.add_url_rule(path, "metadata", okta.metadata)
     app.add_url_rule(f"{PREFIX}/v1/keys", "keys", okta.key_set)
@@ -72,7 +79,7 @@ class PrivateKeyJWT(JWTBearerClientAssertion):
         return [self._okta.token_endpoint]
 
     def resolve_client_public_key(self, client):
-        return self._okta.client_key
+        return client.public_keys
 
     def validate_jti(self, claims, jti):
         if jti in self._used:
@@ -82,10 +89,14 @@ class PrivateKeyJWT(JWTBearerClientAssertion):
 
 
 class _Client(ClientMixin):
-    """The one client. Okta binds an app to one client authentication; this one may use both."""
+    """The client that is there from the start. An app has one client authentication; this has both.
+
+    It gets a token for each of the server's own scopes, without a policy.
+    """
 
     def __init__(self, okta):
         self._okta = okta
+        self.client_id, self.public_keys = okta.client_id, okta.client_key
 
     def check_client_secret(self, client_secret):
         return hmac.compare_digest(self._okta.client_secret.encode(), client_secret.encode())
@@ -99,4 +110,6 @@ class _Client(ClientMixin):
     def get_allowed_scope(self, scope):
         if not scope:
             raise InvalidScopeError("The 'scope' parameter is needed: no scope is a default one.")
+        if not set(scope.split()) <= set(self._okta.scopes):
+            raise InvalidScopeError
         return scope

@@ -20,6 +20,7 @@ from werkzeug.exceptions import HTTPException
 from local_okta import client
 from local_okta.authorization_server import HOST, LocalOkta
 from local_okta.endpoints import KEY_ROTATION, METADATA_PATHS, PREFIX
+from local_okta.management import API
 from local_okta.page_requests import AUTHENTICATIONS, BadInput, Sender
 from local_okta.samples import SAMPLES
 from local_okta.service import SERVICE_URL
@@ -119,6 +120,12 @@ def add_page(
             outcome = "too late" if late else str(response.status_code)
             good = response.status_code < 400 and not late
             answered(request.method, request.path, outcome, good=good)
+        elif request.path.startswith(f"{API}/"):
+            outcome, good = str(response.status_code), response.status_code < 400
+            show(request.method, request.path, outcome)
+            if request.method != "GET":
+                text = f"{request.method} {request.path.removeprefix(f'{API}/')}"
+                activity.add("issuer", text, outcome, good=good)
         return response
 
     @page.get("/")
@@ -147,7 +154,11 @@ def add_page(
 
     @page.get("/page/activity")
     def activity_after():
-        return {"entries": activity.after(request.args.get("after", 0, int)), "issuer": issuer.mode}
+        return {
+            "entries": activity.after(request.args.get("after", 0, int)),
+            "issuer": issuer.mode,
+            "registered": okta.management.registered(),
+        }
 
     @page.post("/page/send")
     def send():

@@ -16,6 +16,7 @@ export async function readActivity() {
   }
   // Another tab may have changed it, or a new start of the local Okta.
   if (document.activeElement !== byId("issuer")) byId("issuer").value = answer.issuer;
+  showRegistered(answer.registered);
   for (const entry of answer.entries.filter(({ id }) => id > last)) {
     last = entry.id;
     byId("entries").prepend(
@@ -29,4 +30,19 @@ export async function readActivity() {
     );
   }
   while (byId("entries").childElementCount > SHOWN) byId("entries").lastElementChild.remove();
+}
+
+// What flask okta register has made.
+function showRegistered(hooks) {
+  byId("registered").hidden = hooks.length === 0;
+  byId("hooks-of-the-org").replaceChildren(
+    ...hooks.map(({ name, uri, authentication, status }) =>
+      element(
+        "li",
+        { title: uri },
+        element("span", { class: "what" }, name),
+        element("span", {}, `${authentication}, ${status}`),
+      ),
+    ),
+  );
 }
