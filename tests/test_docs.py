@@ -114,6 +114,25 @@ def test_every_link_leads_somewhere(document):
             assert str(path).endswith(f"/{text}"), (text, target)
 
 
+def test_the_tutorial_shows_every_line_of_the_examples():
+    shown: dict[str, str] = {}
+    for block in blocks_of(PROJECT / "docs" / "tutorial.md"):
+        if block.kind == "python" and block.what.startswith("from "):
+            name = block.what.removeprefix("from ")
+            shown[name] = shown.get(name, "") + block.text
+    examples = {str(path.relative_to(PROJECT)): path for path in PROJECT.glob("examples/*.py")}
+    assert shown.keys() == examples.keys()
+    for name, path in examples.items():
+        # What comes before the imports is the docstring.
+        code = path.read_text(encoding="utf-8").partition("\nimport ")
+        assert lines_of(shown[name]) == lines_of("".join(code[1:]))
+
+
+def lines_of(text: str) -> list[str]:
+    """Without the blank ones: where a page divides the code, they are its own."""
+    return [line for line in text.splitlines() if line]
+
+
 def test_every_page_is_reached_from_the_readme():
     for page in DOCUMENTS[1:]:
         assert f"(docs/{page.name})" in README.read_text(encoding="utf-8")

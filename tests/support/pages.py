@@ -12,6 +12,7 @@ What a fenced block is, its first line says:
     text layout    files of this project
     dotenv         lines for .env; if they need an org, only their names are looked at
     python FILE    the contents of that file; so json FILE
+    python from FILE   lines of that file, as they are in it
     diff FILE      changes in that file, with "@@" between them
 
 A table's row "| `NAME=value make run` | status | `reason=…` |" is a start with a wrong setting.
@@ -37,7 +38,10 @@ from tests.support.gunicorn import PROJECT, free_port
 PATIENCE = 30
 FENCE = re.compile(r"^```(\w+)(?: ([^\n]*))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 TRY_ROW = re.compile(r"\| `([A-Z_]+=\S+ make run)` \| (\d{3}) \| `(reason=\S+)` \|")
-SERVER = re.compile(r"(?:[A-Z_]+=\S+ )?(make run|flask okta serve|gunicorn.*)$")
+SERVER = re.compile(r"(?:[A-Z_]+=\S+ )?(make run|flask okta serve|flask --app \S+ run|gunicorn.*)$")
+
+# These make .env, or come before it.
+NEED_NO_ENV = ("make run", "flask okta new-env", ". .venv/bin/activate")
 
 
 class Block(NamedTuple):
@@ -142,7 +146,9 @@ class Reader:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def on_python(self, block: Block) -> None:
-        self.save(self.folder / block.what, block.text)
+        # A test in test_docs compares what is taken from a file.
+        if not block.what.startswith("from "):
+            self.save(self.folder / block.what, block.text)
 
     def on_json(self, block: Block) -> None:
         json.loads(block.text)
@@ -168,7 +174,7 @@ class Reader:
 
     def prepare(self, command: str) -> None:
         """What a reader of this page has from another one: settings, and a service that runs."""
-        if command != "make run" and not (self.folder / ".env").exists():
+        if command not in NEED_NO_ENV and not (self.folder / ".env").exists():
             subprocess.run(["make", "-s", ".env"], cwd=self.folder, check=True, capture_output=True)
         if re.search("okta (preview|verify-event-hook)", command) and not self.servers:
             self.serve("make run")
@@ -183,7 +189,8 @@ class Reader:
     def serve(self, command: str) -> Typed:
         """Start a server, in the place of the one that runs already."""
         name = SERVER.match(command)[1]
-        self.stop(name)
+        for other in [other for other in self.servers if self.port_of(other) == self.port_of(name)]:
+            self.stop(other)
         typed = self.servers[name] = self.start(command)
         wait_until(lambda: answers(self.port_of(name)), lambda: typed.output)
         return typed
@@ -217,7 +224,7 @@ class Reader:
 
     def port_of(self, name: str) -> int:
         usual = {"make run": 5000, "flask okta serve": 8010}
-        return self.ports[usual.get(name, 8081)]
+        return self.ports[usual.get(name, 5000 if name.startswith("flask --app ") else 8081)]
 
     def here(self, text: str) -> str:
         for usual, port in self.ports.items():
