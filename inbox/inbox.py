@@ -79,6 +79,8 @@ for column in (events.c.due_at, events.c.handled_at, events.c.failed_at):
         postgresql_where=is_set,
     )
 
+FAILURE = (events.c.key, events.c.type, events.c.attempts, events.c.error)
+
 _PLAIN_UUID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
@@ -235,15 +237,14 @@ class Inbox:
         self._close(claim, failed_at=self._clock(), due_at=None, error=error)
 
     def fail_killed(self) -> list[sa.Row]:
-        """Set aside what was killed in its last attempt. Gives key, type and attempts of each."""
+        """Set aside what was killed in its last attempt. Gives the same as `failures`, of these."""
         now = self._clock()
         is_over = (events.c.due_at <= now) & (events.c.attempts_left == 0)
         error = "its worker was killed in the last attempt"
         fail = sa.update(events).where(is_over)
         fail = fail.values(failed_at=now, due_at=None, taken_at=None, error=error)
         with self._begin() as connection:
-            columns = (events.c.key, events.c.type, events.c.attempts)
-            return [*connection.execute(fail.returning(*columns))]
+            return [*connection.execute(fail.returning(*FAILURE))]
 
     def retry(self, key: str | None = None) -> int:
         """Give a failed event, or all of them, the attempts of a new one. Gives their number."""
@@ -324,8 +325,7 @@ class Inbox:
 
     def failures(self) -> list[sa.Row]:
         """Key, type, attempts and error of each failed event, the oldest first."""
-        columns = (events.c.key, events.c.type, events.c.attempts, events.c.error)
-        failed = sa.select(*columns).where(events.c.failed_at.is_not(None))
+        failed = sa.select(*FAILURE).where(events.c.failed_at.is_not(None))
         with self._begin() as connection:
             return [*connection.execute(failed.order_by(events.c.failed_at))]
 

@@ -148,8 +148,7 @@ class Worker:
         self._inbox.show_worker(self._name, len(self._threads), self._stuck_threads())
         self._inbox.forget_old()
         self._inbox.mend_due_times()
-        for key, kind, attempts in self._inbox.fail_killed():
-            error = "its worker was killed in the last attempt"
+        for key, kind, attempts, error in self._inbox.fail_killed():
             fields = {"type": kind, "uuid": key, "attempt": attempts, "error": error}
             log.error("event failed", extra={"fields": fields})
         for kind, number in self._inbox.waiting_without(self._handlers.keys()).items():
@@ -183,7 +182,7 @@ class Worker:
             self._remind(logging.ERROR, message, threads=len(self._threads))
 
     def _stuck_threads(self) -> int:
-        hanging = sum(task.is_running and task.hangs for task in [*self._tasks])
+        hanging = sum(task.hangs for task in [*self._tasks])
         return hanging + sum(not thread.is_alive() for thread in self._threads)
 
     def _new_thread(self) -> threading.Thread:

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import socket
 import time
 
 import psutil
@@ -18,6 +19,14 @@ from tests.support.events import (
     events_settings,
 )
 from tests.support.gunicorn import Service, children_of
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """A shell ignores Ctrl-C in what it starts in the background, and all its processes do."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class FlaskRun(RecordingService):
@@ -64,8 +73,12 @@ def test_term_lets_a_handler_end_and_begins_no_other(sqlite_url, tmp_path):
         deliver(service, an_event("slow", seconds=2))
         service.wait_until(lambda: "event taken" in service.log)
         deliver(service, an_event("next"))
-        service.process.terminate()
-        assert ends(service.process, 10) == 0
+        # A request that never ends keeps gunicorn waiting for longer than the handler runs.
+        with socket.create_connection(("127.0.0.1", service.port)) as client:
+            client.sendall(b"GET /healthz HTTP/1.1\r\n")
+            time.sleep(0.5)
+            service.process.terminate()
+            assert ends(service.process, 12) == 0
     assert service.handled == ["slow"]
     assert backlog(sqlite_url).waiting == 1
     assert "event worker stopped" in service.log
