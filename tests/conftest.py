@@ -9,6 +9,8 @@ from tests.support.postgresql import ExistingPostgreSQL, PostgreSQL, initdb
 
 # They take the longest. Each file runs in one process, so that its tests share what they start.
 FIRST = (
+    "test_inbox_background",
+    "test_inbox_signals",
     "test_local_okta_page_browser",
     "test_inbox_service",
     "test_inbox_postgresql",

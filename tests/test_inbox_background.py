@@ -1,6 +1,5 @@
-"""Events handled by the processes that serve, and by a worker process, and how these end."""
+"""Events handled by gunicorn's own processes, and how these end."""
 
-import contextlib
 import signal
 import socket
 import time
@@ -8,45 +7,17 @@ import time
 import psutil
 import pytest
 
-from inbox.database import Database
-from inbox.inbox import Inbox
 from tests.support.events import (
     RecordingService,
     RecordingWorker,
     an_event,
     backlog,
     deliver,
+    ends,
     events_settings,
+    store_directly,
 )
 from tests.support.gunicorn import Service, children_of
-
-
-@pytest.fixture(autouse=True)
-def ctrl_c():
-    """A shell ignores Ctrl-C in what it starts in the background, and all its processes do."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-class FlaskRun(RecordingService):
-    command = ("flask", "--app", "tests.support.recording_app:app", "run")
-
-    def __init__(self, url, folder):
-        super().__init__(url, folder)
-        self._arguments = []
-
-
-def store_directly(url, uuid, kind):
-    with contextlib.closing(Database(url)) as database:
-        Inbox(database).store({uuid: {"uuid": uuid, "eventType": kind}})
-
-
-def ends(process, seconds):
-    started = time.monotonic()
-    status = process.wait(60)
-    assert time.monotonic() - started < seconds
-    return status
 
 
 @pytest.mark.parametrize("arguments", [(), ("--preload",)])
@@ -69,11 +40,11 @@ def test_without_threads_of_events_gunicorn_handles_none(sqlite_url, tmp_path):
 
 
 def test_term_lets_a_handler_end_and_begins_no_other(sqlite_url, tmp_path):
-    with RecordingService(sqlite_url, tmp_path) as service:
-        deliver(service, an_event("slow", seconds=2))
+    with RecordingService(sqlite_url, tmp_path, "--graceful-timeout", "4") as service:
+        deliver(service, an_event("slow", seconds=1))
         service.wait_until(lambda: "event taken" in service.log)
         deliver(service, an_event("next"))
-        # A request that never ends keeps gunicorn waiting for longer than the handler runs.
+        # A request that never ends keeps gunicorn waiting while the handler ends.
         with socket.create_connection(("127.0.0.1", service.port)) as client:
             client.sendall(b"GET /healthz HTTP/1.1\r\n")
             time.sleep(0.5)
@@ -113,54 +84,6 @@ def test_a_handler_that_does_not_end_keeps_no_process_and_its_event_is_due_again
         worker.kill()
 
 
-def test_ctrl_c_of_flask_run_lets_a_handler_end(sqlite_url, tmp_path):
-    with FlaskRun(sqlite_url, tmp_path) as service:
-        deliver(service, an_event("slow", seconds=2))
-        service.wait_until(lambda: "event taken" in service.log)
-        service.process.send_signal(signal.SIGINT)
-        assert ends(service.process, 10) == 0
-    assert service.handled == ["slow"]
-    assert backlog(sqlite_url).waiting == 0
-
-
-def test_a_second_ctrl_c_of_flask_run_does_not_wait(sqlite_url, tmp_path):
-    with FlaskRun(sqlite_url, tmp_path) as service:
-        deliver(service, an_event("endless", seconds=600))
-        service.wait_until(lambda: "event taken" in service.log)
-        service.process.send_signal(signal.SIGINT)
-        service.wait_until(lambda: "ends what it has begun" in service.log)
-        service.process.send_signal(signal.SIGINT)
-        ends(service.process, 5)
-    assert "Traceback" not in service.log
-    assert backlog(sqlite_url).waiting == 1
-
-
-@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_lets_a_worker_end_its_handlers(signal_number, sqlite_url, tmp_path):
-    with RecordingService(sqlite_url, tmp_path, threads=0) as service:
-        deliver(service, an_event("slow", seconds=2))
-    with RecordingWorker(sqlite_url, tmp_path) as worker:
-        worker.wait_until(lambda: "event taken" in worker.log)
-        worker.process.send_signal(signal_number)
-        assert ends(worker.process, 10) == 0
-    assert worker.handled == ["slow"]
-    assert backlog(sqlite_url).waiting == 0
-
-
-def test_the_second_signal_ends_a_worker_at_once(sqlite_url, tmp_path):
-    with RecordingService(sqlite_url, tmp_path, threads=0) as service:
-        deliver(service, an_event("endless", seconds=600))
-    with RecordingWorker(sqlite_url, tmp_path) as worker:
-        worker.wait_until(lambda: "event taken" in worker.log)
-        worker.process.send_signal(signal.SIGINT)
-        worker.wait_until(lambda: "ends what it has begun" in worker.log)
-        assert worker.process.poll() is None
-        worker.process.send_signal(signal.SIGINT)
-        assert ends(worker.process, 5) == -signal.SIGINT
-    assert "Traceback" not in worker.log
-    assert backlog(sqlite_url).waiting == 1
-
-
 def test_a_handler_that_closes_stderr_ends_nothing_but_the_log(sqlite_url, tmp_path):
     with RecordingService(sqlite_url, tmp_path) as service:
         deliver(service, an_event("a", closes_stderr=True))
@@ -173,7 +96,7 @@ def test_a_handler_that_closes_stderr_ends_nothing_but_the_log(sqlite_url, tmp_p
 def test_two_services_on_one_database_leave_each_other_their_events(database_url, tmp_path):
     """The other one stores events of a type that has no handler here."""
     with RecordingService(database_url, tmp_path) as service:
-        store_directly(database_url, "theirs", "user.account.lock")
+        store_directly(database_url, an_event("theirs", eventType="user.account.lock"))
         deliver(service, an_event("ours"))
         service.wait_until(lambda: service.handled == ["ours"])
         said = "events wait that have no handler here type=user.account.lock events=1"

@@ -37,6 +37,20 @@ def deliver(service: Service, *events: dict):
     return service.request(PATH, auth=BASIC_PAIR, json=body)
 
 
+def store_directly(url: sa.URL, event: dict) -> None:
+    """Store it without a service."""
+    with contextlib.closing(Database(url)) as database:
+        Inbox(database).store({event["uuid"]: event})
+
+
+def ends(process, seconds: float) -> int:
+    """Wait for the end of a process, which must come within this time. Gives its exit status."""
+    started = time.monotonic()
+    status = process.wait(60)
+    assert time.monotonic() - started < seconds
+    return status
+
+
 def refusal_seconds(service: Service, *events: dict) -> float:
     """How long a delivery took that was not stored."""
     response = deliver(service, *events)
