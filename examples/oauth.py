@@ -45,7 +45,7 @@ class OktaTokenValidator(BearerTokenValidator):
         try:
             token = jwt.decode(token_string, self.keys_for, algorithms=["RS256"])
             CLAIMS.validate(token.claims)
-        except (JoseError, TypeError):
+        except (JoseError, TypeError):  # TypeError: the header is not a JSON object
             raise InvalidTokenError from None
         return token.claims
 
@@ -83,13 +83,19 @@ def require_token() -> None:
     """Check every request, before Flask looks whether its path exists."""
 
 
+PATIENTS = {
+    "jessie.smith@example.com": "1235",
+    "kim.sato@example.com": "6789",
+    "rajiv.tal@example.com": "4235",
+}
+
+
 @app.post("/tokenHook")
 def token_hook() -> dict | tuple[str, int]:
     """Add a patient's number to the ID token."""
-    patients = {"jessie.smith@example.com": "1235", "kim.sato@example.com": "6789"}
     # Okta sends no "identity" if the app asks for an access token only.
     identity = request.json["data"].get("identity", {"claims": {}})
-    patient_id = patients.get(identity["claims"].get("preferred_username"))
+    patient_id = PATIENTS.get(identity["claims"].get("preferred_username"))
     if patient_id is None:
         return "", 204
     claim = {"op": "add", "path": "/claims/extPatientId", "value": patient_id}
