@@ -25,7 +25,7 @@ from local_okta.authorization_server import HOST, LocalOkta
 from local_okta.credentials import WRONG_TOKENS
 from local_okta.demo_events import stored_events
 from local_okta.judge import judge, judge_verification
-from local_okta.samples import SAMPLES
+from local_okta.samples import SAMPLES, check_samples
 from local_okta.service import event_hook_paths
 from local_okta.terminal import heading, row, say
 
@@ -45,6 +45,7 @@ def demo() -> None:
     It uses right and wrong credentials, in both modes. The exit status is 1 unless everything came
     back as it should.
     """
+    check_samples()
     # TERM must stop gunicorn too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     start, paths = time.monotonic(), event_hook_paths()

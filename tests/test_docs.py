@@ -17,7 +17,7 @@ from local_okta.authorization_server import new_key
 from local_okta.client import basic_header
 from local_okta.samples import SAMPLES
 from settings import PARSERS, Settings
-from tests.support.gunicorn import BASIC_PAIR, PROJECT, app_with_commands, bearer
+from tests.support.gunicorn import BASIC_PAIR, INLINE_SAMPLES, PROJECT, app_with_commands, bearer
 from tests.support.page import BASIC
 from tests.support.pages import FENCE, blocks_of, missing
 
@@ -45,7 +45,8 @@ def provoke(okta, database: Path) -> None:
     basic.get(event)
     basic.get(event, headers={"Authorization": right})
     # The URL of one hook in another one.
-    basic.post(token, headers={"Authorization": right}, json=SAMPLES["saml"].payload)
+    other = SAMPLES.get("saml", INLINE_SAMPLES[-1])
+    basic.post(token, headers={"Authorization": right}, json=other.payload)
 
     own = {"auth_mode": "oauth", "okta_scope": okta.scopes[0]}
     oauth = create_app(Settings(**own, okta_issuer=okta.issuer)).test_client()

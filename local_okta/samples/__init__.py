@@ -5,9 +5,15 @@ A sample is an entry of this list and a file `<name>.json` beside it. All that i
 """
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
+
+import click
+
+PLACE = "local_okta/samples"
 
 _FOLDER = Path(__file__).parent
 
@@ -26,10 +32,11 @@ class Sample:
     it, whatever Okta can use is right."""
 
     @property
-    def payload(self) -> dict:
-        payload = json.loads((_FOLDER / f"{self.name}.json").read_text(encoding="utf-8"))
+    def payload(self) -> dict[str, Any]:
+        """The body. A file that cannot be read ends a command with a message that names it."""
+        payload = _read(_FOLDER / f"{self.name}.json")
         if self.kind == "event":
-            # New events each time: those that the service knows already it would not handle.
+            # New events each time, since the service does not handle those that it knows.
             for event in payload["data"]["events"]:
                 event["uuid"] = str(uuid4())
         return payload
@@ -42,6 +49,30 @@ class Sample:
     def is_as_expected(self, verdict) -> bool:
         expected = f"Okta {self.expected or ''}"
         return verdict.accepted and verdict.sentence.startswith(expected)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    where, reason = f"{PLACE}/{path.name}", "is not a JSON object"
+    try:
+        payload = json.loads(path.read_bytes())
+        if isinstance(payload, dict):
+            return payload
+    except FileNotFoundError:
+        reason = f"is not there, but {PLACE}/__init__.py:{_line_of(path.stem)} lists it"
+    except OSError as error:
+        reason = f"cannot be read: {os.strerror(error.errno)}"
+    except UnicodeDecodeError:
+        reason = "is not UTF-8"
+    except json.JSONDecodeError as error:
+        where += f":{error.lineno}"
+        reason = f"is not JSON: {error.msg} (column {error.colno})"
+    raise click.ClickException(f"The sample {where} {reason}.")
+
+
+def _line_of(name: str) -> int:
+    """The line of the sample's entry below."""
+    lines = Path(__file__).read_text(encoding="utf-8").splitlines()
+    return next(number for number, line in enumerate(lines, 1) if f'"{name}"' in line)
 
 
 _SAMPLES = [
@@ -153,3 +184,9 @@ _SAMPLES = [
 ]
 
 SAMPLES = {sample.name: sample for sample in _SAMPLES}
+
+
+def check_samples() -> None:
+    """Read every sample, so that a command ends before it starts anything if one is broken."""
+    for sample in SAMPLES.values():
+        _read(_FOLDER / f"{sample.name}.json")

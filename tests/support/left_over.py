@@ -1,0 +1,102 @@
+"""What is left of a hook that was removed only in part. It reads files, and imports none of them.
+
+A hook is a module that `hooks/__init__.py` lists, samples with an entry and a file each, tests,
+and rows of the README.
+"""
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+REGISTRY, SAMPLES, README = "hooks/__init__.py", "local_okta/samples", "README.md"
+FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def left_over(project: Path) -> list[str]:
+    """A sentence for each line or file that belongs to something that is not there."""
+    listed = dict(_hooks(project / REGISTRY))
+    code = {path.stem: path.read_text("utf-8") for path in (project / "hooks").glob("*.py")}
+    entries = dict(_entries(project / SAMPLES / "__init__.py"))
+    files = {path.stem: path for path in (project / SAMPLES).glob("*.json")}
+
+    found = []
+    for name, line in listed.items():
+        if name not in code:
+            found.append(f"{REGISTRY}:{line} lists {name}, but there is no hooks/{name}.py")
+    for name, text in code.items():
+        if re.search(r"^bp = ", text, re.MULTILINE) and name not in listed:
+            found.append(f"hooks/{name}.py is a hook that {REGISTRY} does not list")
+
+    served = {path for text in code.values() for path in re.findall(r'"(/\w[^"]*)"', text)}
+    removed = set()
+    for name, (path, line) in entries.items():
+        entry = f"{SAMPLES}/__init__.py:{line} has the sample {name}"
+        if path not in served:
+            removed.add(name)
+            found.append(f"{entry}, but no hook has the path {path}")
+        if name in files:
+            found += _broken(files[name], f"{SAMPLES}/{name}.json")
+        else:
+            found.append(f"{entry}, but there is no {SAMPLES}/{name}.json")
+    found += [
+        f"{SAMPLES}/{name}.json belongs to no hook"
+        for name in sorted(files)
+        if name not in entries or name in removed
+    ]
+    found += _tests(project, set(code), set(entries) - removed)
+    found += _pages(project, set(code))
+    return found
+
+
+def _hooks(path: Path) -> Iterator[tuple[str, int]]:
+    """Name and line of each module in HOOKS."""
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "HOOKS":
+            for name in ast.walk(node.value):
+                if isinstance(name, ast.Constant):
+                    yield name.value, name.lineno
+
+
+def _entries(path: Path) -> Iterator[tuple[str, tuple[str, int]]]:
+    """Name, path and line of each entry in the list of samples."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Sample":
+            name, _, hook_path = (ast.literal_eval(argument) for argument in node.args[:3])
+            yield name, (hook_path, node.lineno)
+
+
+def _broken(path: Path, name: str) -> Iterator[str]:
+    try:
+        json.loads(path.read_bytes())
+    except json.JSONDecodeError as error:
+        yield f"{name}:{error.lineno} is not JSON: {error.msg} (column {error.colno})"
+
+
+def _tests(project: Path, modules: set[str], samples: set[str]) -> Iterator[str]:
+    needs = re.compile(
+        r'SAMPLES\["(?P<sample>.+?)"\]|^from hooks(?:\.| import )(?P<module>(?!register_)[a-z]\w*)'
+    )
+    for path in sorted((project / "tests").glob("test_*.py")):
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+            need = needs.search(line)
+            if need and (need["sample"] or need["module"]) not in {*samples, *modules}:
+                kind = "the sample" if need["sample"] else "the hook"
+                name = need["sample"] or need["module"]
+                yield f"tests/{path.name}:{number} needs {kind} {name}, which is not there"
+                break
+
+
+def _pages(project: Path, modules: set[str]) -> Iterator[str]:
+    """The links of README and docs, unless the README asks for no check."""
+    if "as long as this line stands here" not in (project / README).read_text("utf-8"):
+        return
+    for path in (project / README, *sorted((project / "docs").glob("*.md"))):
+        # Not in fenced blocks: those show what a reader is to write.
+        prose = FENCE.sub(lambda block: "\n" * block[0].count("\n"), path.read_text("utf-8"))
+        for number, line in enumerate(prose.splitlines(), 1):
+            for module in re.findall(r"\]\((?:\.\./)?hooks/(\w+)\.py\)", line):
+                if module not in modules:
+                    name = path.relative_to(project)
+                    yield f"{name}:{number} describes hooks/{module}.py, which is not there"

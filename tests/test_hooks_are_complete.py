@@ -1,0 +1,138 @@
+"""Somebody who removes half a hook is told which lines are left, and by a command which file."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from flask import Flask
+
+import hooks
+from local_okta import samples
+from local_okta.samples import SAMPLES
+from settings import Settings
+from tests.support.gunicorn import INLINE_SAMPLES, app_with_commands
+from tests.support.left_over import left_over
+from tests.support.page import BASIC
+from tests.support.pages import copy_of_the_project
+
+SAMPLE = INLINE_SAMPLES[0]
+HOOK = hooks.HOOKS[-1]
+
+
+@pytest.fixture
+def project(tmp_path):
+    copy_of_the_project(tmp_path / "project")
+    return tmp_path / "project"
+
+
+def change(path, old, new):
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), "utf-8")
+
+
+def test_every_hook_that_is_here_is_complete(project):
+    assert left_over(project) == []
+
+
+def test_all_that_is_left_of_a_removed_module_is_named(project):
+    path = project / "hooks" / f"{HOOK}.py"
+    hook_paths = [sample for sample in SAMPLES.values() if f'"{sample.path}"' in path.read_text()]
+    assert hook_paths
+    path.unlink()
+    left = "\n".join(left_over(project))
+    assert f"lists {HOOK}, but there is no hooks/{HOOK}.py" in left
+    for sample in hook_paths:
+        assert f"has the sample {sample.name}, but no hook has the path {sample.path}" in left
+        assert f"local_okta/samples/{sample.name}.json belongs to no hook" in left
+    assert f"tests/test_hooks_{HOOK}.py:" in left
+
+
+def test_the_suite_starts_with_what_is_left_and_with_nothing_else(project):
+    (project / "hooks" / f"{HOOK}.py").unlink()
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "2"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    first, *left = (done.stdout + done.stderr).strip().splitlines()
+    assert (
+        first
+        == "ERROR: hooks, samples, tests and pages do not fit together (docs/remove-a-hook.md):"
+    )
+    assert [line.strip() for line in left] == left_over(project)
+
+
+def test_a_hook_that_is_not_listed_is_named(project):
+    change(project / "hooks" / "__init__.py", f'    "{HOOK}",\n', "")
+    assert left_over(project) == [f"hooks/{HOOK}.py is a hook that hooks/__init__.py does not list"]
+
+
+def test_a_sample_without_entry_or_file_is_named(project):
+    folder = project / "local_okta" / "samples"
+    (folder / f"{SAMPLE.name}.json").rename(folder / "other.json")
+    entry, other = left_over(project)
+    assert entry.endswith(f"but there is no local_okta/samples/{SAMPLE.name}.json")
+    assert other == "local_okta/samples/other.json belongs to no hook"
+
+
+def test_a_test_that_needs_what_is_not_there_is_named(project):
+    (project / "tests" / "test_own.py").write_text(f"\nBODY = SAMPLES[{json.dumps('own')}]\n")
+    (project / "tests" / "test_rule.py").write_text("from hooks.own import rule\n")
+    assert left_over(project) == [
+        "tests/test_own.py:2 needs the sample own, which is not there",
+        "tests/test_rule.py:1 needs the hook own, which is not there",
+    ]
+
+
+def test_pages_count_only_as_long_as_the_readme_asks_for_it(project):
+    readme = project / "README.md"
+    asked = "as long as this line stands here"
+    readme.write_text(f"| `POST /own` | [own](hooks/own.py) |\n\n{asked}\n")
+    assert "README.md:1 describes hooks/own.py, which is not there" in left_over(project)
+    change(readme, asked, "")
+    assert left_over(project) == []
+
+
+def test_a_listed_hook_without_a_module_ends_the_start_with_its_line(monkeypatch):
+    monkeypatch.setattr(hooks, "HOOKS", ("gone",))
+    with pytest.raises(ImportError, match=r'hooks/__init__.py lists "gone", but there is no hooks'):
+        hooks.register_hooks(Flask(__name__))
+
+
+def test_what_a_hook_itself_cannot_import_is_named_as_it_is(monkeypatch, tmp_path):
+    (tmp_path / "needy.py").write_text("import not_installed")
+    monkeypatch.setattr(hooks, "HOOKS", ("needy",))
+    monkeypatch.setattr(hooks, "__path__", [str(tmp_path)])
+    with pytest.raises(ModuleNotFoundError, match="not_installed"):
+        hooks.register_hooks(Flask(__name__))
+
+
+BROKEN = [
+    (b'{\n  "data": {,}\n}', ".json:2 is not JSON: "),
+    (b'{"data": "\xff"}', ".json is not UTF-8."),
+    (b"[]", ".json is not a JSON object."),
+    (None, ".json is not there, but local_okta/samples/__init__.py:"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), BROKEN)
+@pytest.mark.parametrize("arguments", [["preview", SAMPLE.name], ["preview"], ["serve"], ["demo"]])
+def test_a_broken_sample_is_named_by_every_command(
+    project, monkeypatch, arguments, content, message
+):
+    folder = project / "local_okta" / "samples"
+    monkeypatch.setattr(samples, "_FOLDER", folder)
+    path = folder / f"{SAMPLE.name}.json"
+    path.unlink() if content is None else path.write_bytes(content)
+    if arguments[0] == "preview":
+        monkeypatch.setattr("local_okta.preview.check_answers", lambda *_: None)
+    done = app_with_commands(Settings(**BASIC)).test_cli_runner().invoke(args=["okta", *arguments])
+    assert done.exit_code == 1
+    assert f"Error: The sample local_okta/samples/{SAMPLE.name}{message}" in done.output
+
+
+def test_a_sample_that_is_not_json_is_named_with_its_line(project):
+    path = project / "local_okta" / "samples" / f"{SAMPLE.name}.json"
+    path.write_bytes(BROKEN[0][0])
+    [left] = left_over(project)
+    assert left.startswith(f"local_okta/samples/{SAMPLE.name}.json:2 is not JSON: ")
