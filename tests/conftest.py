@@ -5,7 +5,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from app import create_app
 from local_okta.authorization_server import LocalOkta
+from settings import Settings
+from tests.support.client import hook_client
+from tests.support.gunicorn import BASIC_PAIR
 from tests.support.left_over import left_over
 from tests.support.postgresql import ExistingPostgreSQL, PostgreSQL, initdb
 
@@ -45,6 +49,22 @@ def log_of_the_test():
     yield
     root = logging.getLogger()
     root.handlers = [each for each in root.handlers if each.get_name() != "logs"]
+
+
+@pytest.fixture
+def app(tmp_path):
+    """The whole service, which takes BASIC_PAIR."""
+    database = sa.URL.create("sqlite", database=str(tmp_path / "events.sqlite"))
+    user, password = BASIC_PAIR
+    return create_app(
+        Settings(basic_auth_user=user, basic_auth_password=password, events_database_url=database)
+    )
+
+
+@pytest.fixture(scope="session")
+def client():
+    """A client of the hooks, without the guard."""
+    return hook_client()
 
 
 @pytest.fixture(scope="session")

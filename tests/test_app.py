@@ -74,8 +74,8 @@ def test_a_hook_knows_its_caller(okta):
     assert answer.json == caller | {"client_id": okta.client_id, "scopes": ["hooks", "other"]}
 
 
-def test_a_request_that_cannot_be_read_is_a_400_that_names_the_field():
-    answer = client_of(basic_settings()).post("/userCreated", json={}, auth=BASIC_PAIR)
+def test_a_request_that_cannot_be_read_is_a_400_that_names_the_field(app):
+    answer = app.test_client().post("/userCreated", json={}, auth=BASIC_PAIR)
     assert answer.status_code == 400
     assert [each["location"] for each in answer.json["error"]["errorCauses"]] == ["data.events"]
 

@@ -7,9 +7,6 @@ import json
 import pytest
 
 from local_okta.samples import SAMPLES
-from tests.support.client import hook_client
-
-client = hook_client()
 
 # json.dumps writes half of a surrogate pair and infinity, as some senders do.
 ODD = (None, True, -1, float("inf"), "", "\ud800", [], {})
@@ -50,7 +47,7 @@ def broken(payload):
 
 
 @pytest.mark.parametrize("sample", BY_PATH.values(), ids=BY_PATH)
-def test_a_request_that_is_broken_in_one_place_is_answered(sample):
+def test_a_request_that_is_broken_in_one_place_is_answered(client, sample):
     for body in broken(sample.payload):
         response = client.post(sample.path, data=body, content_type="application/json")
         if response.status_code == 204:

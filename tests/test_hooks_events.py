@@ -20,8 +20,6 @@ DEACTIVATED = {
 }
 CREATED = DEACTIVATED | {"uuid": "uuid-2", "eventType": "user.lifecycle.create"}
 
-client = hook_client()
-
 
 @pytest.fixture(autouse=True)
 def log(caplog):
@@ -30,7 +28,7 @@ def log(caplog):
 
 
 @pytest.fixture
-def inbox():
+def inbox(client):
     """What the client stores, empty at first."""
     url = client.application.config["EVENTS_DATABASE_URL"]
     with contextlib.closing(Database(url)) as database:
@@ -46,7 +44,7 @@ def stored(inbox):
     return sorted(found, key=lambda event: event["uuid"])
 
 
-def deliver(*items, path="/userDeactivated", client=client):
+def deliver(client, *items, path="/userDeactivated"):
     return client.post(path, json={"data": {"events": list(items)}})
 
 
@@ -57,13 +55,13 @@ def lines(log):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_the_one_time_check_is_answered_with_its_challenge(path):
+def test_the_one_time_check_is_answered_with_its_challenge(client, path):
     response = client.get(path, headers={CHALLENGE: "c/4+=\xe9"})
     assert (response.status_code, response.json) == (200, {"verification": "c/4+=\xe9"})
 
 
 @pytest.mark.parametrize("headers", [{}, {CHALLENGE: ""}])
-def test_a_check_without_challenge_is_refused(headers):
+def test_a_check_without_challenge_is_refused(client, headers):
     response = client.get("/userCreated", headers=headers)
     assert response.status_code == 400
     [cause] = response.json["error"]["errorCauses"]
@@ -71,8 +69,8 @@ def test_a_check_without_challenge_is_refused(headers):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_both_paths_store_both_events_and_call_no_handler(path, inbox, log):
-    response = deliver(DEACTIVATED, CREATED, path=path)
+def test_both_paths_store_both_events_and_call_no_handler(client, path, inbox, log):
+    response = deliver(client, DEACTIVATED, CREATED, path=path)
     assert (response.status_code, response.data) == (204, b"")
     assert lines(log) == [
         ("event stored", {"type": DEACTIVATED["eventType"], "uuid": "uuid-1"}),
@@ -90,31 +88,31 @@ def test_the_handlers_of_the_samples_name_the_user(event, message, log):
     assert lines(log) == [(message, named)]
 
 
-def test_a_second_delivery_and_an_event_twice_in_one_change_nothing(inbox, log):
-    assert deliver(DEACTIVATED, DEACTIVATED).status_code == 204
-    assert deliver(DEACTIVATED, CREATED).status_code == 204
+def test_a_second_delivery_and_an_event_twice_in_one_change_nothing(client, inbox, log):
+    assert deliver(client, DEACTIVATED, DEACTIVATED).status_code == 204
+    assert deliver(client, DEACTIVATED, CREATED).status_code == 204
     messages = [message for message, _ in lines(log)]
     assert messages == ["event stored", "event known already", "event stored"]
     assert stored(inbox) == [DEACTIVATED, CREATED]
 
 
-def test_a_type_that_nothing_handles_is_logged_and_not_stored(inbox, log):
-    assert deliver({"eventType": "user.session.start", "uuid": 5}).status_code == 204
+def test_a_type_that_nothing_handles_is_logged_and_not_stored(client, inbox, log):
+    assert deliver(client, {"eventType": "user.session.start", "uuid": 5}).status_code == 204
     assert lines(log) == [("no handler", {"type": "user.session.start", "uuid": None})]
     assert stored(inbox) == []
 
 
 @pytest.mark.parametrize("bad", [None, [], {}, {"eventType": []}, {"eventType": "\ud800"}])
-def test_a_bad_item_does_not_lose_the_others(bad, inbox, log):
-    assert deliver(DEACTIVATED, bad, CREATED).status_code == 204
+def test_a_bad_item_does_not_lose_the_others(client, bad, inbox, log):
+    assert deliver(client, DEACTIVATED, bad, CREATED).status_code == 204
     assert lines(log)[0] == ("events not readable", {"items": 1})
     assert stored(inbox) == [DEACTIVATED, CREATED]
 
 
-def test_items_that_are_no_events_get_one_line_together_in_no_time(inbox, log):
+def test_items_that_are_no_events_get_one_line_together_in_no_time(client, inbox, log):
     items = [0] * 300_000
     started = time.perf_counter()
-    assert deliver(*items, DEACTIVATED).status_code == 204
+    assert deliver(client, *items, DEACTIVATED).status_code == 204
     # A line for each takes several seconds.
     assert time.perf_counter() - started < 1.5
     assert lines(log)[0] == ("events not readable", {"items": len(items)})
@@ -122,17 +120,17 @@ def test_items_that_are_no_events_get_one_line_together_in_no_time(inbox, log):
 
 
 @pytest.mark.parametrize("levels", [100, 900])
-def test_an_event_may_be_nested_as_deep_as_a_body_that_can_be_read(levels, inbox):
+def test_an_event_may_be_nested_as_deep_as_a_body_that_can_be_read(client, levels, inbox):
     nested = "[" * levels + "]" * levels
     body = json.dumps({"data": {"events": [DEACTIVATED | {"x": 0}]}}).replace("0}", nested + "}")
     response = client.post(PATHS[0], data=body, content_type="application/json")
     assert (response.status_code, len(stored(inbox))) in ((204, 1), (400, 0))
 
 
-def test_what_cannot_be_stored_okta_is_asked_to_deliver_again(tmp_path, log):
+def test_events_that_cannot_be_stored_are_a_503_so_that_okta_delivers_them_again(tmp_path, log):
     (tmp_path / "not-a-folder").write_text("")
     url = sa.URL.create("sqlite", database=f"{tmp_path}/not-a-folder/events.sqlite")
-    response = deliver(DEACTIVATED, client=hook_client(EVENTS_DATABASE_URL=url))
+    response = deliver(hook_client(EVENTS_DATABASE_URL=url), DEACTIVATED)
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
     assert "ann@example.com" not in response.text + str([vars(record) for record in log.records])
     [(message, fields)] = lines(log)
@@ -163,5 +161,5 @@ def test_the_users_an_event_is_about(target, user):
         ({"data": {"events": {}}}, ("WRONG_TYPE", "data.events")),
     ],
 )
-def test_a_call_without_a_list_of_events_is_refused(body, refusal):
+def test_a_call_without_a_list_of_events_is_refused(client, body, refusal):
     assert refused_field(client.post("/userCreated", json=body)) == refusal

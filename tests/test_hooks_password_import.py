@@ -4,17 +4,15 @@ from werkzeug import security
 from hooks import password_import
 from hooks.sample_data import DECOY_HASH, password_hash_of
 from local_okta.samples import SAMPLES
-from tests.support.client import changed, hook_client, refused_field, without
+from tests.support.client import changed, refused_field, without
 
 HOOK = "/passwordImport"
 USERNAME = "data.context.credential.username"
 PASSWORD = "data.context.credential.password"
 PAYLOAD = SAMPLES["password-import"].payload
 
-client = hook_client()
 
-
-def verdict(username, password):
+def verdict(client, username, password):
     response = client.post(HOOK, json=changed(PAYLOAD, {USERNAME: username, PASSWORD: password}))
     assert response.status_code == 200
     [command] = response.json["commands"]
@@ -33,30 +31,32 @@ def verdict(username, password):
         ("\N{KELVIN SIGN}im.sato@example.com", "password2", "UNVERIFIED"),
     ],
 )
-def test_only_the_right_password_is_verified(username, password, credential):
-    assert verdict(username, password) == {"credential": credential}
+def test_only_the_right_password_is_verified(client, username, password, credential):
+    assert verdict(client, username, password) == {"credential": credential}
 
 
-def test_an_unknown_user_costs_as_much_as_a_wrong_password(monkeypatch):
+def test_an_unknown_user_costs_as_much_as_a_wrong_password(client, monkeypatch):
     checked = []
     monkeypatch.setattr(
         password_import, "check_password_hash", lambda known, password: checked.append(known)
     )
-    assert verdict("jessie.smith@example.com", "wrong") == verdict("ann@example.com", "wrong")
+    assert verdict(client, "jessie.smith@example.com", "wrong") == verdict(
+        client, "ann@example.com", "wrong"
+    )
     assert checked == [password_hash_of("jessie.smith@example.com"), DECOY_HASH]
     known, decoy = (password_hash.split("$") for password_hash in checked)
     assert known[0] == decoy[0] == "pbkdf2:sha256:600000"
     assert [len(part) for part in known] == [len(part) for part in decoy]
 
 
-def test_the_decoy_opens_nothing(monkeypatch):
+def test_the_decoy_opens_nothing(client, monkeypatch):
     decoy = security.generate_password_hash("decoy", "pbkdf2:sha256:1")
     monkeypatch.setattr(password_import, "DECOY_HASH", decoy)
-    assert verdict("ann@example.com", "decoy") == {"credential": "UNVERIFIED"}
+    assert verdict(client, "ann@example.com", "decoy") == {"credential": "UNVERIFIED"}
 
 
 @pytest.mark.parametrize("field", [USERNAME, PASSWORD])
-def test_what_is_missing_or_no_text_is_refused_and_written_nowhere(field, caplog):
+def test_what_is_missing_or_no_text_is_refused_and_written_nowhere(client, field, caplog):
     caplog.set_level("DEBUG")
     body = changed(PAYLOAD, {PASSWORD: "correct horse"})
     for value in (None, 7, ["correct horse"]):

@@ -16,8 +16,6 @@ UPDATE = SAMPLES["registration-progressive"].payload
 ALLOW = {"type": "com.okta.action.update", "value": {"registration": "ALLOW"}}
 DENY = {"type": "com.okta.action.update", "value": {"registration": "DENY"}}
 
-client = hook_client()
-
 
 def outcome(response):
     """The one command, or for a denial reason and location of each cause."""
@@ -88,7 +86,7 @@ ELSEWHERE = "ann@example.com"
         ),
     ],
 )
-def test_who_may_sign_up(path, body, expected):
+def test_who_may_sign_up(client, path, body, expected):
     assert outcome(client.post(path, json=body)) == expected
 
 
@@ -100,7 +98,7 @@ CLASSIC = {
 
 
 @pytest.mark.parametrize("body", [CLASSIC, CLASSIC | {"requestType": None}])
-def test_a_request_without_a_type_is_self_service(body):
+def test_a_request_without_a_type_is_self_service(client, body):
     assert outcome(client.post(SSR, json=body)) == ALLOW
     assert outcome(client.post(SSR, json=changed(body, {EMAIL: ELSEWHERE}))) == [WRONG_EMAIL]
     assert client.post(PP, json=body).status_code == 204
@@ -139,7 +137,7 @@ def update_to(number):
         ),
     ],
 )
-def test_only_four_digits_are_put_into_the_profile(body, expected):
+def test_only_four_digits_are_put_into_the_profile(client, body, expected):
     for path in (PP, BOTH):
         assert outcome(client.post(path, json=body)) == expected
 
@@ -164,13 +162,13 @@ def test_only_four_digits_are_put_into_the_profile(body, expected):
         (changed(UPDATE, {"data": {}}), ("MISSING_FIELD", "data.userProfileUpdate")),
     ],
 )
-def test_a_request_that_cannot_be_read_is_refused(body, refusal):
+def test_a_request_that_cannot_be_read_is_refused(client, body, refusal):
     one_type = PP if body["requestType"] == UPDATE["requestType"] else SSR
     for path in (one_type, BOTH):
         assert refused_field(client.post(path, json=body)) == refusal
 
 
 @pytest.mark.parametrize(("path", "payload"), [(SSR, UPDATE), (PP, SIGN_UP)])
-def test_the_other_type_of_request_changes_nothing(path, payload):
+def test_the_other_type_of_request_changes_nothing(client, path, payload):
     response = client.post(path, json=payload)
     assert (response.status_code, response.data) == (204, b"")

@@ -1,13 +1,11 @@
 import pytest
 
 from local_okta.samples import SAMPLES
-from tests.support.client import changed, hook_client, refused_field, without
+from tests.support.client import changed, refused_field, without
 
 HOOK = "/SAMLHook"
 LOGIN = "data.context.user.profile.login"
 PAYLOAD = SAMPLES["saml"].payload
-
-client = hook_client()
 
 
 @pytest.mark.parametrize(
@@ -19,7 +17,7 @@ client = hook_client()
         ("jessie.smith@example.com", "4235"),
     ],
 )
-def test_a_patient_gets_the_attribute(login, patient_id):
+def test_a_patient_gets_the_attribute(client, login, patient_id):
     response = client.post(HOOK, json=changed(PAYLOAD, {LOGIN: login}))
     assert response.status_code == 200
     attribute = {
@@ -33,7 +31,7 @@ def test_a_patient_gets_the_attribute(login, patient_id):
 
 
 @pytest.mark.parametrize("login", ["ann@example.com", "kim.sato@example.com"])
-def test_a_user_who_is_not_a_patient_gets_no_attribute(login):
+def test_a_user_who_is_not_a_patient_gets_no_attribute(client, login):
     response = client.post(HOOK, json=changed(PAYLOAD, {LOGIN: login}))
     assert (response.status_code, response.data) == (204, b"")
 
@@ -42,5 +40,5 @@ def test_a_user_who_is_not_a_patient_gets_no_attribute(login):
     ("body", "reason"),
     [(without(PAYLOAD, LOGIN), "MISSING_FIELD"), (changed(PAYLOAD, {LOGIN: None}), "WRONG_TYPE")],
 )
-def test_a_request_without_login_is_refused(body, reason):
+def test_a_request_without_login_is_refused(client, body, reason):
     assert refused_field(client.post(HOOK, json=body)) == (reason, LOGIN)

@@ -2,14 +2,12 @@ import pytest
 
 from hooks import token
 from local_okta.samples import SAMPLES
-from tests.support.client import changed, hook_client, refused_field, without
+from tests.support.client import changed, refused_field, without
 
 HOOK = "/tokenHook"
 USERNAME = "data.identity.claims.preferred_username"
 LOGIN = "data.context.user.profile.login"
 PAYLOAD = SAMPLES["token"].payload
-
-client = hook_client()
 
 
 def patch(kind, patient_id):
@@ -31,7 +29,7 @@ def patch(kind, patient_id):
         ({USERNAME: None, LOGIN: "raj.gupta@example.com"}, "6789"),
     ],
 )
-def test_a_patient_gets_the_claim(fields, patient_id):
+def test_a_patient_gets_the_claim(client, fields, patient_id):
     response = client.post(HOOK, json=changed(PAYLOAD, fields))
     assert response.status_code == 200
     assert response.json == {"commands": [patch("identity", patient_id)]}
@@ -47,7 +45,7 @@ def test_a_patient_gets_the_claim(fields, patient_id):
         without(PAYLOAD, "data.identity"),
     ],
 )
-def test_another_user_or_a_call_without_an_id_token_gets_no_claim(body):
+def test_another_user_or_a_call_without_an_id_token_gets_no_claim(client, body):
     response = client.post(HOOK, json=body)
     assert (response.status_code, response.data) == (204, b"")
 
@@ -60,7 +58,9 @@ def test_another_user_or_a_call_without_an_id_token_gets_no_claim(body):
         (without(PAYLOAD, "data.identity"), ["access"]),
     ],
 )
-def test_with_one_line_changed_the_access_token_also_gets_the_claim(body, kinds, monkeypatch):
+def test_with_one_line_changed_the_access_token_also_gets_the_claim(
+    client, body, kinds, monkeypatch
+):
     monkeypatch.setattr(token, "ENRICHED_TOKENS", ("identity", "access"))
     response = client.post(HOOK, json=body)
     assert response.json == {"commands": [patch(kind, "1235") for kind in kinds]}
@@ -68,7 +68,7 @@ def test_with_one_line_changed_the_access_token_also_gets_the_claim(body, kinds,
     assert refused_field(response) == ("WRONG_TYPE", "data.access")
 
 
-def test_an_access_token_of_a_client_without_a_user_is_left_unchanged(monkeypatch):
+def test_an_access_token_of_a_client_without_a_user_is_left_unchanged(client, monkeypatch):
     monkeypatch.setattr(token, "ENRICHED_TOKENS", ("identity", "access"))
     body = without(PAYLOAD, "data.identity", "data.context.user")
     response = client.post(HOOK, json=body)
@@ -86,5 +86,5 @@ def test_an_access_token_of_a_client_without_a_user_is_left_unchanged(monkeypatc
         (changed(PAYLOAD, {USERNAME: None, LOGIN: None}), ("MISSING_FIELD", USERNAME)),
     ],
 )
-def test_a_request_that_cannot_be_read_is_refused(body, refusal):
+def test_a_request_that_cannot_be_read_is_refused(client, body, refusal):
     assert refused_field(client.post(HOOK, json=body)) == refusal

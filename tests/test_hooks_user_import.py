@@ -2,7 +2,7 @@ import pytest
 
 from hooks.user_import import free_login
 from local_okta.samples import SAMPLES
-from tests.support.client import changed, hook_client, refused_field, without
+from tests.support.client import changed, refused_field, without
 
 HOOK = "/userImport"
 CONFLICTS = "data.context.conflicts"
@@ -10,18 +10,16 @@ APP_PROFILE = "data.appUser.profile"
 USER_NAME = f"{APP_PROFILE}.userName"
 PAYLOAD = SAMPLES["user-import"].payload
 
-client = hook_client()
 
-
-def commands(body):
+def commands(client, body):
     response = client.post(HOOK, json=body)
     assert response.status_code == 200
     assert response.json.keys() == {"commands"}
     return [(each["type"], each["value"]) for each in response.json["commands"]]
 
 
-def test_a_matched_user_is_linked():
-    assert commands(changed(PAYLOAD, {"data.user.id": "00u1"})) == [
+def test_a_matched_user_is_linked(client):
+    assert commands(client, changed(PAYLOAD, {"data.user.id": "00u1"})) == [
         ("com.okta.action.update", {"result": "LINK_USER"}),
         ("com.okta.user.update", {"id": "00u1"}),
     ]
@@ -30,8 +28,8 @@ def test_a_matched_user_is_linked():
 @pytest.mark.parametrize(
     ("user_name", "login"), [("kim7", "kim7@example.com"), (77, "77@example.com")]
 )
-def test_a_login_in_conflict_is_replaced(user_name, login):
-    [command] = commands(changed(PAYLOAD, {USER_NAME: user_name}))
+def test_a_login_in_conflict_is_replaced(client, user_name, login):
+    [command] = commands(client, changed(PAYLOAD, {USER_NAME: user_name}))
     assert command == ("com.okta.user.profile.update", {"login": login})
 
 
@@ -45,7 +43,7 @@ def test_a_login_in_conflict_is_replaced(user_name, login):
         {"data": {}},
     ],
 )
-def test_everything_else_is_left_to_okta(body):
+def test_everything_else_is_left_to_okta(client, body):
     response = client.post(HOOK, json=body)
     assert (response.status_code, response.data) == (204, b"")
 
@@ -85,10 +83,10 @@ def test_a_free_login(taken, user_name, email, external_id, login):
         (f"{APP_PROFILE}.externalId", False),
     ],
 )
-def test_a_field_of_the_wrong_type_is_refused(path, value):
+def test_a_field_of_the_wrong_type_is_refused(client, path, value):
     response = client.post(HOOK, json=changed(PAYLOAD, {path: value}))
     assert refused_field(response) == ("WRONG_TYPE", path)
 
 
-def test_a_request_without_data_is_refused():
+def test_a_request_without_data_is_refused(client):
     assert refused_field(client.post(HOOK, json={})) == ("MISSING_FIELD", "data")
