@@ -28,7 +28,7 @@ test: $(DEVELOPMENT)  ## Run the tests (a minute and a half)
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 test-pages: $(DEVELOPMENT)  ## Go through README and docs as a reader does, hooks of your own included (four minutes)
-	@$(BIN)/python -m pytest tests/slow/test_docs_walkthrough.py
+	@$(BIN)/python -m pytest tests/slow/test_demo.py tests/slow/test_docs_walkthrough.py
 
 test-killed: $(DEVELOPMENT)  ## Kill what handles events again and again, and count what is lost (a minute and a half)
 	@$(BIN)/python -m pytest -s tests/slow/test_kill_9.py

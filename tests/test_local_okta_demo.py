@@ -1,8 +1,6 @@
-"""The demo, as a newcomer sees it; and it must notice a service that is not as it should be."""
+"""The demo must notice a service that is not as it should be. tests/slow/test_demo.py runs it whole."""
 
 import contextlib
-import subprocess
-import sys
 
 import click
 import pytest
@@ -16,27 +14,9 @@ from local_okta.credentials import WRONG_TOKENS
 from local_okta.judge import Verdict, judge
 from local_okta.samples import SAMPLES, Sample
 from settings import Settings
-from tests.support.gunicorn import PROJECT, serving
+from tests.support.gunicorn import serving
 
 PAIR = "okta", "a password"
-
-
-def test_the_demo_finds_everything_as_it_should_be():
-    done = subprocess.run(
-        [sys.executable, "-m", "flask", "okta", "demo"],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    *rows, summary, next_step = done.stdout.splitlines()
-    assert "each accepted or refused as it should be" in summary
-    assert next_step.startswith("Next: make run")
-    # What the private key would repeat is said once.
-    [summed_up] = [row for row in rows if "private key" in row]
-    assert "Okta does the same as above" in summed_up
 
 
 @contextlib.contextmanager

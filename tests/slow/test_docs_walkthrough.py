@@ -1,7 +1,7 @@
-"""README and docs, gone through from top to bottom as a reader does, each in a copy of the project.
+"""README and docs, followed from top to bottom as a reader does, each in a copy of the project.
 
-After the pages about hooks of one's own, the whole suite runs in the copy. `make test-pages` runs
-this. It is not a part of `make test`, since it takes longer than all of that.
+After the pages about your own hooks, the whole suite and the demo run in the copy. `make test-pages`
+runs this. It takes longer than all of `make test`, so it is not a part of that.
 """
 
 import subprocess
@@ -17,9 +17,14 @@ OF_OWN_HOOKS = ("write-a-hook.md", "remove-a-hook.md")
 OTHERS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 OTHERS = [page for page in OTHERS if page.name not in OF_OWN_HOOKS]
 TESTS = ["pytest", "-n", "4", "--dist", "loadfile"]
-# What failed beside three other tests is tried once more with the machine to itself.
+# Tests that failed under load run once more, one at a time.
 AGAIN = ["pytest", "--last-failed", "--last-failed-no-failures", "none"]
-STYLE = (["ruff", "check", "."], ["ruff", "format", "--check", "."])
+OTHER_CHECKS = (
+    ["ruff", "check", "."],
+    ["ruff", "format", "--check", "."],
+    ["mypy"],
+    ["flask", "okta", "demo"],
+)
 
 
 @pytest.mark.parametrize("page", OTHERS, ids=lambda path: path.name)
@@ -35,7 +40,7 @@ def test_the_project_is_in_order_after_the_page(page, tmp_path):
     (reader.folder / ".env").unlink(missing_ok=True)
     if run(TESTS, reader.folder).returncode:
         expect_success(AGAIN, reader.folder)
-    for check in STYLE:
+    for check in OTHER_CHECKS:
         expect_success(check, reader.folder)
 
 
