@@ -1,4 +1,4 @@
-"""The demo must notice a service that is not as it should be. tests/slow/test_demo.py runs it whole."""
+"""The demo must notice a service that is not as it should be. (tests/slow runs the whole demo.)"""
 
 import contextlib
 

@@ -1,7 +1,7 @@
 """README and docs, followed from top to bottom as a reader does, each in a copy of the project.
 
-After the pages about your own hooks, the whole suite and the demo run in the copy. `make test-pages`
-runs this. It takes longer than all of `make test`, so it is not a part of that.
+After the pages about your own hooks, the whole suite and the demo run in the copy. This takes
+longer than all of `make test`, so it is not a part of that: `make test-pages` runs it.
 """
 
 import subprocess
