@@ -7,9 +7,9 @@ import sqlalchemy as sa
 
 from app import create_app
 from local_okta.authorization_server import LocalOkta
-from settings import Settings
+from settings import SettingsError, load_settings
 from tests.support.client import hook_client
-from tests.support.gunicorn import BASIC_PAIR
+from tests.support.gunicorn import basic_settings
 from tests.support.left_over import left_over
 from tests.support.postgresql import ExistingPostgreSQL, PostgreSQL, initdb
 
@@ -54,11 +54,30 @@ def log_of_the_test():
 @pytest.fixture
 def app(tmp_path):
     """The whole service, which takes BASIC_PAIR."""
-    database = sa.URL.create("sqlite", database=str(tmp_path / "events.sqlite"))
-    user, password = BASIC_PAIR
-    return create_app(
-        Settings(basic_auth_user=user, basic_auth_password=password, events_database_url=database)
-    )
+    own = basic_settings(EVENTS_DATABASE_URL=f"sqlite:///{tmp_path}/events.sqlite")
+    return create_app(load_settings(own, Path(os.devnull)))
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Loads settings from an environment and the text of an .env file."""
+
+    def load(environ, dotenv="", **arguments):
+        path = tmp_path / ".env"
+        path.write_text(dotenv, encoding="utf-8")
+        return load_settings(environ, path, **arguments)
+
+    return load
+
+
+@pytest.fixture
+def problems_of(load):
+    def problems_of(environ, dotenv="", **arguments):
+        with pytest.raises(SettingsError) as raised:
+            load(environ, dotenv, **arguments)
+        return raised.value.problems
+
+    return problems_of
 
 
 @pytest.fixture(scope="session")

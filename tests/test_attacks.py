@@ -32,6 +32,7 @@ from logs import LineFormatter
 from tests.support.gunicorn import (
     ACCEPTED,
     BASIC_PAIR,
+    EVENT_HOOK,
     HOOK,
     INSUFFICIENT_SCOPE,
     INVALID_TOKEN,
@@ -601,7 +602,7 @@ EVENT_AUTHORIZATION = [
 AUTHORIZATION = [
     *((HOOK, INVALID_TOKEN, values) for values in WITH_A_BAD_TOKEN),
     *((HOOK, NO_TOKEN, values) for values in WITHOUT_A_TOKEN),
-    *(("/userCreated", NO_PAIR, values) for values in EVENT_AUTHORIZATION),
+    *((EVENT_HOOK, NO_PAIR, values) for values in EVENT_AUTHORIZATION if EVENT_HOOK),
 ]
 
 

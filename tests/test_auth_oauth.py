@@ -8,9 +8,11 @@ import time
 import pytest
 
 from local_okta.client import basic_header
+from local_okta.samples import SAMPLES
 from tests.support.gunicorn import (
     ACCEPTED,
     BASIC_PAIR,
+    EVENT_HOOK,
     EVENT_PAYLOAD,
     HOOK,
     INVALID_TOKEN,
@@ -20,6 +22,7 @@ from tests.support.gunicorn import (
     bearer,
     client_of,
     log_lines,
+    needs_event_hooks,
     oauth_settings,
     refusal,
 )
@@ -99,7 +102,7 @@ def test_the_log_says_why_no_token_counts(okta, capsys):
 
 
 def test_event_hooks_take_only_basic(okta, client):
-    for path in ("/userCreated", "/userDeactivated"):
+    for path in {sample.path for sample in SAMPLES.values() if sample.kind == "event"}:
         assert client.post(path, json=EVENT_PAYLOAD, auth=BASIC_PAIR).status_code == 204
         for credentials in ({}, {"headers": bearer(okta.issue())}, {"auth": WRONG_PAIR}):
             assert refusal(client.post(path, json=EVENT_PAYLOAD, **credentials)) == NO_PAIR
@@ -114,10 +117,10 @@ def test_event_hooks_take_only_basic(okta, client):
 def test_without_good_credentials_every_path_and_method_looks_the_same(
     client, method, credentials, expected
 ):
-    for path in ("/", HOOK, "/no-such-path", "/healthz/", f"{HOOK}/", "/userCreated/"):
+    for path in ("/", HOOK, "/no-such-path", "/healthz/", f"{HOOK}/", f"{EVENT_HOOK}/"):
         assert refusal(client.open(path, method=method, **credentials)) == expected
     # Only the challenge tells an event hook apart: it names what Okta is to send there.
-    assert client.open("/userCreated", method=method, **credentials).status_code == 401
+    assert client.open(EVENT_HOOK or "/", method=method, **credentials).status_code == 401
 
 
 # method, path, what is right with a token, what is right with the Basic pair
@@ -127,8 +130,7 @@ WITH_CREDENTIALS = [
     ("POST", f"{HOOK}/", {404}, {404}),
     ("GET", HOOK, {405}, {401, 405}),
     ("OPTIONS", HOOK, {405}, {401, 405}),
-    ("PUT", "/userCreated", {401, 405}, {405}),
-    ("OPTIONS", "/userCreated", {401, 405}, {405}),
+    *((method, EVENT_HOOK, {401, 405}, {405}) for method in ("PUT", "OPTIONS") if EVENT_HOOK),
     ("POST", "/healthz", {405}, {401, 405}),
 ]
 
@@ -150,6 +152,7 @@ def test_with_credentials_an_unknown_path_is_404_and_a_wrong_method_405(
         assert "error" in response.json
 
 
+@needs_event_hooks
 def test_without_a_basic_pair_event_hooks_are_off(okta):
     client = client_of(oauth_settings(okta, **NO_BASIC_PAIR))
     assert status(client, okta.issue()) == ACCEPTED
@@ -160,7 +163,7 @@ def test_without_a_basic_pair_event_hooks_are_off(okta):
         {"auth": ("", "")},
         {"auth": ("None", "None")},
     ):
-        assert refusal(client.post("/userCreated", json=EVENT_PAYLOAD, **credentials)) == NO_PAIR
+        assert refusal(client.post(EVENT_HOOK, json=EVENT_PAYLOAD, **credentials)) == NO_PAIR
     assert client.post("/no-such-path", auth=("", "")).status_code == 401
 
 

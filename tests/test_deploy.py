@@ -52,11 +52,11 @@ def test_the_image_holds_no_secret_and_no_workshop(name):
     assert is_ignored(name)
 
 
-def test_the_unit_refuses_a_reload_with_a_handler_that_cannot_be_imported(image, tmp_path):
+def test_the_unit_refuses_a_reload_with_a_hook_that_cannot_be_imported(image, tmp_path):
     unit = (PROJECT / "deploy/okta-hooks.service").read_text(encoding="utf-8")
     check = re.search(r"^ExecReload=/opt/okta-hooks/.venv/bin/(.+)", unit, re.MULTILINE)[1]
     broken = shutil.copytree(image, tmp_path / "project")
-    with (broken / "hooks/events.py").open("a") as code:
+    with (broken / "hooks/contract.py").open("a") as code:
         code.write("import no_such_module\n")
     done = run_in(broken, *check.split())
     assert done.returncode != 0

@@ -5,6 +5,7 @@ the last line of README.md: nothing is checked then.
 """
 
 import ast
+import os
 import re
 import time
 from pathlib import Path
@@ -16,8 +17,15 @@ from app import create_app
 from local_okta.authorization_server import new_key
 from local_okta.client import basic_header
 from local_okta.samples import SAMPLES
-from settings import PARSERS, Settings
-from tests.support.gunicorn import BASIC_PAIR, INLINE_SAMPLES, PROJECT, app_with_commands, bearer
+from settings import PARSERS, Settings, load_settings
+from tests.support.gunicorn import (
+    BASIC_PAIR,
+    INLINE_SAMPLES,
+    PROJECT,
+    app_with_commands,
+    basic_settings,
+    bearer,
+)
 from tests.support.page import BASIC
 from tests.support.pages import FENCE, blocks_of, missing
 
@@ -39,7 +47,8 @@ def provoke(okta, database: Path) -> None:
     """Makes everything happen once that troubleshooting.md quotes."""
     event, token = "/userCreated", "/tokenHook"
     right = basic_header(*BASIC_PAIR)
-    basic = create_app(Settings(**BASIC, events_database_url=f"sqlite:///{database}")).test_client()
+    own = basic_settings(EVENTS_DATABASE_URL=f"sqlite:///{database}")
+    basic = create_app(load_settings(own, Path(os.devnull))).test_client()
     for header in (None, right.removeprefix("Basic "), basic_header(BASIC_PAIR[0], "wrong")):
         basic.post(token, headers=header and {"Authorization": header})
     basic.get(event)

@@ -26,7 +26,14 @@ from local_okta.judge import judge
 from local_okta.samples import SAMPLES
 from local_okta.service import event_hook_paths
 from settings import Settings, SettingsError, load_settings
-from tests.support.gunicorn import INLINE_HOOK, PROJECT, app_with_commands, free_port, serving
+from tests.support.gunicorn import (
+    INLINE_HOOK,
+    PROJECT,
+    app_with_commands,
+    free_port,
+    needs_event_hooks,
+    serving,
+)
 
 PAIR = {"basic_auth_user": "okta", "basic_auth_password": "pässword:with a colon"}
 EVENTS = [sample for sample in SAMPLES.values() if sample.kind == "event"]
@@ -156,6 +163,7 @@ def test_preview_gets_a_token_with_the_private_key_too(run, stub, okta):
     assert stub.authorizations[0].startswith("Bearer ")
 
 
+@needs_event_hooks
 def test_preview_of_all_leaves_out_event_hooks_without_a_basic_pair(run, stub, okta):
     result = run("preview", "--url", stub.url, **okta.settings)
     assert result.exit_code == 0
@@ -205,6 +213,7 @@ def test_a_prefix_is_kept_and_the_path_of_a_pasted_hook_left_out(run, stub, pref
     assert [quote(path) for path in stub.paths] == [f"{prefix}{INLINE_HOOK.path}"]
 
 
+@needs_event_hooks
 def test_the_check_of_event_hooks_takes_a_prefix_and_a_pasted_path_too(run, stub):
     for path in ("/gateway", f"/gateway{EVENTS[0].path}"):
         assert run("verify-event-hook", "--url", stub.url + path).exit_code == 0
@@ -232,6 +241,10 @@ def test_a_request_of_ones_own_is_judged_by_its_event_type_or_the_one_that_is_na
             stub.answer = answer
             result = run(*OWN, stub.url, *options, input=text)
             assert (result.exit_code, result.output.count("Okta ")) == (status, 1), result.output
+
+
+@needs_event_hooks
+def test_an_event_of_ones_own_is_sent_with_basic(run, stub):
     event = json.dumps(EVENTS[0].payload)
     stub.answer = ("", 204)
     result = run(*OWN, stub.url, input=event, **PAIR, auth_mode="oauth")
@@ -310,6 +323,7 @@ def test_where_there_is_no_token_the_preview_does_not_claim_to_have_sent_anythin
     assert stub.paths == []
 
 
+@needs_event_hooks
 @pytest.mark.parametrize(("threads", "words"), [(2, "in the background"), (0, "events work")])
 def test_after_an_event_it_says_what_becomes_of_it(run, stub, threads, words):
     result = run("preview", EVENTS[0].name, "--url", stub.url, **PAIR, event_threads=threads)
@@ -327,6 +341,7 @@ def test_what_takes_its_time_says_what_it_waits_for(run, stub, monkeypatch):
     assert "Waiting for an answer ...\n" in result.output
 
 
+@needs_event_hooks
 def test_verify_event_hook_checks_every_path_of_an_event_hook(run, stub):
     result = run("verify-event-hook", "--url", stub.url)
     assert result.exit_code == 0

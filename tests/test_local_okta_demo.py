@@ -14,7 +14,7 @@ from local_okta.credentials import WRONG_TOKENS
 from local_okta.judge import Verdict, judge
 from local_okta.samples import SAMPLES, Sample
 from settings import Settings
-from tests.support.gunicorn import serving
+from tests.support.gunicorn import EVENT_HOOK, serving
 
 PAIR = "okta", "a password"
 
@@ -36,13 +36,13 @@ def test_a_service_that_lets_everything_through_is_noticed(monkeypatch):
         run = demo.oauth_mode(url, [], *PAIR, okta)
     missed = {line.split(": 204", 1)[0] for line in run.differences if "not refused" in line}
     authentications = {
-        "event hooks": ["no credentials", "wrong password", "a good token"],
+        "event hooks": EVENT_HOOK and ["no credentials", "wrong password", "a good token"],
         "inline hooks": ["no credentials", "basic", *WRONG_TOKENS],
     }
     assert missed == {
         f"each of the {hooks}, {authentication}"
         for hooks in authentications
-        for authentication in authentications[hooks]
+        for authentication in authentications[hooks] or ()
     }
 
 

@@ -1,13 +1,14 @@
 """The page of the local Okta over plain HTTP: whom it answers, and what it says."""
 
 import json
+import os
 import socket
+from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
 import requests
-import sqlalchemy as sa
 from flask import Flask
 
 from app import create_app
@@ -19,9 +20,9 @@ from local_okta.page import ISSUER_MODES
 from local_okta.page_requests import AUTHENTICATIONS
 from local_okta.samples import SAMPLES
 from local_okta.strict_json import parse
-from settings import Settings, SettingsError
-from tests.support.gunicorn import INLINE_HOOK, INLINE_SAMPLES, serving
-from tests.support.page import BASIC, served_page
+from settings import Settings, SettingsError, load_settings
+from tests.support.gunicorn import EVENT_HOOK, INLINE_HOOK, INLINE_SAMPLES, basic_settings, serving
+from tests.support.page import served_page
 
 CHANGES = {
     "/page/send": {},
@@ -50,9 +51,9 @@ def page(okta):
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
     """Takes only Basic."""
-    events = tmp_path_factory.mktemp("events") / "events.sqlite"
-    url = sa.URL.create("sqlite", database=str(events))
-    with serving(create_app(Settings(**BASIC, events_database_url=url))) as address:
+    folder = tmp_path_factory.mktemp("events")
+    own = basic_settings(EVENTS_DATABASE_URL=f"sqlite:///{folder}/events.sqlite")
+    with serving(create_app(load_settings(own, Path(os.devnull)))) as address:
         yield address
 
 
@@ -247,9 +248,10 @@ WRONG_ADDRESSES["http://a..b:1"] = "(there is no such host)"
 
 @pytest.mark.parametrize("address", WRONG_ADDRESSES)
 def test_an_address_without_a_service_is_named(page, address):
-    verification = post(page, "/page/verify", {"service": address})
-    for errors in (send(page, address)["errors"], verification.json()["errors"]):
-        assert WRONG_ADDRESSES[address] in errors["service"]
+    assert WRONG_ADDRESSES[address] in send(page, address)["errors"]["service"]
+    if EVENT_HOOK:
+        verification = post(page, "/page/verify", {"service": address})
+        assert WRONG_ADDRESSES[address] in verification.json()["errors"]["service"]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

@@ -345,7 +345,9 @@ def test_the_page_fits_and_can_be_read_by_everybody(page, scheme, viewport):
         expect(verdict(page).locator(".sign-up")).to_contain_text(email)
         assert violations(page) == []
     press(page, "Verify event hooks")
-    expect(region(page, "Results").get_by_text("Okta verifies the hook.").first).to_be_visible()
+    if EVENT_PATHS:
+        verified = region(page, "Results").get_by_text("Okta verifies the hook.")
+        expect(verified.first).to_be_visible()
     assert page.evaluate(f"{root}.scrollWidth") == viewport["width"]
     assert violations(page) == []
 
