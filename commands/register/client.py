@@ -3,9 +3,9 @@
 Reference: https://developer.okta.com/docs/api/openapi/okta-management/guides/overview/
 """
 
-import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from time import sleep
 from typing import Any, NoReturn
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -20,6 +20,7 @@ ORGANIZATION = "/.well-known/okta-organization"
 USER_AGENT = "okta-hooks-flask/1"
 # For connecting, and for the answer: `verify` and `execute` wait for two requests to the hook.
 TIMEOUT = (5, 30)
+NO_API_ACCESS_MANAGEMENT = "E0000015"
 SAFE_TO_REPEAT = ("GET", "PUT", "DELETE")
 LONGEST_PAUSE = 60
 # How often a request is sent again after the error, and the pause before it in seconds, if that
@@ -49,7 +50,7 @@ REACH = (
 )
 ADVICE = {
     "E0000011": "The token is wrong, expired or revoked. Make one under Security > API > Tokens",
-    "E0000015": (
+    NO_API_ACCESS_MANAGEMENT: (
         "This org has no API Access Management, which OAuth 2.0 for hooks needs. HTTP Basic works "
         "without it: --auth basic, and AUTH_MODE=basic for the service"
     ),
@@ -75,19 +76,11 @@ class NoAnswer(OktaError):
 class Okta:
     """One org. `org` is its address, `authorization` the header that each request carries.
 
-    `notify` is told why a request waits. `sleep` takes seconds.
+    `notify` is told why a request waits for long.
     """
 
-    def __init__(
-        self,
-        org: str,
-        authorization: str,
-        *,
-        notify: Callable[[str], None],
-        sleep: Callable[[float], None] = time.sleep,
-    ):
-        self.org = org
-        self._notify, self._sleep = notify, sleep
+    def __init__(self, org: str, authorization: str, *, notify: Callable[[str], None]):
+        self.org, self._notify = org, notify
         self._secrets: set[str] = set()
         self.conceal(authorization.partition(" ")[2])
         self._session = session_for(org)
@@ -174,7 +167,7 @@ class Okta:
             seconds = pause or _until_reset(response)
             if seconds > 2:
                 self._notify(f"Okta's rate limit is reached: going on in {seconds:.0f} s")
-            self._sleep(seconds)
+            sleep(seconds)
         if response is None:
             message = f"No answer from {self.org} to {method} {_path(url)} ({name})"
             advice = "Is OKTA_ISSUER right, and does this network lead there?"
@@ -229,8 +222,13 @@ class Okta:
 
 
 def path_of(*parts: str) -> str:
-    """A path of the API. The parts come from Okta's answers, so they are quoted."""
-    return "/".join((API, *(quote(part, safe="") for part in parts)))
+    """A path of the API."""
+    return "/".join((API, *map(quoted, parts)))
+
+
+def quoted(part: object) -> str:
+    """A part of a path. It comes from one of Okta's answers, and must not lead elsewhere."""
+    return quote(str(part), safe="")
 
 
 def _why_again(method: str, response: requests.Response) -> str:

@@ -13,7 +13,15 @@ from commands.terminal import say
 
 from .client import Okta, OktaError, path_of
 from .hooks import hooks_of
-from .inputs import NAME, WrongInput, authorization, checked_url, choices_of, org_of
+from .inputs import (
+    NAME,
+    WrongInput,
+    at_terminal,
+    authorization,
+    checked_url,
+    choices_of,
+    org_of,
+)
 from .oauth import METHOD, App
 from .plan import IN_THE_WAY, TO_DO, Choices, Step, apply, check_server, plan, removal, wanted
 from .resources import InTheWay, Org, member
@@ -159,7 +167,7 @@ class Run:
             return True
         if self.options["only_plan"]:
             return False
-        if not sys.stdin.isatty():
+        if not at_terminal():
             say("Nothing was changed, since there is no terminal to ask at. --yes does it.")
             return False
         what = ", ".join(f"{action} {count}" for action, count in counts.items()).capitalize()
@@ -186,6 +194,6 @@ class Run:
 
     def _offer_to_revoke(self) -> None:
         """Only a token that was made for this run, and typed in."""
-        if self.typed_in and sys.stdin.isatty() and click.confirm("\nRevoke the API token now?"):
+        if self.typed_in and at_terminal() and click.confirm("\nRevoke the API token now?"):
             self.okta.delete(path_of("api-tokens", "current"))
             say("The API token is revoked.")

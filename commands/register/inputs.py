@@ -32,6 +32,10 @@ class WrongInput(click.ClickException):
     """Nothing was sent."""
 
 
+def at_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
 def org_of(settings: Settings) -> str:
     """The org's address, which is in OKTA_ISSUER."""
     if not settings.okta_issuer:
@@ -57,7 +61,7 @@ def authorization(org: str) -> tuple[str, bool]:
         raise WrongInput(f"{' and '.join(given)} are both set: unset one of them")
     if given:
         return f"{TOKENS[given[0]]} {_token(os.environ[given[0]], given[0])}", False
-    if not sys.stdin.isatty():
+    if not at_terminal():
         raise WrongInput("There is no terminal to ask for a token: set OKTA_API_TOKEN for this run")
     text = click.prompt(
         f"API token of {urlsplit(org).netloc} (Security > API > Tokens; used for this run only)",

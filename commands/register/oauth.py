@@ -1,9 +1,8 @@
 """What Okta needs to get a token for the inline hooks: key, app, scope, policy and rule."""
 
 import copy
-from urllib.parse import quote
 
-from .client import Json, OktaError, path_of
+from .client import Json, OktaError, path_of, quoted
 from .resources import NEW, InTheWay, Org, Resource, member, merged, picked
 
 SECRET_METHODS = ("client_secret_post", "client_secret_basic")
@@ -52,7 +51,7 @@ class App(Resource):
         self._secret: str | None = None
 
     def find(self, *, fresh: bool = False) -> None:
-        query = quote(self.name)
+        query = quoted(self.name)
         listed = self.org.list(f"{self.collection}?q={query}&limit=200", fresh=fresh)
         found = [each for each in listed if self.is_ours(each)]
         if len(found) > 1:

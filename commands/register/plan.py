@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
-from .client import OktaError, path_of
+from .client import NO_API_ACCESS_MANAGEMENT, Json, OktaError, path_of, quoted
 from .hooks import EventHook, Hook, HookResource, InlineHook
 from .oauth import METHOD, SCOPE_DESCRIPTION, App, HookKey, Policy, Rule, Scope
 from .resources import InTheWay, Org, Resource, member
@@ -133,41 +133,41 @@ def _refuse_what_would_break(resource: Resource, resources: list[Resource]) -> N
 def removal(resources: list[Resource], choices: Choices) -> list[Step]:
     """The steps that take away what is there, the last made first."""
     steps = []
-    for resource in reversed(resources):
+    for resource in resources:
         try:
+            # A rule is found by its policy, so this order is the one in which things are made.
             resource.find()
-            if resource.item is None:
-                continue
-            if _is_telephony(resource) and choices.all_hooks:
+            if _is_telephony(resource) and resource.item and choices.all_hooks:
                 raise InTheWay(
                     "the org sends its codes with it. Remove it by name first: --remove --hooks "
                     + resource.hook.name
                 )
-            reason = _reason_to_leave(resource, resources)
         except InTheWay as problem:
             steps.append(Step(IN_THE_WAY, resource, str(problem)))
-            continue
-        steps.append(Step(LEFT if reason else "remove", resource, reason or resource.detail))
+    for resource in reversed([each for each in resources if each.item and not steps]):
+        try:
+            reason = _reason_to_leave(resource, resources, choices)
+            steps.append(Step(LEFT if reason else "remove", resource, reason or resource.detail))
+        except InTheWay as problem:
+            steps.append(Step(IN_THE_WAY, resource, str(problem)))
     return steps
 
 
-def _reason_to_leave(resource: Resource, resources: list[Resource]) -> str | None:
+def _reason_to_leave(resource: Resource, resources: list[Resource], choices: Choices) -> str | None:
     """Raises InTheWay for what is in use."""
-    org = resource.org
     if isinstance(resource, (App, HookKey)) and (others := hooks_that_use(resource, resources)):
         raise InTheWay(f"{', '.join(others)} still uses it: remove or change that hook first")
     if isinstance(resource, InlineHook):
-        server = next((each.server for each in resources if isinstance(each, Scope)), "")
-        for rule in _rules(org, server) if server else []:
+        for rule in _rules(resource.org, choices.server):
             if member(rule, "actions.token.inlineHook.id") == resource.id:
                 raise InTheWay(f"the rule “{rule.get('name')}” uses it: take it out there first")
     if isinstance(resource, Scope) and resource.item:
         if resource.item.get("description") != SCOPE_DESCRIPTION:
             return f"{resource.name} was not made by this command"
-        ours = next((each.id for each in resources if isinstance(each, Rule)), "")
-        for rule in _rules(org, resource.server):
+        ours = [each.id for each in resources if isinstance(each, Rule)]
+        for rule in _rules(resource.org, choices.server):
             scopes = member(rule, "conditions.scopes.include") or []
-            if resource.name in scopes and rule.get("id") != ours:
+            if resource.name in scopes and rule.get("id") not in ours:
                 return f"{resource.name} is named by the rule “{rule.get('name')}”"
     return None
 
@@ -184,10 +184,19 @@ def hooks_that_use(resource: App | HookKey, resources: list[Resource]) -> list[s
     return [f"“{name}”" for name in users if name not in ours]
 
 
-def _rules(org: Org, server: str) -> Iterator[dict]:
-    policies = path_of("authorizationServers", server, "policies")
-    for policy in org.list(policies):
-        yield from org.list(f"{policies}/{path_of(str(policy.get('id'))).rpartition('/')[2]}/rules")
+def _rules(org: Org, server: str) -> Iterator[Json]:
+    """All rules of the authorization server, if there is one."""
+    if not server:
+        return
+    path = path_of("authorizationServers", server, "policies")
+    try:
+        policies = org.list(path)
+    except OktaError as error:
+        if error.code != NO_API_ACCESS_MANAGEMENT:
+            raise
+        return
+    for policy in policies:
+        yield from org.list(f"{path}/{quoted(policy.get('id'))}/rules")
 
 
 def apply(step: Step) -> None:

@@ -6,7 +6,7 @@ Only what is sent is compared. Secrets cannot be, since no answer has them.
 from collections.abc import Iterator
 from typing import Any
 
-from .client import Json, NoAnswer, Okta, OktaError, path_of
+from .client import Json, NoAnswer, Okta, OktaError, quoted
 
 # Stands for an ID that is known only after an earlier step.
 NEW = "new"
@@ -52,7 +52,7 @@ class Resource:
 
     @property
     def path(self) -> str:
-        return f"{self.collection}/{path_of(self.id).rpartition('/')[2]}"
+        return f"{self.collection}/{quoted(self.id)}"
 
     @property
     def id(self) -> str:
