@@ -3,7 +3,6 @@ import os
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from app import create_app
 from local_okta.authorization_server import LocalOkta
@@ -11,7 +10,9 @@ from settings import SettingsError, load_settings
 from tests.support.client import hook_client
 from tests.support.gunicorn import basic_settings
 from tests.support.left_over import left_over
-from tests.support.postgresql import ExistingPostgreSQL, PostgreSQL, initdb
+
+# The databases for the tests of stored events.
+pytest_plugins = ["tests.support.postgresql"]
 
 # They take the longest. Each file runs in one process, so that its tests share what they start.
 FIRST = (
@@ -91,35 +92,3 @@ def okta():
     """Tests that break or rotate an issuer make their own."""
     with LocalOkta() as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def postgresql():
-    """A server of the tests' own, which they may stop."""
-    if initdb() is None:
-        pytest.skip("PostgreSQL is not installed here (Debian: apt install postgresql)")
-    with PostgreSQL() as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def any_postgresql(request):
-    """The server that TEST_POSTGRESQL_URL names, or one of the tests' own."""
-    if url := os.environ.get("TEST_POSTGRESQL_URL"):
-        with ExistingPostgreSQL(url) as server:
-            yield server
-    else:
-        yield request.getfixturevalue("postgresql")
-
-
-@pytest.fixture
-def sqlite_url(tmp_path):
-    return sa.URL.create("sqlite", database=str(tmp_path / "events.sqlite"))
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request):
-    """An empty database of either kind."""
-    if request.param == "sqlite":
-        return request.getfixturevalue("sqlite_url")
-    return request.getfixturevalue("any_postgresql").empty_database()

@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from tests.support.gunicorn import children_of, free_port
@@ -116,3 +117,35 @@ class PostgreSQL:
         user = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
         command = [initdb().parent / program, "-D", self._folder / "data", *arguments]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/", **user)
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """A server of the tests' own, which they may stop."""
+    if initdb() is None:
+        pytest.skip("PostgreSQL is not installed here (Debian: apt install postgresql)")
+    with PostgreSQL() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def any_postgresql(request):
+    """The server that TEST_POSTGRESQL_URL names, or one of the tests' own."""
+    if url := os.environ.get("TEST_POSTGRESQL_URL"):
+        with ExistingPostgreSQL(url) as server:
+            yield server
+    else:
+        yield request.getfixturevalue("postgresql")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path):
+    return sa.URL.create("sqlite", database=str(tmp_path / "events.sqlite"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request):
+    """An empty database of either kind."""
+    if request.param == "sqlite":
+        return request.getfixturevalue("sqlite_url")
+    return request.getfixturevalue("any_postgresql").empty_database()
