@@ -21,6 +21,7 @@ API = "/api/v1"
 SERVER = f"{API}/authorizationServers/default"
 ORGANIZATION = "/.well-known/okta-organization"
 TELEPHONY = "com.okta.telephony.provider"
+METHODS = ("GET", "POST", "PUT", "DELETE")
 # The kinds that `client.send` never sends a second time.
 KINDS = {"com.okta.oauth2.tokens.transform": "token", TELEPHONY: "telephony"}
 
@@ -55,9 +56,9 @@ class Management:
         api.add_url_rule(secrets_of_app, view_func=self.make_secret, **post)
         api.add_url_rule(f"{API}/inlineHooks/<hook>/execute", view_func=self.execute, **post)
         api.add_url_rule(f"{API}/eventHooks/<hook>/lifecycle/verify", view_func=self.verify, **post)
-        api.add_url_rule(
-            f"{API}/api-tokens/current", view_func=self.revoke_token, methods=["DELETE"]
-        )
+        current_token, delete = f"{API}/api-tokens/current", {"methods": ["DELETE"]}
+        api.add_url_rule(current_token, view_func=self.revoke_token, **delete)
+        api.add_url_rule(f"{API}/<path:path>", view_func=not_found, methods=METHODS)
         return api
 
     def registered(self) -> list[dict[str, str]]:
@@ -231,6 +232,10 @@ class Management:
 
 def is_verified(answer: Answer, challenge: str) -> bool:
     return answer.status == 200 and answer.json == {"verification": challenge}
+
+
+def not_found(path: str):
+    raise Refusal(404, "E0000007", f"Not found: Resource not found: {path}")
 
 
 def body_of_request() -> Json:

@@ -3,7 +3,7 @@
 import copy
 
 from .client import Json, OktaError, path_of, quoted
-from .resources import NEW, InTheWay, Org, Resource, member, merged, picked
+from .resources import InTheWay, Org, Resource, member, merged, picked
 
 SECRET_METHODS = ("client_secret_post", "client_secret_basic")
 METHOD = "credentials.oauthClient.token_endpoint_auth_method"
@@ -21,7 +21,7 @@ class HookKey(Resource):
 
     @property
     def kid(self) -> str:
-        return str((self.item or {}).get("keyId", NEW))
+        return self.must_have("keyId")
 
     def jwk(self) -> Json:
         """The public half, as an app takes it. Okta's own `alg` and `use` are not what it takes."""

@@ -56,11 +56,15 @@ class Resource:
 
     @property
     def id(self) -> str:
+        return self.must_have("id")
+
+    def must_have(self, name: str) -> str:
+        """An ID that Okta gave; NEW while there is nothing. Raises OktaError if it gave none."""
         if self.item is None:
             return NEW
-        if not isinstance(self.item.get("id"), str):
-            raise OktaError(f"What Okta says of {self.what} {self.name} has no ID")
-        return self.item["id"]
+        if not (value := self.item.get(name)) or not isinstance(value, str):
+            raise OktaError(f"What Okta says of the {self.what} {self.name} has no {name}")
+        return value
 
     def fields(self) -> Json:
         """What is sent, without secrets. A None is not sent: the field must be absent."""
@@ -111,6 +115,7 @@ class Resource:
             self.find(fresh=True)
             if self.item is None:
                 raise
+        self.must_have("id")
 
     def replace(self) -> None:
         item = self.item or {}
