@@ -7,7 +7,7 @@ from commands.events import NothingStored, duration, open_inbox, since
 from commands.terminal import Report, say
 from hooks.events import HANDLERS
 from inbox.inbox import SEEN_LATELY_SECONDS, Backlog
-from settings.rules import can_be_written
+from settings.events import can_be_written
 
 
 def check_events(report: Report) -> None:

@@ -1,7 +1,5 @@
 """What the settings need of one another, and notes for the person who starts the service."""
 
-import os
-import sqlite3
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
+from . import events
 from .values import ISSUER_IN_OKTA
 
 if TYPE_CHECKING:
@@ -18,8 +17,6 @@ UsedBy = Literal["server", "flask run", "flask command"]
 """`server` is gunicorn, or any other in its place; `flask run` is development."""
 
 SHORTEST_PASSWORD = 12
-# The first with RETURNING.
-OLDEST_SQLITE = (3, 35)
 
 
 def problems(
@@ -27,7 +24,10 @@ def problems(
 ) -> dict[str, str]:
     """What is wrong with settings that are right by themselves."""
     return (
-        _missing(settings) | _unusable(settings, set_names, used_by) | _misspelt(similar, settings)
+        _missing(settings)
+        | _unusable(settings, used_by)
+        | events.problems(settings, set_names, used_by)
+        | _misspelt(similar, settings)
     )
 
 
@@ -59,7 +59,7 @@ def _missing(settings: "Settings") -> dict[str, str]:
     return problems
 
 
-def _unusable(settings: "Settings", set_names: Collection[str], used_by: UsedBy) -> dict[str, str]:
+def _unusable(settings: "Settings", used_by: UsedBy) -> dict[str, str]:
     """What is right elsewhere, but cannot be used here."""
     problems = {}
     if used_by == "server":
@@ -68,30 +68,7 @@ def _unusable(settings: "Settings", set_names: Collection[str], used_by: UsedBy)
                 "is the one printed in Okta's guide (admin:supersecret), which everybody knows. "
                 "Choose another: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
             )
-    if (file := settings.events_file) and not settings.event_hooks_are_off:
-        is_set = "EVENTS_DATABASE_URL" in set_names
-        where = f"is {file}" if is_set else f"is not set, and the default is {file}"
-        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-            problems["EVENTS_DATABASE_URL"] = (
-                f"{where}: this needs SQLite {'.'.join(map(str, OLDEST_SQLITE))} or newer, and "
-                f"Python has {sqlite3.sqlite_version} here. Use a newer system or image, or a "
-                "PostgreSQL database"
-            )
-        elif used_by != "flask command" and not can_be_written(file):
-            problems["EVENTS_DATABASE_URL"] = (
-                f"{where}, which the user that runs the service may not write: name a file in a "
-                "folder that belongs to that user, or a PostgreSQL database"
-            )
     return problems
-
-
-def can_be_written(file: Path) -> bool:
-    """Whether this user can store events in an SQLite file, which may not exist yet."""
-    # SQLite makes a second file beside it. The folder of the default is made when it is needed.
-    folder = next(folder for folder in file.parents if os.path.exists(folder))
-    return os.access(folder, os.W_OK | os.X_OK) and (
-        not os.path.exists(file) or os.access(file, os.R_OK | os.W_OK)
-    )
 
 
 def similar_names(

@@ -189,7 +189,7 @@ def test_a_misspelt_name_that_would_open_the_guard_wider_is_refused(problems_of,
     assert what in problems_of(right, f"{name}=value")[name]
 
 
-@pytest.mark.parametrize("name", ["LOGLEVEL", "log_level", "OKTA_SCOPES", "EVENT_THREAD"])
+@pytest.mark.parametrize("name", ["LOGLEVEL", "log_level", "OKTA_SCOPES", "MAX_CONTENT_LENGHT"])
 def test_a_name_of_another_tool_that_opens_nothing_is_a_note(load, name):
     basic = PAIR | {"AUTH_MODE": "basic"}
     for loaded in (load(basic | {name: "value"}), load(basic, f"{name}=value")):
