@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import click
 import pytest
 from flask import Flask
 
@@ -109,8 +110,8 @@ def test_what_a_hook_itself_cannot_import_is_named_as_it_is(monkeypatch, tmp_pat
 
 BROKEN = [
     (b'{\n  "data": {,}\n}', ".json:2 is not JSON: "),
-    (b'{"data": "\xff"}', ".json is not UTF-8."),
-    (b"[]", ".json is not a JSON object."),
+    (b'{"data": "\xff"}', ".json is not UTF-8\n"),
+    (b"[]", ".json is not a JSON object\n"),
     (None, ".json is not there, but local_okta/samples/__init__.py:"),
 ]
 
@@ -128,11 +129,20 @@ def test_a_broken_sample_is_named_by_every_command(
         monkeypatch.setattr("local_okta.preview.check_answers", lambda *_: None)
     done = app_with_commands(Settings(**BASIC)).test_cli_runner().invoke(args=["okta", *arguments])
     assert done.exit_code == 1
-    assert f"Error: The sample local_okta/samples/{SAMPLE.name}{message}" in done.output
+    assert f"Error: local_okta/samples/{SAMPLE.name}{message}" in done.output
 
 
-def test_a_sample_that_is_not_json_is_named_with_its_line(project):
-    path = project / "local_okta" / "samples" / f"{SAMPLE.name}.json"
-    path.write_bytes(BROKEN[0][0])
+@pytest.mark.parametrize(("content", "message"), BROKEN[:-1])
+def test_a_broken_sample_is_named_before_any_test_runs(project, content, message):
+    (project / "local_okta" / "samples" / f"{SAMPLE.name}.json").write_bytes(content)
     [left] = left_over(project)
-    assert left.startswith(f"local_okta/samples/{SAMPLE.name}.json:2 is not JSON: ")
+    assert f"{left}\n".startswith(f"local_okta/samples/{SAMPLE.name}{message}")
+
+
+@pytest.mark.parametrize("data", ["[]", "{}", '{"events": {}}', '{"events": ["not an object"]}'])
+def test_a_sample_of_an_event_hook_holds_events(tmp_path, data):
+    path = tmp_path / "own.json"
+    path.write_text(f'{{"data": {data}}}')
+    assert samples.read(path, "token") == json.loads(path.read_text())
+    with pytest.raises(click.ClickException, match=r"own\.json is for an event hook, but its data"):
+        samples.read(path, "event")

@@ -34,7 +34,7 @@ class Sample:
     @property
     def payload(self) -> dict[str, Any]:
         """The body. A file that cannot be read ends a command with a message that names it."""
-        payload = _read(_FOLDER / f"{self.name}.json")
+        payload = read(_FOLDER / f"{self.name}.json", self.kind)
         if self.kind == "event":
             # New events each time, since the service does not handle those that it knows.
             for event in payload["data"]["events"]:
@@ -51,12 +51,15 @@ class Sample:
         return verdict.accepted and verdict.sentence.startswith(expected)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read(path: Path, kind: str) -> dict[str, Any]:
+    """The body in a sample's file. An error names the file and, where there is one, the line."""
     where, reason = f"{PLACE}/{path.name}", "is not a JSON object"
     try:
         payload = json.loads(path.read_bytes())
         if isinstance(payload, dict):
-            return payload
+            if kind != "event" or _has_events(payload):
+                return payload
+            reason = "is for an event hook, but its data.events is not a list of objects"
     except FileNotFoundError:
         reason = f"is not there, but {PLACE}/__init__.py:{_line_of(path.stem)} lists it"
     except OSError as error:
@@ -66,7 +69,13 @@ def _read(path: Path) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         where += f":{error.lineno}"
         reason = f"is not JSON: {error.msg} (column {error.colno})"
-    raise click.ClickException(f"The sample {where} {reason}.")
+    raise click.ClickException(f"{where} {reason}")
+
+
+def _has_events(payload: dict[str, Any]) -> bool:
+    data = payload.get("data")
+    events = data.get("events") if isinstance(data, dict) else None
+    return isinstance(events, list) and all(isinstance(event, dict) for event in events)
 
 
 def _line_of(name: str) -> int:
@@ -189,4 +198,4 @@ SAMPLES = {sample.name: sample for sample in _SAMPLES}
 def check_samples() -> None:
     """Read every sample, so that a command ends before it starts anything if one is broken."""
     for sample in SAMPLES.values():
-        _read(_FOLDER / f"{sample.name}.json")
+        read(_FOLDER / f"{sample.name}.json", sample.kind)

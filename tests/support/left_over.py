@@ -1,14 +1,17 @@
-"""What is left of a hook that was removed only in part. It reads files, and imports none of them.
+"""What is left of a hook that was removed only in part. It reads the hooks, and imports none.
 
 A hook is a module that `hooks/__init__.py` lists, samples with an entry and a file each, tests,
 and rows of the README.
 """
 
 import ast
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+import click
+
+from local_okta.samples import read
 
 REGISTRY, SAMPLES, README = "hooks/__init__.py", "local_okta/samples", "README.md"
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
@@ -31,13 +34,13 @@ def left_over(project: Path) -> list[str]:
 
     served = {path for text in code.values() for path in re.findall(r'"(/\w[^"]*)"', text)}
     removed = set()
-    for name, (path, line) in entries.items():
+    for name, (kind, path, line) in entries.items():
         entry = f"{SAMPLES}/__init__.py:{line} has the sample {name}"
         if path not in served:
             removed.add(name)
             found.append(f"{entry}, but no hook has the path {path}")
         if name in files:
-            found += _broken(files[name], f"{SAMPLES}/{name}.json")
+            found += _broken(files[name], kind)
         else:
             found.append(f"{entry}, but there is no {SAMPLES}/{name}.json")
     found += [
@@ -59,19 +62,19 @@ def _hooks(path: Path) -> Iterator[tuple[str, int]]:
                     yield name.value, name.lineno
 
 
-def _entries(path: Path) -> Iterator[tuple[str, tuple[str, int]]]:
-    """Name, path and line of each entry in the list of samples."""
+def _entries(path: Path) -> Iterator[tuple[str, tuple[str, str, int]]]:
+    """Name, kind, path and line of each entry in the list of samples."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "Sample":
-            name, _, hook_path = (ast.literal_eval(argument) for argument in node.args[:3])
-            yield name, (hook_path, node.lineno)
+            name, kind, hook_path = (ast.literal_eval(argument) for argument in node.args[:3])
+            yield name, (kind, hook_path, node.lineno)
 
 
-def _broken(path: Path, name: str) -> Iterator[str]:
+def _broken(path: Path, kind: str) -> Iterator[str]:
     try:
-        json.loads(path.read_bytes())
-    except json.JSONDecodeError as error:
-        yield f"{name}:{error.lineno} is not JSON: {error.msg} (column {error.colno})"
+        read(path, kind)
+    except click.ClickException as error:
+        yield error.message
 
 
 def _tests(project: Path, modules: set[str], samples: set[str]) -> Iterator[str]:
@@ -96,7 +99,7 @@ def _pages(project: Path, modules: set[str]) -> Iterator[str]:
         # Not in fenced blocks: those show what a reader is to write.
         prose = FENCE.sub(lambda block: "\n" * block[0].count("\n"), path.read_text("utf-8"))
         for number, line in enumerate(prose.splitlines(), 1):
-            for module in re.findall(r"\]\((?:\.\./)?hooks/(\w+)\.py\)", line):
+            for module in sorted(set(re.findall(r"\]\((?:\.\./)?hooks/(\w+)\.py\)", line))):
                 if module not in modules:
                     name = path.relative_to(project)
                     yield f"{name}:{number} describes hooks/{module}.py, which is not there"
