@@ -12,7 +12,7 @@ from hooks.contract import HookBlueprint
 from local_okta.authorization_server import LocalOkta
 from local_okta.samples import SAMPLES
 from settings import Settings
-from tests.support.gunicorn import app_with_commands
+from tests.support.gunicorn import INLINE_SAMPLES, app_with_commands
 from tests.support.org import HOOKS, TOKEN, answers_for, empty_org, only, running_services
 from tests.support.page import BASIC
 
@@ -23,6 +23,9 @@ needs_token_hook = pytest.mark.skipif(
     not {"token", "event-user-created"} <= SAMPLES.keys(), reason="the hooks were removed"
 )
 pytestmark = needs_token_hook
+# A second hook, by its path, as --hooks takes it.
+OTHER = next((s.path[1:] for s in INLINE_SAMPLES if s.kind not in ("token", "telephony")), "")
+needs_other_hook = pytest.mark.skipif(not OTHER, reason="there is only one hook to register")
 
 
 @pytest.fixture(scope="module")
@@ -313,13 +316,14 @@ CHANGES = [
 ]
 
 
+@needs_other_hook
 @pytest.mark.parametrize("order", CHANGES, ids=" to ".join)
 def test_the_authentication_can_be_changed_and_changed_back(org, order):
     for auth in order:
-        result = org.register(auth, "--hooks", "token,saml,events", "--yes")
+        result = org.register(auth, "--hooks", f"token,{OTHER},events", "--yes")
         assert result.exit_code == 0, result.output
         assert "failed" not in result.output
-        assert org.register(auth, "--hooks", "token,saml,events", "--plan").exit_code == 0
+        assert org.register(auth, "--hooks", f"token,{OTHER},events", "--plan").exit_code == 0
     assert len(org.state.apps.items) == 1
     types = {hook["channel"]["type"] for hook in org.state.inline_hooks.items.values()}
     assert types == {"HTTP" if order[-1] == "basic" else "OAUTH"}
@@ -531,12 +535,13 @@ def test_a_server_that_is_not_the_one_that_is_meant_is_refused(org, name, monkey
     refuses(org, org.register("client-secret", "--yes"), said)
 
 
+@needs_other_hook
 def test_hooks_that_were_not_named_keep_their_token(org):
     """With another client authentication of the app, they would get none any more."""
-    org.register("client-secret", "--hooks", "token,saml", "--yes")
+    org.register("client-secret", "--hooks", f"token,{OTHER}", "--yes")
     result = org.register("private-key", "--hooks", "token", "--yes")
-    refuses(org, result, "“Flask hooks: SAMLHook” would get no token with it any more")
-    assert org.register("private-key", "--hooks", "token,saml", "--yes").exit_code == 0
+    refuses(org, result, f"“Flask hooks: {OTHER}” would get no token with it any more")
+    assert org.register("private-key", "--hooks", f"token,{OTHER}", "--yes").exit_code == 0
 
 
 # --- Telephony -----------------------------------------------------------------------------------
@@ -663,16 +668,18 @@ def test_an_app_that_another_hook_uses_is_not_removed(org):
     refuses(org, result, "“By hand” still uses it")
 
 
+@needs_other_hook
 def test_only_named_hooks_are_removed(org):
-    org.register("client-secret", "--hooks", "token,saml", "--yes")
-    assert org.register("client-secret", "--remove", "--hooks", "saml", "--yes").exit_code == 0
+    org.register("client-secret", "--hooks", f"token,{OTHER}", "--yes")
+    assert org.register("client-secret", "--remove", "--hooks", OTHER, "--yes").exit_code == 0
     assert names_of(org.state.inline_hooks.items) == ["Flask hooks: tokenHook"]
     assert org.state.apps.items
 
 
+@needs_other_hook
 def test_another_name_is_another_deployment(org):
     org.register("client-secret", "--hooks", "token", "--yes")
-    other = org.register("client-secret", "--name", "Staging", "--hooks", "saml", "--yes")
+    other = org.register("client-secret", "--name", "Staging", "--hooks", OTHER, "--yes")
     assert other.exit_code == 0, other.output
     removal = ("--remove", "--name", "Staging", "--yes")
     assert org.register("client-secret", *removal).exit_code == 0
