@@ -39,7 +39,7 @@ REGISTRY = JWSRegistry(
 )
 
 KeyFor = Callable[[str], RSAKey | None]
-"""Gives the issuer's public key for a key ID, None if there is none. May raise IssuerError."""
+"""Returns the issuer's public key with this ID, or None. May raise IssuerError."""
 
 
 def token_refused(reason: str, code: str | None = "invalid_token", status: int = 401) -> Refusal:

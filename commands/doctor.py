@@ -78,9 +78,9 @@ def check_settings(report: Report, settings: Settings) -> None:
     if settings.basic_auth_password_previous:
         report.line("note", "previous password", "accepted: remove it once Okta has the new one")
     if settings.auth_mode == "oauth":
-        clients = ", ".join(sorted(settings.okta_client_id)) or "any (OKTA_SCOPE alone decides)"
+        clients = ", ".join(sorted(settings.okta_client_id)) or "any (only OKTA_SCOPE decides)"
         report.line("ok" if settings.okta_client_id else "note", "OKTA_CLIENT_ID", clients)
-        scope = settings.okta_scope or "none asked for (OKTA_CLIENT_ID alone decides)"
+        scope = settings.okta_scope or "none (only OKTA_CLIENT_ID decides)"
         report.line("ok" if settings.okta_scope else "note", "OKTA_SCOPE", scope)
         report.line("ok", "OKTA_AUDIENCE", settings.okta_audience)
     if settings.telephony_provider == "twilio":

@@ -104,7 +104,7 @@ def worker_seen(backlog: Backlog) -> str:
     return seen
 
 
-@event_commands.command(short_help="Give failed events their attempts once more.")
+@event_commands.command(short_help="Give failed events new attempts.")
 @click.argument("uuid", required=False)
 @click.option("--all", "every", is_flag=True, help="All that have failed.")
 def retry(uuid: str | None, every: bool) -> None:

@@ -1,4 +1,4 @@
-"""What the doctor says of stored events."""
+"""What the doctor reports about stored events."""
 
 import click
 from flask import current_app

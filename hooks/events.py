@@ -79,12 +79,12 @@ def is_event(item: object) -> bool:
 
 
 def user_deactivated(event: dict[str, Any]) -> None:
-    """The place to end the user's sessions elsewhere, say."""
+    """For example, end the user's sessions in another system."""
     log.info("user deactivated", extra={"fields": fields_of(event) | {"user": users_of(event)}})
 
 
 def user_created(event: dict[str, Any]) -> None:
-    """The place to open the user's account elsewhere, say."""
+    """For example, open the user's account in another system."""
     log.info("user created", extra={"fields": fields_of(event) | {"user": users_of(event)}})
 
 
@@ -106,6 +106,6 @@ def users_of(event: dict[str, Any]) -> str | None:
 
 
 def fields_of(event: dict[str, Any]) -> dict[str, Any]:
-    """What the log says of any event."""
+    """What the log says about any event."""
     uuid = event.get("uuid")
     return {"type": event["eventType"], "uuid": uuid if is_text(uuid) else None}

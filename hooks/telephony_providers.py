@@ -68,7 +68,7 @@ def provider_of(settings: Any) -> Send | None:
 
 
 def console(phone_number: str, code: str, channel: str, locale: str, template: str | None) -> str:
-    """For development: logs that a message would have gone out. Nobody gets one."""
+    """For development: log that a message would have gone out, and send none."""
     fields = {
         "to": "*" * (len(phone_number) - 2) + phone_number[-2:],
         "code": "*" * len(code),

@@ -22,7 +22,7 @@ WATCH_SECONDS = 60
 """How often a process without a worker of its own looks for another's."""
 
 REMIND_SECONDS = 300
-"""How often it says that there is none."""
+"""How often it repeats that there is none."""
 
 LAST_WORDS_SECONDS = 0.5
 """What is left for the log before gunicorn kills a process that does not end in time."""

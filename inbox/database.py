@@ -133,7 +133,7 @@ class Database:
 
 
 def reason_of(error: Exception) -> str:
-    """What a database says of itself, without the values that a statement had."""
+    """The database's own words, without the values of a statement."""
     cause = getattr(error, "orig", None) or error
     words = [type(cause).__name__]
     # PostgreSQL's other errors quote the row that it refuses.

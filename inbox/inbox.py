@@ -344,7 +344,7 @@ class Inbox:
 
 
 def _is_held(claim: Claim) -> sa.ColumnElement[bool]:
-    """Whether nobody has taken the event after `claim`, or ended it."""
+    """Whether the event is still in the hands of the worker with this claim."""
     return (
         (events.c.key == claim.key)
         & (events.c.attempts == claim.attempts)

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class NotStored(Exception):
-    """`str()` says why, in words that may stand in a log."""
+    """`str()` is the reason, in words for the log."""
 
 
 class Intake:

@@ -77,7 +77,7 @@ class Worker:
         times: Times = DEFAULT_TIMES,
         goes_on: Callable[[], bool] = lambda: True,
     ):
-        """A handler runs in the context of `app`. Events of a type without one are left alone.
+        """A handler runs in the context of `app`. Events of other types are not touched.
 
         `goes_on` is asked before each event; false means the same as a call of `stop()`.
         """

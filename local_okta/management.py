@@ -32,7 +32,7 @@ class Management:
     def __init__(self, okta):
         self.state = State(okta)
         self.fault: Callable[[], Any] | None = None
-        """Answers a request in the place of this, unless it returns None."""
+        """Answers a request instead of this server, unless it returns None."""
         self.page_size = 200
         self._okta = okta
 
@@ -134,7 +134,7 @@ class Management:
             api.add_url_rule(rule, endpoint, view, methods=[method])
 
     def _with_secrets(self, collection: Collection, item: Json) -> Json:
-        """The answer to a POST or PUT, which alone has the secret or the public key."""
+        """The answer to a POST or PUT. Only these have the secret or the public key."""
         if collection is self.state.apps:
             return self.state.apps.shown(item, with_secret=True)
         if collection is self.state.hook_keys:

@@ -1,6 +1,6 @@
 """The steps of a request between Okta, token endpoint, guard and hook, and notes on its end.
 
-The page sees only Okta's side of the exchange. What it says of guard and hook follows from the
+The page sees only Okta's side of the exchange. What it says about guard and hook follows from the
 answer: a 401 or 403 with a challenge comes from the guard, and so does a 503 to a token, since it
 means that there was no key to check it. The guard has let every other request in.
 """

@@ -38,7 +38,7 @@ def base_of(address: str, paths: Iterable[str] = ()) -> str | None:
     try:
         parts = urlsplit(address)
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        # A user and password would be sent in the place of the hook's own.
+        # A user and password would be sent instead of the hook's own.
         usable = usable and "@" not in parts.netloc
         prefix = quote(parts.path.rstrip("/"), safe="/%:@!$&'()*+,;=~")
     except ValueError:

@@ -44,7 +44,7 @@ GOOD_CLAIMS = {
     "as Okta issues it": {},
     "aud a list with the audience": {"aud": ["https://elsewhere.example.com", "api://default"]},
     "several scopes": {"scp": ["other", "hooks"]},
-    "claims of one's own": {"groups": ["Everyone"], "tier": 3, "nested": {"a": [None]}},
+    "other claims": {"groups": ["Everyone"], "tier": 3, "nested": {"a": [None]}},
     "times with a fraction": {"iat": 1700000000.5, "exp": 2.5e9, "nbf": 1700000000.5},
     "another subject": {"sub": "ann@example.com", "uid": "00u1"},
     "long": {"groups": [f"group-{number:04}" for number in range(380)]},

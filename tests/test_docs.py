@@ -161,7 +161,7 @@ def first_cells(heading: str) -> list[str]:
 
 
 def test_the_readme_lists_every_setting():
-    # The guide's names for the Basic pair count in .env alone.
+    # The guide's names for the Basic pair count only in .env.
     names = sorted([*PARSERS, "USER", "PASSWORD"])
     example = (PROJECT / ".env.example").read_text(encoding="utf-8")
     assert sorted(re.findall(r"^(?:# )?([A-Z][A-Z_]+)=", example, re.MULTILINE)) == names

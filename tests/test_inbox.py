@@ -336,7 +336,7 @@ def test_the_backlog_tells_numbers_and_ages(inbox, clock):
     tend(inbox, "another")
     clock.now += 5
     assert inbox.backlog() == Backlog(2, 5.0, 1, 5.0, 1, 5.0, 0)
-    # The worker is gone: nobody has it in hand.
+    # The worker has ended, so the event is not in hand.
     clock.now += 100
     assert inbox.backlog() == Backlog(2, 105.0, 0, None, 1, 105.0, 0)
 

@@ -1,5 +1,5 @@
 """Events from the delivery to the end of their handler, with gunicorn and a worker as deployed, on
-SQLite. What another server in between can do stands in test_inbox_postgresql.py."""
+SQLite. test_inbox_postgresql.py covers what a database server in between can do."""
 
 import contextlib
 import os

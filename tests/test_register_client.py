@@ -131,7 +131,8 @@ def test_an_answer_that_is_not_oktas_is_named(org, case):
 def test_an_answer_to_a_post_that_is_not_oktas_stops_it_and_nothing_is_made_twice(org):
     org.okta.management.fault = answers_for("/hook-keys", '{"name": "x"}', method="POST")
     fails(
-        org.register("private-key", "--yes"), "What Okta says of the hook key Flask hooks has no id"
+        org.register("private-key", "--yes"),
+        "Okta's answer about the hook key Flask hooks has no id",
     )
     org.okta.management.fault = answers_for("/hook-keys", '{"id": "x"}', method="POST")
     fails(org.register("private-key", "--yes"), "the hook key Flask hooks has no keyId")

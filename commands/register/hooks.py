@@ -98,7 +98,7 @@ class HookResource(Resource):
         return {"channel": {"version": VERSION, "config": {"headers": []}}}
 
     def kept(self, item: Json) -> Json:
-        # A header that somebody has added for a gateway, say.
+        # For example, a header that somebody has added for a gateway.
         headers = member(item, "channel.config.headers") or []
         return {"channel": {"version": VERSION, "config": {"headers": headers}}}
 

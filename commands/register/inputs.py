@@ -145,7 +145,7 @@ def choices_of(
         raise WrongInput("BASIC_AUTH_USER and BASIC_AUTH_PASSWORD are not set: choose a pair")
     if auth != "basic" and not choices.server:
         raise WrongInput(
-            "OKTA_ISSUER is not a custom server's, which ends with /oauth2/default, say: the "
+            "OKTA_ISSUER is not a custom server's, which ends with /oauth2/default or an ID: the "
             "org's own server issues no tokens for hooks"
         )
     return choices

@@ -30,7 +30,7 @@ class HookKey(Resource):
             answer = self.org.okta.get(path_of("hook-keys", "public", self.kid))
         key = answer.get("_embedded", answer)
         if not isinstance(key, dict) or not {"e", "n"} <= key.keys():
-            raise OktaError(f"What Okta says of the hook key {self.name} has no public key")
+            raise OktaError(f"Okta's answer about the hook key {self.name} has no public key")
         public = {"kty": "RSA", "kid": self.kid, "e": key["e"], "n": key["n"]}
         return public | {"alg": "RS256", "use": "sig", "status": "ACTIVE"}
 
@@ -141,7 +141,7 @@ class App(Resource):
             newest = active[-1] if active else self.org.okta.post(path, {})
             self._conceal(newest.get("client_secret"))
         if not self._secret:
-            raise OktaError(f"What Okta says of the app {self.name} has no client secret")
+            raise OktaError(f"Okta's answer about the app {self.name} has no client secret")
         return self._secret
 
     def _take_secret(self) -> None:
@@ -199,7 +199,7 @@ class Policy(OfServer):
         }
 
     def for_create(self) -> Json:
-        # The first policy that fits is used. This one fits one client, so it is in nobody's way.
+        # The first policy that fits is used. This one fits one client, and affects no other.
         return {"priority": 1, "status": "ACTIVE"}
 
     def kept(self, item: Json) -> Json:

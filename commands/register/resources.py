@@ -63,7 +63,7 @@ class Resource:
         if self.item is None:
             return NEW
         if not (value := self.item.get(name)) or not isinstance(value, str):
-            raise OktaError(f"What Okta says of the {self.what} {self.name} has no {name}")
+            raise OktaError(f"Okta's answer about the {self.what} {self.name} has no {name}")
         return value
 
     def fields(self) -> Json:

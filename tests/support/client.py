@@ -1,4 +1,4 @@
-"""The hooks alone, without guard and server."""
+"""The hooks, without guard and server."""
 
 import copy
 import tempfile

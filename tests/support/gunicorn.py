@@ -35,7 +35,7 @@ needs_event_hooks = pytest.mark.skipif(EVENT_HOOK is None, reason="there are no 
 ACCEPTED = 200
 EVENT_PAYLOAD = {"eventId": "e2", "data": {"events": []}}
 
-# What a refusal is to whoever gets it: status, body, challenge. It never says more.
+# What a refused caller gets, and nothing more: status, body, challenge.
 UNAUTHORIZED = {"error": {"errorSummary": "Unauthorized", "errorCauses": []}}
 FORBIDDEN = {"error": {"errorSummary": "Forbidden", "errorCauses": []}}
 BEARER = 'Bearer realm="okta-hooks"'

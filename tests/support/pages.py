@@ -187,7 +187,7 @@ class Reader:
         return typed
 
     def serve(self, command: str) -> Typed:
-        """Start a server, in the place of the one that runs already."""
+        """Start a server, instead of one that runs already."""
         name = SERVER.match(command)[1]
         for other in [other for other in self.servers if self.port_of(other) == self.port_of(name)]:
             self.stop(other)
