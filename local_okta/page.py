@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from threading import Lock
 
+from click import ClickException
 from flask import Blueprint, Response, abort, request
 from werkzeug.exceptions import HTTPException
 
@@ -222,6 +223,10 @@ def _protect(okta: LocalOkta) -> None:
     @okta.app.errorhandler(HTTPException)
     def refuse(error: HTTPException):
         return {"error": error.description}, error.code
+
+    @okta.app.errorhandler(ClickException)
+    def name_the_sample(error: ClickException):
+        return {"error": error.message}, 500
 
 
 def _texts(*names: str) -> dict[str, str]:

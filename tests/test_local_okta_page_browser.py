@@ -8,6 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 from werkzeug import Response
 
+from local_okta import samples
 from local_okta.authorization_server import LocalOkta
 from local_okta.page_requests import AUTHENTICATIONS
 from local_okta.samples import SAMPLES
@@ -129,6 +130,15 @@ def verdict(page):
 
 def steps(page):
     return region(page, "Steps").get_by_role("listitem")
+
+
+def test_a_sample_that_broke_after_the_start_is_named(page, complaints, tmp_path, monkeypatch):
+    monkeypatch.setattr(samples, "_FOLDER", tmp_path)
+    page.reload()
+    said = f"local_okta/samples/{next(iter(SAMPLES))}.json is not there"
+    expect(page.locator("#banner")).to_contain_text(said)
+    # The console may say so too.
+    complaints.clear()
 
 
 def test_what_was_sent_what_came_back_and_each_step_are_shown(page, service):

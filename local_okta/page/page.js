@@ -183,6 +183,11 @@ function notRunning() {
   showErrors({ service: "The local Okta does not answer. Start it: flask okta serve" });
 }
 
+function showBanner(text) {
+  byId("banner").hidden = false;
+  byId("banner").textContent = text;
+}
+
 function options(select, values) {
   select.replaceChildren(...values.map((value) => element("option", { value }, value)));
 }
@@ -201,8 +206,7 @@ async function start() {
   byId("service").value = state.service;
   byId("hook").selectedIndex = 0;
   if (state.settings_error) {
-    byId("banner").hidden = false;
-    byId("banner").textContent = `${state.settings_error}\nThen start flask okta serve again.`;
+    showBanner(`${state.settings_error}\nThen start flask okta serve again.`);
   }
   fitHookList();
   pickHook();
@@ -235,4 +239,7 @@ async function start() {
   setInterval(readActivity, 1000);
 }
 
-start();
+start().catch((error) => {
+  console.error(error);
+  showBanner(error.message);
+});

@@ -7,6 +7,6 @@ export async function ask(path, body) {
     body: JSON.stringify(body),
   };
   const response = await fetch(`/page/${path}`, options);
-  if (!response.ok) throw new Error(response.statusText);
+  if (!response.ok) throw new Error((await response.json()).error);
   return response.json();
 }
