@@ -96,9 +96,9 @@ def test_a_handler_that_closes_stderr_ends_nothing_but_the_log(sqlite_url, tmp_p
 def test_two_services_on_one_database_leave_each_other_their_events(database_url, tmp_path):
     """The other one stores events of a type that has no handler here."""
     with RecordingService(database_url, tmp_path) as service:
-        store_directly(database_url, an_event("theirs", eventType="user.account.lock"))
+        store_directly(database_url, an_event("theirs", eventType="zone.update"))
         deliver(service, an_event("ours"))
         service.wait_until(lambda: service.handled == ["ours"])
-        said = "events wait that have no handler here type=user.account.lock events=1"
+        said = "events wait that have no handler here type=zone.update events=1"
         service.wait_until(lambda: said in service.log)
     assert backlog(database_url).waiting == 1
