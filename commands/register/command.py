@@ -182,9 +182,9 @@ class Run:
         try:
             for step in to_do:
                 apply(step)
-                self.screen.line(
-                    DONE[step.action], "green", step.resource.what, step.resource.detail
-                )
+                thing = step.resource
+                detail = thing.name if step.action == "remove" else thing.detail
+                self.screen.line(DONE[step.action], "green", thing.what, detail)
                 done += 1
             if done:
                 say()

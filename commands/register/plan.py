@@ -147,7 +147,7 @@ def removal(resources: list[Resource], choices: Choices) -> list[Step]:
     for resource in reversed([each for each in resources if each.item and not steps]):
         try:
             reason = _reason_to_leave(resource, resources, choices)
-            steps.append(Step(LEFT if reason else "remove", resource, reason or resource.detail))
+            steps.append(Step(LEFT if reason else "remove", resource, reason or resource.name))
         except InTheWay as problem:
             steps.append(Step(IN_THE_WAY, resource, str(problem)))
     return steps
