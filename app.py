@@ -19,7 +19,7 @@ from inbox import background
 from settings import Settings, SettingsError, load_settings
 
 HANDLER_SECONDS = 10
-"""How long `flask run` waits for the handlers of events when it ends, as gunicorn does."""
+"""How long `flask run` waits for running event handlers when it stops. gunicorn waits as long."""
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +30,10 @@ class Service(Flask):
 
 
 def create_app(settings: Settings | None = None) -> Flask:
-    """The WSGI application.
+    """Create the WSGI application.
 
-    Without `settings`, they are read from the environment and `.env`. If they are wrong, the
-    process ends with one plain message.
+    If `settings` is None, they are read from the environment and `.env`. If they are wrong, the
+    process exits with one plain message.
     """
     command = click.get_current_context(silent=True)
     error = None
@@ -58,25 +58,25 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.add_url_rule("/healthz", view_func=healthz)
     app.add_url_rule("/readyz", view_func=readyz)
     if command:
-        # The process of the reloader, which serves nothing, prints the banner.
+        # The reloader's parent process serves nothing, but prints the banner.
         logs.keep_banner_of_development_server()
         add_commands(app)
     if command is None or _will_serve(command):
         if keys:
             keys.start()
         if command:
-            # Under gunicorn its master logs the notes, once for all workers.
+            # Under gunicorn, the master process logs the notes once for all workers.
             for note in settings.notes:
                 log.warning(note)
             background.start()
-            # At Ctrl-C, handlers that run may end.
+            # At Ctrl-C, let running handlers finish.
             atexit.register(background.stop, HANDLER_SECONDS)
     return app
 
 
 @cache
 def __getattr__(name: str) -> Flask:
-    """`gunicorn app:app`, which many people try first, works as well."""
+    """Make `gunicorn app:app` work too, since many people try it first."""
     if name == "app":
         return create_app()
     raise AttributeError(name)
@@ -98,7 +98,7 @@ def add_commands(app: Flask) -> None:
 
 
 def _load_settings(command: click.Context | None) -> tuple[Settings, SettingsError | None]:
-    """The settings. A command that does not serve may not need them: it gets the error, too."""
+    """The settings. A command that may not need them gets the defaults and the error instead."""
     if command is None:
         return load_settings(), None
     if command.info_name == "run":
@@ -117,12 +117,12 @@ def _will_serve(command: click.Context) -> bool:
 
 
 def healthz() -> Response:
-    """The process answers."""
+    """Report that the process is running."""
     return jsonify(status="ok")
 
 
 def readyz() -> Response | tuple[Response, int]:
-    """A request could be authenticated right now."""
+    """Report whether a request could be authenticated right now."""
     keys = current_app.extensions["issuer_keys"]
     if keys and (reason := keys.unavailable_reason()):
         return jsonify(status="unavailable", reason=reason), 503
@@ -130,4 +130,4 @@ def readyz() -> Response | tuple[Response, int]:
 
 
 if __name__ == "__main__":
-    sys.exit("Start the service with: flask run (or make run), to deploy it with: gunicorn")
+    sys.exit("Start the service with: flask run (or make run). In production, use: gunicorn")

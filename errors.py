@@ -1,6 +1,6 @@
 """What a request gets when something goes wrong: JSON with an `error` object, and nothing more.
 
-The reason is for the log. It never includes an exception's message, which may quote the request.
+The reason goes to the log, without the exception's message, which may quote the request.
 """
 
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def init_app(app: Flask) -> None:
-    # In development, too, Okta gets an answer, and the traceback goes to the log.
+    # Answer Okta in development too. The traceback goes to the log.
     app.config["PROPAGATE_EXCEPTIONS"] = False
     app.register_error_handler(HTTPException, refuse)
     app.register_error_handler(Exception, fail)
@@ -25,9 +25,9 @@ def init_app(app: Flask) -> None:
 
 
 def refuse(error: HTTPException) -> Response:
-    """Every refusal is JSON. Why a credential was refused is only in the log."""
+    """Answer with JSON. Only the log says why a credential was refused."""
     g.reason = getattr(error, "reason", None)
-    # Only the hooks' own descriptions are shown. Werkzeug's are for people with a browser.
+    # Show only the hooks' own descriptions. Werkzeug's are for people with a browser.
     summary = error.description if error.code in (400, 415) else error.name
     g.error = None if g.reason else summary
     response = error_response(
@@ -40,18 +40,18 @@ def refuse(error: HTTPException) -> Response:
 
 
 def fail(error: BaseException) -> Response:
-    """A view raised `error`."""
+    """Answer a request whose view raised `error`."""
     g.error = f"{type(error).__name__} at {places_of(error)}"
     view = current_app.view_functions.get(request.endpoint or "")
     if iscoroutinefunction(view) and find_spec("asgiref") is None:
         g.error = f"{place_of_function(view)} is async, which needs: pip install 'flask[async]'"
     if current_app.debug:
-        log.error("a view broke", exc_info=error)
+        log.error("a view raised an exception", exc_info=error)
     return error_response(500, "The service could not handle the request")
 
 
 def fail_outside_of_the_view(error: InternalServerError) -> Response:
-    """Flask could not make a response of what the view returned, or the view aborted with a 500."""
+    """Answer when the view aborted with a 500, or returned something that is not a response."""
     if error.original_exception is None:
         return refuse(error)
     response = fail(error.original_exception)

@@ -1,7 +1,7 @@
-"""The log: one line for each request. Nothing that comes from outside can break or stretch it.
+"""The log: one line for each request. No input can split a line or make it too long.
 
 A module logs a constant phrase and puts what varies into `fields`:
-`log.info("…", extra={"fields": {…}})`. LOG_FORMAT says whether lines are text or JSON.
+`log.info("…", extra={"fields": {…}})`. LOG_FORMAT selects text or JSON.
 """
 
 import inspect
@@ -18,27 +18,27 @@ from typing import Any
 
 from flask import Flask, Response, g, request
 
-# With this, all the fields of a line fit into 2,000 characters.
+# This keeps all the fields of a line within 2,000 characters.
 MAX_VALUE_LENGTH = 120
 MAX_PLACES = 5
 HEALTH_ENDPOINTS = ("healthz", "readyz")
 PROJECT = Path(__file__).parent
 _PLAIN = re.compile(r"[A-Za-z0-9_.:/@+,;*~-]{1,120}")
-# JSON in printable ASCII: no terminal and no log reader takes any of it for a command.
+# JSON in printable ASCII, which no terminal or log viewer can mistake for a command.
 _ascii = json.JSONEncoder(ensure_ascii=True).encode
 
 log = logging.getLogger(__name__)
 
 
 def configure(level: str, log_format: str) -> None:
-    """Send the log to stderr: this project's loggers at `level`, a library's at WARNING.
+    """Send the log to stderr: this project's loggers at `level`, libraries' at WARNING.
 
-    At DEBUG, some libraries write out whole requests.
+    At DEBUG, some libraries log whole requests.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.set_name(__name__)
     handler.setFormatter(LineFormatter(log_format))
-    # A handler of events that closes stderr ends the log, and not the threads that write to it.
+    # If an event handler closes stderr, the log ends, but the threads that write to it continue.
     logging.raiseExceptions = False
     root = logging.getLogger()
     root.handlers = [*(old for old in root.handlers if old.get_name() != __name__), handler]
@@ -50,14 +50,14 @@ def configure(level: str, log_format: str) -> None:
 
 
 def keep_banner_of_development_server() -> None:
-    """`flask run` prints its banner as usual, and no line of its own for a request."""
+    """Let `flask run` print its banner as usual, but no request lines of its own."""
     server = logging.getLogger("werkzeug")
     server.handlers, server.propagate = [logging.StreamHandler(sys.stderr)], False
     server.filters = [lambda record: " - - [" not in str(record.msg)]
 
 
 class LineFormatter(logging.Formatter):
-    """`2026-01-31T12:00:00.123Z INFO    request hook=token status=200 …`, or the same as JSON."""
+    """`2026-01-31T12:00:00.123Z INFO    request hook=token status=200 …`, or the same in JSON."""
 
     def __init__(self, log_format: str):
         super().__init__()
@@ -83,7 +83,7 @@ class LineFormatter(logging.Formatter):
 
 
 def init_app(app: Flask) -> None:
-    """Log each request when its answer is ready. Comes before the guard, in order to time it."""
+    """Log each request when its answer is ready. Call this before adding the guard, to time it."""
 
     @app.before_request
     def start() -> None:
@@ -93,7 +93,7 @@ def init_app(app: Flask) -> None:
 
 
 def places_of(error: BaseException) -> str:
-    """The lines of this project that led to `error`, the last one being where it was raised."""
+    """The lines of this project that led to `error`. The one that raised it comes last."""
     frames = traceback.extract_tb(error.__traceback__)
     places = [_place(frame.filename, frame.lineno) for frame in frames if _is_ours(frame.filename)]
     if not places and frames:
@@ -136,7 +136,7 @@ def _log_request(response: Response) -> Response:
         "forwarded_for": environ.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2].strip() or None,
         "ms": round((time.perf_counter() - noted["started"]) * 1000, 1),
     }
-    # Anybody can cause a refusal, so it is not an error of the service.
+    # Anyone can cause a refusal, so it is not an error of the service.
     failed = logging.WARNING if status < 500 or reason else logging.ERROR
     level = logging.INFO if status < 400 else failed
     if status == 200 and request.endpoint in HEALTH_ENDPOINTS:
@@ -151,6 +151,6 @@ def _word(value: object) -> str:
 
 
 def _cut(text: str) -> str:
-    """The text, cut if it is too long with its escapes, each of which takes up to 12 characters."""
+    """The text, cut if it is too long once escaped. An escape takes up to 12 characters."""
     escaped = _ascii(text)[1:-1]
     return text if len(escaped) <= MAX_VALUE_LENGTH else f"{escaped[: MAX_VALUE_LENGTH - 3]}..."
