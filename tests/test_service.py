@@ -251,7 +251,7 @@ def test_an_exception_outside_of_flask_is_an_error_that_says_what_and_where(
     service = service_in_a_middleware
     answer = service.request("/breaks", auth=BASIC_PAIR)
     assert (answer.status_code, answer.json()["error"]["errorCauses"]) == (500, [])
-    [line] = [line for line in service.log.splitlines() if "request broke" in line]
+    [line] = [line for line in service.log.splitlines() if "request failed" in line]
     assert " ERROR   request failed outside the app error=" in line
     assert re.search(r'"KeyError at \S+wrapped.py:6" status=500', line)
     assert "Basic" not in line
