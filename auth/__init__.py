@@ -1,8 +1,8 @@
-"""The guard: one `before_request` that decides who may pass. Closed by default.
+"""The guard: one `before_request` that decides which requests may pass. Closed by default.
 
-Event hooks are authenticated by HTTP Basic, since Okta can send nothing else with them. Inline
-hooks are authenticated as AUTH_MODE says. A blueprint says in its `kind` which of the two it
-serves; a route of any other blueprint, or of none, is treated as an inline hook.
+Event hooks use HTTP Basic, since Okta cannot send anything else with them. AUTH_MODE sets how
+inline hooks are authenticated. A blueprint's `kind` names which of the two it serves; a route of
+any other blueprint, or of no blueprint, is treated as an inline hook.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ OPEN_ENDPOINTS = frozenset({"healthz", "readyz"})
 def init_app(app: Flask, settings: Settings) -> IssuerKeys | None:
     """Put the guard before every request.
 
-    Returns the issuer's keys, which the serving process starts; None where no token is validated.
+    Returns the issuer's keys, which a process that serves must start; None with AUTH_MODE=basic.
     """
     basic, keys = HookBasicAuth(settings), None
     checks: dict[str, Callable[[], Caller]] = dict.fromkeys(
@@ -50,7 +50,7 @@ def init_app(app: Flask, settings: Settings) -> IssuerKeys | None:
 
 
 def kind_of_hook() -> Literal["event", "inline", "unknown"]:
-    """Which kind of hook the request is for, by the endpoint Flask has found, never by its path."""
+    """The kind of hook that the request is for, by Flask's endpoint and never by the path."""
     if request.endpoint is None:
         return "unknown"
     blueprint = current_app.blueprints.get(request.blueprint or "")
@@ -58,10 +58,10 @@ def kind_of_hook() -> Literal["event", "inline", "unknown"]:
 
 
 def _check_either(basic: HookBasicAuth, bearer: BearerAuth) -> Caller:
-    """With AUTH_MODE=oauth, an unknown path or method takes a pair as well as a token.
+    """With AUTH_MODE=oauth, accept a user and password as well as a token for an unknown path.
 
-    Okta then gets a 404 or 405 for any hook. Everybody else gets what an inline hook answers, or
-    they could find out which paths exist.
+    This also applies to an unknown method. Okta then gets a 404 or 405 for any hook. Other callers
+    get the same answer as from an inline hook, so they cannot find out which paths exist.
     """
     if request.headers.get("Authorization", "").lower().startswith("basic "):
         return basic.check(BEARER_CHALLENGE)

@@ -15,13 +15,13 @@ from settings import Settings
 from .caller import REALM, Caller, Refusal
 
 BASIC_CHALLENGE = f'Basic realm="{REALM}", charset="UTF-8"'
-# One scheme and one Base64 text. Flask-HTTPAuth would also take any other scheme for Basic, and its
+# One scheme and one Base64 text. Flask-HTTPAuth would also treat any other scheme as Basic, and its
 # Base64 decoder skips characters such as the comma between two headers joined into one.
 _CREDENTIALS = re.compile(r"basic +[A-Za-z0-9+/]+={0,2}", re.IGNORECASE)
 
 
 class HookBasicAuth(HTTPBasicAuth):
-    """Admits one pair, and the same user with the previous password. Without a password, nobody."""
+    """Admits one user, with the current or the previous password. Admits no one if none is set."""
 
     def __init__(self, settings: Settings):
         super().__init__(realm=REALM)
@@ -33,7 +33,7 @@ class HookBasicAuth(HTTPBasicAuth):
         self.verify_password(self._matched_password)
 
     def check(self, challenge: str = BASIC_CHALLENGE) -> Caller:
-        """The caller that the request's pair stands for. Raises Refusal."""
+        """The caller whose user and password the request has. Raises Refusal."""
         g.auth_method = "basic"
         # Not `login_required`, which lets every OPTIONS request pass.
         matched = self.authenticate(self.get_auth(), None)
@@ -46,8 +46,8 @@ class HookBasicAuth(HTTPBasicAuth):
         return super().get_auth() if _CREDENTIALS.fullmatch(header) else None
 
     def _matched_password(self, user: str, password: str) -> Literal["current", "previous"] | None:
-        # All three comparisons are always made, each in constant time: the time a refusal takes
-        # shows neither which part was wrong nor how much of it was right.
+        # Always make all three comparisons, each in constant time. The time that a refusal takes
+        # then shows neither which part was wrong nor how much of it was right.
         user_matches = hmac.compare_digest(_digest(user), self._user)
         digest = _digest(password)
         matches = hmac.compare_digest(digest, self._password)
@@ -65,5 +65,5 @@ class HookBasicAuth(HTTPBasicAuth):
 
 
 def _digest(text: str | None) -> bytes:
-    """A digest of the UTF-8 bytes, equally long for every text. For None, a random one."""
+    """A digest of the UTF-8 bytes, of the same length for every text. For None, a random one."""
     return secrets.token_bytes(32) if text is None else sha256(text.encode()).digest()

@@ -1,4 +1,4 @@
-"""What comes of checking a request's credentials: a caller, or a refusal."""
+"""The result of checking a request's credentials: a caller or a refusal."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
@@ -9,7 +9,7 @@ REALM = "okta-hooks"
 
 
 class Caller(NamedTuple):
-    """Who passed the guard. A hook finds it in `flask.g.caller`."""
+    """The sender of a request that passed the guard. It is in `flask.g.caller`."""
 
     method: Literal["basic", "oauth"]
     user: str | None = None
@@ -25,7 +25,7 @@ class Caller(NamedTuple):
 class Refusal(HTTPException):
     """Raised for a request that must not pass.
 
-    The answer has `code` and `headers` and no more; `reason` is only for the log.
+    The answer has only `code` and `headers`. The `reason` is only for the log.
     """
 
     def __init__(self, code: int, reason: str, headers: Mapping[str, str]):

@@ -1,15 +1,15 @@
-"""The issuer's public keys: where they are, when they are refreshed, what a failure does.
+"""The issuer's public keys: where to find them, when to refresh them, how to handle failures.
 
 A request whose key is known never waits for the network. One background thread asks the issuer:
 
 - at the start, before the first request;
-- every REFRESH_EVERY seconds, so that a new key is known before a token needs it and a withdrawn
-  one is forgotten;
-- every RETRY_EVERY seconds while the issuer cannot be read;
-- for an unknown `kid`, once for all who wait for it, and at most MISSES_ANSWERED times in
-  MISS_WINDOW seconds, since anybody can make up a `kid`.
+- every REFRESH_EVERY seconds, to learn a new key before a token needs it, and to forget a
+  withdrawn one;
+- every RETRY_EVERY seconds after a failed attempt;
+- for an unknown `kid`, once for all requests that wait for it, and at most MISSES_ANSWERED times
+  in MISS_WINDOW seconds, since anyone can make up a `kid`.
 
-A failed attempt takes nothing away: the keys stay good for KEEP_FOR seconds.
+A failed attempt removes no keys: they stay good for KEEP_FOR seconds.
 """
 
 import contextlib
@@ -30,17 +30,17 @@ from settings.values import is_on_this_machine
 log = logging.getLogger(__name__)
 
 REFRESH_EVERY = 10 * 60.0
-# An attempt and this pause fit into the 10 s in which a returned issuer must be found.
+# When the issuer is back, it must be found within 10 s: a pause and an attempt fit into that.
 RETRY_EVERY = 5.0
 MISSES_ANSWERED = 2
 MISS_WINDOW = 30.0
 KEEP_FOR = 24 * 60 * 60.0
 # How long an attempt waits for each connection, each read, and each whole body.
 ATTEMPT_SECONDS = 2.0
-# How long after a miss requests wait for its refresh. Short, because made-up kids must not hold the
-# threads that good tokens need while the issuer is slow.
+# How long requests wait for the refresh after a miss. This is short: if the issuer is slow, made-up
+# kids must not block the threads that good tokens need.
 WAIT_SECONDS = 1.0
-# An outage that goes on is in the log again after about ten minutes.
+# A long outage is logged again after about ten minutes.
 REMIND_AFTER_ATTEMPTS = 100
 
 METADATA_PATHS = ("/.well-known/oauth-authorization-server", "/.well-known/openid-configuration")
@@ -52,7 +52,7 @@ Keys = Mapping[str, RSAKey]
 
 
 class IssuerError(Exception):
-    """The keys could not be had; `str()` is the reason in a word."""
+    """The keys could not be fetched; `str()` is the reason in a word."""
 
 
 class IssuerKeys:
@@ -73,25 +73,25 @@ class IssuerKeys:
         self._good_until = float("-inf")
         self._failure: str | None = "keys_not_fetched_yet"
         self._changed = threading.Condition()
-        # The numbers of the last attempt that began, that ended, and that a request asked for. With
-        # them a request waits for an attempt that began after it came: an earlier one may have read
-        # the key set before the key was published.
+        # The numbers of the last attempt that began, that ended, and that a request asked for. They
+        # let a request wait for an attempt that began after the request arrived: an earlier one may
+        # have read the key set before the key was published.
         self._begun = self._ended = self._wanted = 0
         # When the last few requests asked for an attempt: the budget.
         self._misses = deque([float("-inf")] * MISSES_ANSWERED, MISSES_ANSWERED)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin to fetch in the background. A slow issuer holds it up for ATTEMPT_SECONDS."""
+        """Begin to fetch in the background. Waits for the first attempt, up to ATTEMPT_SECONDS."""
         self._ensure_thread()
         with self._changed:
             self._changed.wait_for(lambda: self._ended, timeout=ATTEMPT_SECONDS)
 
     def get(self, kid: str) -> RSAKey | None:
-        """The key with that ID; None if the issuer, asked since this request came, has none.
+        """The key with that ID. None if the issuer, asked after the request arrived, has none.
 
-        Waits only for a key that is not in hand, WAIT_SECONDS at most. Raises IssuerError if
-        there is no telling now whether the issuer has such a key.
+        Waits only if the key is not in memory, and for WAIT_SECONDS at most. Raises IssuerError if
+        it cannot find out now whether the issuer has such a key.
         """
         self._ensure_thread()
         return self._in_hand(kid) or self._ask_for(kid)
@@ -142,7 +142,7 @@ class IssuerKeys:
             try:
                 keys, failure = self._fetch(self.issuer), None
             except Exception as error:
-                # Whatever an issuer sends, the thread goes on: without it no key is refreshed.
+                # Whatever the issuer sends, this thread must go on, or no key would be refreshed.
                 keys, failure = {}, reason_of(error)
             with self._changed:
                 self._take(keys, failure)
@@ -167,7 +167,7 @@ class IssuerKeys:
 
 
 def fetch_keys(issuer: str) -> Keys:
-    """The issuer's keys, from its metadata (RFC 8414) and key set (RFC 7517).
+    """Fetch the issuer's keys: read its metadata (RFC 8414), then its key set (RFC 7517).
 
     Raises IssuerError, or an error of `requests` or urllib3.
     """
@@ -185,8 +185,8 @@ def session_for(issuer: str) -> requests.Session:
     """A session for requests to the issuer that carries no credentials."""
     session = requests.Session()
     session.verify = True
-    # A company's proxy and certificate authority come from the environment, as they do elsewhere.
-    # An issuer on this machine is not reached through a proxy.
+    # A company's proxy and certificate authority come from the environment, as usual. Do not use a
+    # proxy for an issuer on this machine.
     session.trust_env = not is_on_this_machine(issuer)
     # Without this, requests would send the password that .netrc has for the host.
     session.auth = lambda request: request
@@ -226,7 +226,7 @@ def _document(session: requests.Session, url: str) -> object:
     with session.get(url, stream=True, timeout=ATTEMPT_SECONDS, allow_redirects=False) as response:
         if response.status_code != 200:
             raise IssuerError(f"issuer_answered_{response.status_code}")
-        # read1 returns what has arrived; read would wait for the whole of a body that trickles in.
+        # read1 returns what has arrived; read would wait for all of a body that trickles in.
         while piece := response.raw.read1(16 * 1024):
             body += piece
             if len(body) > MAX_DOCUMENT_BYTES:
@@ -244,7 +244,7 @@ def _usable_keys(key_set: object) -> Keys:
     members = key_set.get("keys") if isinstance(key_set, dict) else None
     keys: dict[str, RSAKey] = {}
     for member in members if isinstance(members, list) else ():
-        # A member of another type or use is left out, as the RFC asks.
+        # Skip a key of another type or use, as the RFC asks.
         with contextlib.suppress(JoseError, AttributeError, KeyError, TypeError, ValueError):
             if (member.get("use", "sig"), member.get("alg", "RS256")) != ("sig", "RS256"):
                 continue

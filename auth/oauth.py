@@ -1,7 +1,7 @@
 """OAuth 2.0 bearer tokens (RFC 6750): Okta's access tokens, validated by Authlib and joserfc.
 
 Okta's custom authorization servers name the client in `cid` and the scopes in `scp`, and send no
-`typ: at+jwt`, so Authlib's validator for RFC 9068 refuses their tokens. This one reads them.
+`typ: at+jwt`. Authlib's validator for RFC 9068 refuses such tokens, so this module has its own.
 """
 
 import json
@@ -25,7 +25,7 @@ BEARER_CHALLENGE = f'Bearer realm="{REALM}"'
 CLOCK_SKEW_SECONDS = 60
 RETRY_AFTER_SECONDS = 5
 _SCHEME = re.compile(r"bearer +(?=[!-~])", re.IGNORECASE)
-# Each of these header parameters names another key, or asks for a treatment that the RFCs leave
+# Each of these header parameters names another key, or asks for processing that the RFCs leave
 # open (RFC 7515, 4.1; RFC 7797). Okta sends none of them, so a token with any of them is refused.
 REFUSED_HEADERS = ("crit", "b64", "jku", "jwk", "x5u", "x5c")
 REGISTRY = JWSRegistry(
@@ -34,7 +34,7 @@ REGISTRY = JWSRegistry(
         "kid": HeaderParameter("names the issuer's key", "str", required=True),
         **dict.fromkeys(REFUSED_HEADERS, HeaderParameter("refused", "none")),
     },
-    # All other header parameters are ignored, as RFC 7515, 4 asks.
+    # Ignore all other header parameters, as RFC 7515, 4 asks.
     strict_check_header=False,
 )
 
@@ -43,16 +43,16 @@ KeyFor = Callable[[str], RSAKey | None]
 
 
 def token_refused(reason: str, code: str | None = "invalid_token", status: int = 401) -> Refusal:
-    """`code` is RFC 6750's error code (3.1), which is left out where no token came."""
+    """`code` is the error code of RFC 6750, 3.1. It is None if the request has no token."""
     challenge = f'{BEARER_CHALLENGE}, error="{code}"' if code else BEARER_CHALLENGE
     return Refusal(status, reason, {"WWW-Authenticate": challenge})
 
 
 class BearerAuth(ResourceProtector):
-    """Admits the requests that carry an access token of one issuer, for this audience.
+    """Admits requests with an access token from this issuer, for this audience.
 
-    The token's client must be among `client_ids`, unless that is empty; the token must hold
-    `scope`, unless that is None.
+    The token's client must be among `client_ids`, unless that is empty. The token must have the
+    scope `scope`, unless that is None.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class BearerAuth(ResourceProtector):
         )
 
     def check(self) -> Caller:
-        """The caller that the request's token stands for. Raises Refusal."""
+        """The caller that the request's token names. Raises Refusal."""
         g.auth_method = "oauth"
         try:
             claims = self.validate_request(self._scopes, request)
@@ -82,7 +82,7 @@ class BearerAuth(ResourceProtector):
     def parse_request_authorization(self, request: Request) -> tuple[Any, str]:
         """The token after the scheme Bearer and one or more spaces (RFC 6750, 2.1).
 
-        Authlib would split the header at anything that Unicode counts as white space.
+        Authlib would split the header at any Unicode white space.
         """
         header = request.headers.get("Authorization")
         scheme = _SCHEME.match(header or "")
@@ -130,14 +130,14 @@ class OktaAccessTokenValidator(BearerTokenValidator):
         return claims
 
     def validate_token(self, claims: dict[str, Any], scopes: list[str], request: Request) -> None:
-        """Raises Refusal unless the token holds every one of `scopes`."""
+        """Raise Refusal unless the token has all of `scopes`."""
         if not set(scopes) <= set(claims["scp"]):
             raise token_refused("scope_missing", "insufficient_scope", 403)
 
     def _key_of(self, token: Any) -> RSAKey:
-        """The key for a `CompactSignature` whose header, but not yet its signature, was checked.
+        """The key for a `CompactSignature`. Its header has been checked, its signature not yet.
 
-        A token that names another issuer is refused here, before this issuer is asked for its key.
+        Refuses a token that names another issuer, before asking this issuer for a key.
         """
         if json.loads(token.payload).get("iss") != self._issuer:
             raise token_refused("invalid_claim:iss")

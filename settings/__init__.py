@@ -1,8 +1,8 @@
 """The settings: read once, checked together, kept as one frozen object.
 
-A value comes from the process environment or, if it is not there, from `.env` in the project's
-folder. `load_settings()` reports all mistakes in one message, so that one start shows them all;
-`python -m settings` does only that, for a check before a deploy.
+A value comes from the environment or, if it is not set there, from `.env` in the project's folder.
+`load_settings()` reports all mistakes in one message. `python -m settings` only checks the
+settings, for use before a deploy.
 """
 
 import os
@@ -23,7 +23,7 @@ DOTENV_PATH = PROJECT / ".env"
 DEFAULT_DATABASE_URL = sa.URL.create("sqlite", database=f"{PROJECT}/instance/events.sqlite")
 # It is printed in Okta's guide, so everybody knows it.
 PUBLISHED_PASSWORD = "supersecret"  # noqa: S105
-# The guide's names. They count only in .env, since in a shell USER is the login name.
+# The guide's names. They are read only from .env, since in a shell USER is the login name.
 GUIDE_NAMES = {"BASIC_AUTH_USER": "USER", "BASIC_AUTH_PASSWORD": "PASSWORD"}
 
 Value = TypeVar("Value")
@@ -31,9 +31,9 @@ Default = TypeVar("Default")
 
 
 class SettingsError(SystemExit):
-    """The settings cannot be used. If it is not caught, the process ends with its message.
+    """The settings cannot be used. If not caught, it ends the process with its message.
 
-    `problems` has a sentence for each wrong setting, which continues after its name.
+    `problems` maps the name of each wrong setting to the rest of a sentence about it.
     """
 
     def __init__(self, problems: dict[str, str]):
@@ -58,7 +58,7 @@ def setting(
 class Settings:
     """The checked settings, each named as in the environment, but in lower case.
 
-    Secrets are left out of `repr()`, which ends up in logs. The defaults let nobody in.
+    `repr()` leaves out secrets, since it ends up in logs. The defaults admit no caller.
     """
 
     auth_mode: str = setting(value.one_of("basic", "oauth"), "basic")
@@ -90,7 +90,7 @@ class Settings:
     log_level: str = setting(value.one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
     log_format: str = setting(value.one_of("text", "json"), "text")
     notes: tuple[str, ...] = ()
-    """What is not wrong, but must be known to the person who starts the service."""
+    """What is not wrong, but should be known to the person who starts the service."""
 
     @property
     def published_passwords(self) -> list[str]:
@@ -121,8 +121,8 @@ def load_settings(
 ) -> Settings:
     """Read and check the settings. Raises SettingsError, which names every wrong one.
 
-    Under `flask run`, the console is the default of TELEPHONY_PROVIDER. All of flask's commands
-    tolerate the password that is printed in Okta's guide.
+    Under `flask run`, TELEPHONY_PROVIDER defaults to console. All flask commands accept the
+    password that is printed in Okta's guide.
     """
     environ = os.environ if environ is None else environ
     dotenv = read_dotenv(dotenv_path)
@@ -144,7 +144,7 @@ def load_settings(
     if used_by == "server":
         notes += rules.notes_on_strangers(strangers.difference(environ))
     else:
-        # flask puts these into the environment, but does not need a note on its own names.
+        # flask puts all of these into the environment. Its own names need no note.
         notes += rules.notes_on_strangers({n for n in strangers if not n.startswith("FLASK_")})
         notes += rules.notes_on_files(files_of_other_folders(dotenv_path.parent))
     return replace(settings, notes=tuple(notes))
@@ -153,7 +153,7 @@ def load_settings(
 def _read(
     environ: Mapping[str, str], dotenv: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
-    """The texts that are set, by setting, and the settings that have a name of the guide."""
+    """The texts that are set, by setting, and the guide's name of each setting that uses one."""
     texts = {name: text for name, text in {**dotenv, **environ}.items() if name in PARSERS}
     guide_names = {}
     if not texts.keys() & GUIDE_NAMES.keys():

@@ -32,7 +32,7 @@ def read_dotenv(path: Path) -> Dotenv:
     for binding in bindings:
         text = binding.original.string
         if binding.error or (binding.key and binding.value is None):
-            # If it were skipped, it could be the line that says who may send requests.
+            # Do not skip it: it could be the line that limits who may send requests.
             before = text[: len(text) - len(text.lstrip())]
             line = binding.original.line + before.count("\n")
             dotenv.problems[f".env, line {line}"] = (
@@ -46,9 +46,9 @@ def read_dotenv(path: Path) -> Dotenv:
 
 
 def files_of_other_folders(project: Path) -> list[Path]:
-    """The files outside of the project's folder that `flask` has put into the environment.
+    """The files outside the project's folder that `flask` has loaded into the environment.
 
-    It takes the nearest ones, from the current folder upwards.
+    It loads the nearest ones, searching from the current folder upwards.
     """
     if not get_load_dotenv():
         return []
@@ -74,7 +74,7 @@ def _why_unreadable(error: OSError | UnicodeDecodeError) -> str:
 
 
 def _problem(binding: Binding, earlier: dict[str, str]) -> str | None:
-    """How a line would be read in another way than it was meant."""
+    """Why a line may not mean what its author intended."""
     name, value = binding.key or "", binding.value or ""
     if "${" in value:
         return "has ${…} in .env, where variables are not replaced: write out the value"

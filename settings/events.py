@@ -1,4 +1,4 @@
-"""Whether events can be stored where the settings say, on this machine and by this user."""
+"""Check whether this user can store events on this machine, in the place that the settings name."""
 
 import os
 import sqlite3
@@ -14,7 +14,7 @@ OLDEST_SQLITE = (3, 35)
 
 
 def problems(settings: "Settings", set_names: Collection[str], used_by: str) -> dict[str, str]:
-    """What is wrong with the file of events, if there is one, under the name of its setting."""
+    """What is wrong with the file of events, if there is one, by the name of its setting."""
     file = settings.events_file
     if file is None or settings.event_hooks_are_off:
         return {}
@@ -38,7 +38,7 @@ def problems(settings: "Settings", set_names: Collection[str], used_by: str) -> 
 
 def can_be_written(file: Path) -> bool:
     """Whether this user can store events in an SQLite file, which may not exist yet."""
-    # SQLite makes a second file beside it. The folder of the default is made when it is needed.
+    # SQLite creates a second file beside it. The default's folder is created when it is needed.
     folder = next(folder for folder in file.parents if os.path.exists(folder))
     return os.access(folder, os.W_OK | os.X_OK) and (
         not os.path.exists(file) or os.access(file, os.R_OK | os.W_OK)

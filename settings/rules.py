@@ -1,4 +1,4 @@
-"""What the settings need of one another, and notes for the person who starts the service."""
+"""What settings require of one another, and notes for the person who starts the service."""
 
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from . import Settings
 
 UsedBy = Literal["server", "flask run", "flask command"]
-"""`server` is gunicorn, or any other in its place; `flask run` is development."""
+"""`server` is gunicorn or another WSGI server; `flask run` is for development."""
 
 SHORTEST_PASSWORD = 12
 
@@ -22,7 +22,7 @@ SHORTEST_PASSWORD = 12
 def problems(
     settings: "Settings", set_names: Collection[str], similar: Mapping[str, str], used_by: UsedBy
 ) -> dict[str, str]:
-    """What is wrong with settings that are right by themselves."""
+    """What is wrong with settings that are each valid."""
     return (
         _missing(settings)
         | _unusable(settings, used_by)
@@ -32,7 +32,7 @@ def problems(
 
 
 def _missing(settings: "Settings") -> dict[str, str]:
-    """What the other settings need, and is not there."""
+    """Settings that others require, but that are not set."""
     oauth = settings.auth_mode == "oauth"
     user, password = settings.basic_auth_user, settings.basic_auth_password
     pair = "is not set or empty: choose one; the hook's Authentication secret holds the same pair"
@@ -45,8 +45,8 @@ def _missing(settings: "Settings") -> dict[str, str]:
         problems["OKTA_ISSUER"] = f"is not set: take it from {ISSUER_IN_OKTA}"
     if oauth and not settings.okta_client_id and not settings.okta_scope:
         problems["OKTA_CLIENT_ID"] = (
-            "is not set, and OKTA_SCOPE is not set or wrong: any token that the server issues "
-            "would open the hooks. Set at least one (Applications and Resources > Applications > "
+            "is not set, and OKTA_SCOPE is not set or wrong: the hooks would accept any token that "
+            "the server issues. Set at least one (Applications and Resources > Applications > "
             "your app > General > Client ID; Security > API > your server > Scopes)"
         )
     if settings.telephony_provider == "twilio":
@@ -60,7 +60,7 @@ def _missing(settings: "Settings") -> dict[str, str]:
 
 
 def _unusable(settings: "Settings", used_by: UsedBy) -> dict[str, str]:
-    """What is right elsewhere, but cannot be used here."""
+    """What is valid elsewhere, but cannot be used here."""
     problems = {}
     if used_by == "server":
         for name in settings.published_passwords:
@@ -74,9 +74,9 @@ def _unusable(settings: "Settings", used_by: UsedBy) -> dict[str, str]:
 def similar_names(
     names: Collection[str], known: Collection[str], set_names: Collection[str]
 ) -> dict[str, str]:
-    """Names that are not settings, each with the setting that it may stand for.
+    """Names that are not settings, each with the setting that it may be meant for.
 
-    If that one is set, the other name does no harm.
+    A name does no harm if that setting is set.
     """
     similar = {}
     for name in sorted(set(names).difference(known)):
@@ -88,7 +88,7 @@ def similar_names(
 
 
 def _misspelt(similar: Mapping[str, str], settings: "Settings") -> dict[str, str]:
-    """Those of the similar names whose neglect could let in more callers than was meant."""
+    """The similar names that, if ignored, could let in more callers than intended."""
     oauth = settings.auth_mode == "oauth"
     guard = ("AUTH_", "BASIC_AUTH_", "OKTA_") if oauth else ("AUTH_", "BASIC_AUTH_")
     return {
@@ -99,7 +99,7 @@ def _misspelt(similar: Mapping[str, str], settings: "Settings") -> dict[str, str
 
 
 def notes(settings: "Settings", set_names: Collection[str], used_by: UsedBy) -> Iterator[str]:
-    """What is not wrong, but must be known to the person who starts the service."""
+    """What is not wrong, but should be known to the person who starts the service."""
     password, issuer_url = settings.basic_auth_password, urlsplit(settings.okta_issuer or "")
     for name in settings.published_passwords:
         yield (
@@ -118,7 +118,7 @@ def notes(settings: "Settings", set_names: Collection[str], used_by: UsedBy) -> 
     elif used_by == "server" and "EVENTS_DATABASE_URL" not in set_names:
         yield (
             f"events are stored in {settings.events_file}, since EVENTS_DATABASE_URL is not set: "
-            "a platform that throws its disk away at each deploy loses those that wait"
+            "a platform that discards its disk at each deploy loses those that wait"
         )
     if settings.auth_mode == "oauth":
         if not settings.okta_client_id:
@@ -148,18 +148,18 @@ def notes_on_names(similar: Mapping[str, str]) -> Iterator[str]:
 
 def notes_on_strangers(names: Collection[str]) -> Iterator[str]:
     """A note on what is in .env, but is not a setting."""
-    # What does not look like a name may be a line of a key.
+    # Show only what looks like a name. Anything else may be a line of a key.
     shown = sorted(name for name in names if name.isidentifier() and len(name) <= 40)
     if shown:
         yield (
-            f".env has names that are not settings of this service: {', '.join(shown)}. Only flask "
-            "puts them into the environment, gunicorn does not: set there what a library needs"
+            f".env has names that are not settings of this service: {', '.join(shown)}. flask puts "
+            "them into the environment, but gunicorn does not: set what a library needs there"
         )
 
 
 def notes_on_files(files: Collection[Path]) -> Iterator[str]:
     for file in files:
-        yield f"flask has also read {file}: what it sets counts as set in the environment"
+        yield f"flask has also read {file}: its values count as set in the environment"
 
 
 def _question(name: str, meant: str) -> str:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 MOST_THREADS = 64
 ISSUER_IN_OKTA = "Security > API > Authorization Servers, Issuer URI"
-# Two of these, one at each end of a value, are quotation marks and not part of it.
+# At both ends of a value, these are quotation marks and not part of it.
 QUOTATION_MARKS = ('"', "'", "“”„‟«»", "‘’‚‛‹›")
 DATABASE_URLS = (
     "sqlite:////full/path/of/a/file or postgresql+psycopg://user:password@host/database, with an "
@@ -56,7 +56,7 @@ def basic_user(text: str) -> str:
 
 
 def from_okta(where: str, parse: Callable[[str], str] = str) -> Callable[[str], str]:
-    """A word copied from the Admin Console, at the place that `where` names."""
+    """A word copied from the Admin Console; `where` names the place."""
 
     def parse_word(text: str) -> str:
         text = text.strip()
@@ -93,7 +93,7 @@ def issuer(text: str) -> str:
             f"has the Admin Console's domain ({host}), but tokens come from it without -admin"
         )
     if url.scheme == "http" and not is_on_this_machine(text):
-        raise ValueError("uses http, which can be changed on its way (https is needed)")
+        raise ValueError("uses http, which others can change in transit (https is needed)")
     return text
 
 
@@ -136,7 +136,7 @@ def database_url(text: str) -> sa.URL:
     """
     text = text.strip()
     try:
-        # Of an @ in the password, SQLAlchemy would take the rest as part of the host.
+        # SQLAlchemy would take what follows an @ in the password as part of the host.
         url = sa.make_url(text) if text.isprintable() and text.count("@") < 2 else None
     except (sa.exc.ArgumentError, ValueError):
         url = None
@@ -144,7 +144,7 @@ def database_url(text: str) -> sa.URL:
         raise ValueError(f"is not a URL such as {DATABASE_URLS}")
     if url.drivername == "sqlite":
         return _sqlite_url(url)
-    # The second is what many platforms give out. SQLAlchemy knows only the others.
+    # Many platforms hand out the second, which SQLAlchemy does not know.
     if url.drivername in ("postgresql+psycopg", "postgres", "postgresql"):
         return _postgresql_url(url.set(drivername="postgresql+psycopg"))
     raise ValueError(f"is for another database or driver: it must be {DATABASE_URLS}")
@@ -155,7 +155,7 @@ def _sqlite_url(url: sa.URL) -> sa.URL:
     if url.host or url.username or url.query:
         raise ValueError("has a host or options, but an SQLite URL is only sqlite:/// and a path")
     if file == ":memory:":
-        raise ValueError("is a database in memory, which is lost with its process: name a file")
+        raise ValueError("is a database in memory, which ends with its process: name a file")
     if not os.path.isabs(file):
         raise ValueError("has a relative path: write sqlite:////full/path/of/the/file")
     if os.path.isdir(file):
@@ -186,7 +186,7 @@ def _postgresql_url(url: sa.URL) -> sa.URL:
                 "goes between user and host (user:password@host), another secret into a service "
                 "file (?service=…)"
             )
-        # Only of these may there be several.
+        # Only these may be given more than once.
         if not isinstance(value, str) and name not in ("host", "port"):
             raise ValueError(f"has the option {name} twice")
     return url

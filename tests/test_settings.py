@@ -208,8 +208,8 @@ OTHERS = "HTTPS_PROXY=http://proxy:3128\nFLASK_DEBUG=1\nPGPASSWORD=pgs3cret\nLOG
 @pytest.mark.parametrize(
     ("used_by", "named"),
     [
-        ("server", ": FLASK_DEBUG, HTTPS_PROXY, PGPASSWORD. Only flask"),
-        ("flask run", ": HTTPS_PROXY, PGPASSWORD. Only flask"),
+        ("server", ": FLASK_DEBUG, HTTPS_PROXY, PGPASSWORD. flask puts"),
+        ("flask run", ": HTTPS_PROXY, PGPASSWORD. flask puts"),
     ],
 )
 def test_names_in_dotenv_that_only_flask_puts_into_the_environment_are_noted(load, used_by, named):
