@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from . import rules
+from . import events, rules
 from . import values as value
 from .dotenv import files_of_other_folders, read_dotenv
 from .rules import UsedBy
@@ -79,9 +79,9 @@ class Settings:
         value.list_of(value.domain), frozenset({"okta.com"})
     )
     events_database_url: sa.URL = setting(  # noqa: RUF009 - it returns a field
-        value.database_url, DEFAULT_DATABASE_URL, secret=True
+        events.database_url, DEFAULT_DATABASE_URL, secret=True
     )
-    event_threads: int = setting(value.number_of_threads, 2)
+    event_threads: int = setting(events.number_of_threads, 2)
     max_content_length: int = setting(value.number_of_bytes, 1024 * 1024)
     telephony_provider: str | None = setting(value.one_of("console", "twilio"), None)
     twilio_account_sid: str | None = setting(value.credential, None)

@@ -4,22 +4,14 @@ Each parser takes the text of a setting and returns its value, or raises ValueEr
 that continues after the setting's name.
 """
 
-import os
 import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-import sqlalchemy as sa
-
-MOST_THREADS = 64
 ISSUER_IN_OKTA = "Security > API > Authorization Servers, Issuer URI"
 # At both ends of a value, these are quotation marks and not part of it.
 QUOTATION_MARKS = ('"', "'", "“”„‟«»", "‘’‚‛‹›")
-DATABASE_URLS = (
-    "sqlite:////full/path/of/a/file or postgresql+psycopg://user:password@host/database, with an "
-    "@ in the password written as %40"
-)
 
 
 def refuse_quotation_marks(text: str) -> None:
@@ -117,79 +109,10 @@ def domain(text: str) -> str:
     return text
 
 
-def number_of_threads(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,2}", text.strip()) or int(text) > MOST_THREADS:
-        raise ValueError(f"is {shown(text)}, but must be a whole number from 0 to {MOST_THREADS}")
-    return int(text)
-
-
 def number_of_bytes(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", text.strip()) or int(text) == 0:
         raise ValueError(f"is {shown(text)}, but must be a number of bytes such as 1048576")
     return int(text)
-
-
-def database_url(text: str) -> sa.URL:
-    """An SQLite file or a PostgreSQL database.
-
-    No message quotes what may be part of a password.
-    """
-    text = text.strip()
-    try:
-        # SQLAlchemy would take what follows an @ in the password as part of the host.
-        url = sa.make_url(text) if text.isprintable() and text.count("@") < 2 else None
-    except (sa.exc.ArgumentError, ValueError):
-        url = None
-    if url is None:
-        raise ValueError(f"is not a URL such as {DATABASE_URLS}")
-    if url.drivername == "sqlite":
-        return _sqlite_url(url)
-    # Many platforms hand out the second, which SQLAlchemy does not know.
-    if url.drivername in ("postgresql+psycopg", "postgres", "postgresql"):
-        return _postgresql_url(url.set(drivername="postgresql+psycopg"))
-    raise ValueError(f"is for another database or driver: it must be {DATABASE_URLS}")
-
-
-def _sqlite_url(url: sa.URL) -> sa.URL:
-    file = url.database or ":memory:"
-    if url.host or url.username or url.query:
-        raise ValueError("has a host or options, but an SQLite URL is only sqlite:/// and a path")
-    if file == ":memory:":
-        raise ValueError("is a database in memory, which ends with its process: name a file")
-    if not os.path.isabs(file):
-        raise ValueError("has a relative path: write sqlite:////full/path/of/the/file")
-    if os.path.isdir(file):
-        raise ValueError(f"is a folder, {shown(file)}: name a file in it")
-    if not os.path.isdir(folder := os.path.dirname(file)):
-        raise ValueError(f"is in a folder that does not exist: {shown(folder)}")
-    return url
-
-
-def _postgresql_url(url: sa.URL) -> sa.URL:
-    try:
-        from psycopg.pq import Conninfo  # noqa: PLC0415 - it may not be installed
-    except ImportError:
-        needed = "pip install -r requirements/postgresql.txt"
-        raise ValueError(f"is PostgreSQL, which needs: {needed}") from None
-    if not url.database or "/" in url.database:
-        raise ValueError("must name one database after the host: postgresql://…@host/database")
-    if url.port is not None and not 0 < url.port < 65536:
-        raise ValueError("has a port that is not between 1 and 65535")
-    options = {option.keyword.decode(): option for option in Conninfo.get_defaults()}
-    for name, value in url.query.items():
-        if name not in options:
-            raise ValueError(f"has an option that PostgreSQL does not have: {shown(name)}")
-        # An asterisk is libpq's mark for what must not be shown.
-        if options[name].dispchar == b"*" or name.startswith("scram_"):
-            raise ValueError(
-                f"has a secret among its options ({name}), where it would be shown: a password "
-                "goes between user and host (user:password@host), another secret into a service "
-                "file (?service=…)"
-            )
-        # Only these may be given more than once.
-        if not isinstance(value, str) and name not in ("host", "port"):
-            raise ValueError(f"has the option {name} twice")
-    return url
 
 
 def shown(text: str) -> str:

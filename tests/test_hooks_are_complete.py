@@ -76,10 +76,14 @@ def test_a_sample_without_entry_or_file_is_named(project):
     assert other == "local_okta/samples/other.json belongs to no hook"
 
 
-def test_a_test_that_needs_what_is_not_there_is_named(project):
+def test_code_that_needs_what_is_not_there_is_named(project):
+    (project / "commands" / "own.py").write_text("from hooks.own import HANDLERS\n")
+    (project / "tests" / "support" / "own.py").write_text("import re\nfrom hooks import own\n")
     (project / "tests" / "test_own.py").write_text(f"\nBODY = SAMPLES[{json.dumps('own')}]\n")
     (project / "tests" / "test_rule.py").write_text("from hooks.own import rule\n")
     assert left_over(project) == [
+        "commands/own.py:1 needs the hook own, which is not there",
+        "tests/support/own.py:2 needs the hook own, which is not there",
         "tests/test_own.py:2 needs the sample own, which is not there",
         "tests/test_rule.py:1 needs the hook own, which is not there",
     ]

@@ -14,6 +14,7 @@ import click
 from local_okta.samples import read
 
 REGISTRY, SAMPLES, README = "hooks/__init__.py", "local_okta/samples", "README.md"
+CODE = ("commands", "tests", "tools")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -48,7 +49,7 @@ def left_over(project: Path) -> list[str]:
         for name in sorted(files)
         if name not in entries or name in removed
     ]
-    found += _tests(project, set(code), set(entries) - removed)
+    found += _needs(project, set(code), set(entries) - removed)
     found += _pages(project, set(code))
     return found
 
@@ -77,17 +78,20 @@ def _broken(path: Path, kind: str) -> Iterator[str]:
         yield error.message
 
 
-def _tests(project: Path, modules: set[str], samples: set[str]) -> Iterator[str]:
+def _needs(project: Path, modules: set[str], samples: set[str]) -> Iterator[str]:
+    """What the code outside of `hooks` imports from there, and the samples that tests name."""
     needs = re.compile(
         r'SAMPLES\["(?P<sample>.+?)"\]|^from hooks(?:\.| import )(?P<module>(?!register_)[a-z]\w*)'
     )
-    for path in sorted((project / "tests").glob("test_*.py")):
+    code = (path for folder in CODE for path in sorted((project / folder).rglob("*.py")))
+    for path in (*sorted(project.glob("*.py")), *code):
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
             need = needs.search(line)
             if need and (need["sample"] or need["module"]) not in {*samples, *modules}:
                 kind = "the sample" if need["sample"] else "the hook"
                 name = need["sample"] or need["module"]
-                yield f"tests/{path.name}:{number} needs {kind} {name}, which is not there"
+                where = path.relative_to(project)
+                yield f"{where}:{number} needs {kind} {name}, which is not there"
                 break
 
 
