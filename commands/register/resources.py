@@ -3,6 +3,7 @@
 Only what is sent is compared. Secrets cannot be, since no answer has them.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,7 +30,7 @@ class Org:
         return self._lists[path]
 
 
-class Resource:
+class Resource(ABC):
     """One thing, by its name. `item` is what Okta has, None if it has none.
 
     `what` and `detail` are for the reader.
@@ -66,9 +67,9 @@ class Resource:
             raise OktaError(f"Okta's answer about the {self.what} {self.name} has no {name}")
         return value
 
+    @abstractmethod
     def fields(self) -> Json:
         """What is sent, without secrets. A None is not sent: the field must be absent."""
-        raise NotImplementedError
 
     def secrets(self) -> Json:
         """What is sent besides, and never compared."""
