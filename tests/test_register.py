@@ -99,14 +99,14 @@ def test_every_hook_but_telephony_is_made_from_the_routes_of_the_app(org):
 def test_a_hook_of_ones_own_is_registered_too():
     app = app_with_commands(Settings(**BASIC))
     loyalty = HookBlueprint("loyalty_points", __name__, kind="inline", event_type="com.okta.loyal")
-    loyalty.add_url_rule("/loyalty", "loyalty", lambda: "", methods=["POST"])
-    loyalty.add_url_rule("/loyalty/<one>", "one", lambda one: "", methods=["POST"])
+    loyalty.add_url_rule("/points", "loyalty", lambda: "", methods=["POST"])
+    loyalty.add_url_rule("/points/<one>", "one", lambda one: "", methods=["POST"])
     plain = HookBlueprint("plain", __name__, kind="inline")
     plain.add_url_rule("/plain", "plain", lambda: "", methods=["POST"])
     app.register_blueprint(loyalty)
     app.register_blueprint(plain)
-    own = [hook for hook in hooks_of(app) if hook.path.startswith(("/loyalty", "/plain"))]
-    assert own == [Hook("loyalty-points", "/loyalty", "com.okta.loyal")]
+    own = [hook for hook in hooks_of(app) if hook.path.startswith(("/points", "/plain"))]
+    assert own == [Hook("loyalty-points", "/points", "com.okta.loyal")]
     assert own[0].what == "loyalty points hook"
 
 
