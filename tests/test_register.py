@@ -712,6 +712,16 @@ def test_it_asks_once_with_the_address_and_the_counts(org, terminal):
     assert len(org.state.event_hooks.items) == 1
 
 
+@pytest.mark.parametrize("arguments", [["--plan"], ["--plan", "--yes"], ["--plan", "--remove"]])
+def test_a_plan_is_never_carried_out_and_asks_nothing(org, terminal, arguments):
+    if "--remove" in arguments:
+        org.register("basic", "--hooks", HOOKS, "--yes")
+    before = org.snapshot()
+    result = org.register("basic", "--hooks", HOOKS, *arguments, input="y\ny\n")
+    assert (result.exit_code, org.writes, org.snapshot()) == (2, [], before)
+    assert "[y/N]" not in result.output
+
+
 def test_the_token_is_asked_for_without_an_echo_and_can_be_revoked(org, terminal):
     result = org.register("basic", "--hooks", "token", env={}, input=f"{TOKEN}\ny\ny\n")
     assert result.exit_code == 0, result.output
