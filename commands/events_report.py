@@ -53,7 +53,7 @@ def check_workers(report: Report, backlog: Backlog) -> None:
     if backlog.has_no_worker:
         report.line("wrong", "worker", f"{last}: {advice}")
     elif backlog.stuck_workers:
-        hang = "every handler has hung for minutes: the log says which (handler has run for long)"
+        hang = "every handler has hung for minutes: the log says which (handler still running)"
         report.line(
             "wrong", "worker", f"{hang}. Restart the service, and give handlers time limits"
         )

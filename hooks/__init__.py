@@ -1,11 +1,11 @@
-"""The hooks, a module for each; `contract` is what they share."""
+"""The hooks, one module each. They share `contract`."""
 
 from importlib import import_module
 from typing import Any
 
 from flask import Flask
 
-# In the order of Okta's own list. A hook is registered by its line here.
+# In the order of Okta's own list. A line here registers a hook.
 HOOKS = (
     "events",
     "registration",
@@ -31,5 +31,5 @@ def _module_of(hook: str) -> Any:
             raise
     raise ImportError(
         f'hooks/__init__.py lists "{hook}", but there is no hooks/{hook}.py. If you have removed '
-        "the hook, delete its line there too: docs/remove-a-hook.md names what else belongs to it."
+        "the hook, delete its line there too. docs/remove-a-hook.md lists what else belongs to it."
     )

@@ -1,7 +1,7 @@
-"""The contract with Okta: how a request is read, how an answer is written.
+"""The contract with Okta: how to read a request and write an answer.
 
-A request that cannot be read is refused with an HTTP error whose `error` object names the field. A
-business "no" is a 200 with a command or an `error` object: Okta shows it at the field it names.
+A request that cannot be read gets an HTTP error whose `error` object names the field. A business
+"no" is a 200 with a command or an `error` object: Okta shows it at the field that it names.
 
 Guide    https://developer.okta.com/docs/concepts/inline-hooks/
 """
@@ -17,7 +17,7 @@ from flask import Blueprint, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
 
 ANSWER_LIMIT = 256_000
-"""Okta takes an answer of fewer bytes than this."""
+"""An answer must have fewer bytes than this, or Okta does not accept it."""
 
 NO_CHANGE = ("", 204)
 """The answer of an inline hook that leaves everything as it is."""
@@ -31,7 +31,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class HookBlueprint(Blueprint):
-    """A blueprint that says what kind of hook it serves: Okta authenticates the two differently.
+    """A blueprint with the kind of hook that it serves. Okta authenticates the two differently.
 
     `event_type` is the `eventType` that Okta sends with an inline hook of this kind.
     """
@@ -52,7 +52,7 @@ class HookBlueprint(Blueprint):
 
 
 class UnreadableRequest(BadRequest):
-    """400: this is not what Okta sends. `causes` are the `errorCauses` of the answer."""
+    """400: the request is not what Okta sends. `causes` are the `errorCauses` of the answer."""
 
     def __init__(self, summary: str, causes: Iterable[dict[str, str]] = ()):
         super().__init__(summary)
@@ -71,7 +71,7 @@ class Payload:
 
     @classmethod
     def current(cls) -> "Payload":
-        """The current request's. Raises a 400, 413 or 415 if the body cannot be read."""
+        """The payload of the current request. Raises a 400, 413 or 415 if it cannot be read."""
         if "payload" not in g:
             g.payload = cls(_body_of_request())
         return g.payload
@@ -95,7 +95,7 @@ class Payload:
         return None if value is None else str(value)
 
     def first_text(self, *paths: str) -> tuple[str, str]:
-        """Path and text of the first field that is there. If none is, the error names the first."""
+        """Path and text of the first field present. If there is none, the error names the first."""
         for path in paths:
             value = self.text(path, optional=True)
             if value is not None:
@@ -138,7 +138,7 @@ class Payload:
 
 
 def is_text(value: Any) -> bool:
-    """True for a string that can be written as UTF-8: JSON can spell half of a surrogate pair."""
+    """True for a string that can be encoded in UTF-8. JSON may contain half a surrogate pair."""
     return isinstance(value, str) and not _SURROGATE.search(value)
 
 
@@ -175,7 +175,7 @@ def cause(
 
 
 def answer(*commands: dict[str, Any], error: dict[str, Any] | None = None) -> Response:
-    """The 200 of an inline hook. Okta executes no command beside an error."""
+    """The 200 of an inline hook. Okta executes no commands if there is an error."""
     body: dict[str, Any] = {}
     if commands:
         body["commands"] = commands
@@ -214,41 +214,41 @@ def _body_of_request() -> dict[str, Any]:
 
 
 def _warn_of_another_kind(event_type: Any) -> None:
-    """If a URL is pasted into the wrong hook, it often answers 204, and nothing else happens."""
+    """Log a URL pasted into the wrong hook. It often answers 204, which looks like success."""
     blueprint = current_app.blueprints.get(request.blueprint or "")
     expected = getattr(blueprint, "event_type", None)
     if expected and is_text(event_type) and event_type != expected:
         fields = {"path": request.path, "event_type": event_type, "expected": expected}
-        log.warning("request of another kind of hook", extra={"fields": fields})
+        log.warning("request for another kind of hook", extra={"fields": fields})
 
 
 def _all_data() -> bytes:
-    """The body. Raises a 413 if it is too large and a 400 if it breaks off."""
+    """The body. Raises a 413 if it is too large and a 400 if it is incomplete."""
     try:
         data = request.get_data()
         if "HTTP_TRANSFER_ENCODING" in request.environ:
-            # Werkzeug takes the first MAX_CONTENT_LENGTH bytes of a chunked body, and finds out
-            # whether there are more only when it is asked for them.
+            # Werkzeug reads the first MAX_CONTENT_LENGTH bytes of a chunked body. It only checks
+            # for more on the next read.
             request.stream.read(1)
         return data
     except HTTPException:
         raise
     except Exception:
-        # Each server raises its own exception for a chunk that it cannot read.
-        raise UnreadableRequest("The body breaks off") from None
+        # Every server has its own exception for a chunk that it cannot read.
+        raise UnreadableRequest("The body is incomplete") from None
 
 
 def _refuse_constant(name: str) -> None:
-    # json.loads takes NaN and Infinity, which are not JSON (RFC 8259, section 6).
+    # json.loads accepts NaN and Infinity, which are not JSON (RFC 8259, section 6).
     raise ValueError(name)
 
 
-# Made once, since json.loads would make a decoder for every request.
+# Created once, since json.loads would create a decoder for every request.
 _STRICT_JSON = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _is_text_or_number(value: Any) -> bool:
-    # To Python a boolean is an int, and the JSON number 1e999 is infinite.
+    # In Python a boolean is an int, and the JSON number 1e999 is infinite.
     if isinstance(value, float):
         return math.isfinite(value)
     return is_text(value) or (isinstance(value, int) and not isinstance(value, bool))

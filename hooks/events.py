@@ -1,12 +1,12 @@
-"""Event hooks: Okta reports what has happened. Nothing in the answer changes it.
+"""Event hooks: Okta reports what has happened. The answer cannot change it.
 
 Reads    every item of data.events: eventType, uuid, target[].alternateId
-Answers  204, empty, once all of them are stored; 503 where they cannot be;
+Answers  204, empty, once all of them are stored; 503 if they cannot be stored;
          {"verification": …} to Okta's one-time check of the address
 Guide    https://developer.okta.com/docs/guides/event-hook-implementation/
 
-A worker in the background gives each stored event to its handler, at least once and in any order.
-docs/events.md says what that means for a handler.
+A background worker passes each stored event to its handler, at least once and in any order.
+docs/events.md explains what that means for a handler.
 """
 
 import logging
@@ -35,14 +35,14 @@ log = logging.getLogger(__name__)
 def add_inbox(state: BlueprintSetupState) -> None:
     intake = Intake(state.app.config["EVENTS_DATABASE_URL"])
     state.app.extensions["event_intake"] = intake
-    app: Any = state.app  # Flask types it as the class that Flask derives from.
+    app: Any = state.app  # Flask's type for it is the class that Flask derives from.
     background.prepare(Background(app, intake, HANDLERS))
 
 
 @bp.get("/userDeactivated")
 @bp.get("/userCreated")
 def verify() -> Response:
-    """Okta's one-time check: who runs this address can read what Okta sends, and echoes it."""
+    """Answer Okta's one-time check of this address: echo the value that Okta sends."""
     challenge = request.headers.get(CHALLENGE_HEADER)
     if not challenge:
         summary = f"{CHALLENGE_HEADER} is missing"
@@ -54,7 +54,7 @@ def verify() -> Response:
 @bp.post("/userDeactivated")
 @bp.post("/userCreated")
 def receive() -> tuple[str, int]:
-    """Both addresses take every type of event: which types come is chosen in Okta."""
+    """Store events of every type, at both addresses. The types to send are chosen in Okta."""
     items = Payload.current().list("data.events")
     readable = [item for item in items if is_event(item)]
     if unreadable := len(items) - len(readable):
@@ -69,7 +69,7 @@ def receive() -> tuple[str, int]:
         log.error("events not stored", extra={"fields": {"error": reason}})
         raise ServiceUnavailable(retry_after=RETRY_AFTER_SECONDS) from None
     for key, event in events.items():
-        outcome = "event stored" if key in new else "event known already"
+        outcome = "event stored" if key in new else "event already stored"
         log.info(outcome, extra={"fields": {"type": event["eventType"], "uuid": key}})
     return "", 204
 
@@ -106,6 +106,6 @@ def users_of(event: dict[str, Any]) -> str | None:
 
 
 def fields_of(event: dict[str, Any]) -> dict[str, Any]:
-    """What the log says about any event."""
+    """The log's fields for any event."""
     uuid = event.get("uuid")
     return {"type": event["eventType"], "uuid": uuid if is_text(uuid) else None}

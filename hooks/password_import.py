@@ -1,4 +1,4 @@
-"""Password import inline hook: is the password of a user's first sign-in the one used so far?
+"""Password import inline hook: checks the password of a user's first sign-in in the old system.
 
 Reads    data.context.credential.username and .password
 Answers  com.okta.action.update VERIFIED, after which Okta keeps the password, or UNVERIFIED
@@ -29,7 +29,7 @@ def import_password() -> Response:
 
 
 def is_right(username: str, password: str) -> bool:
-    """The rule. For an unknown user it checks a decoy, so that the time it takes tells nothing."""
+    """The rule. It checks a decoy for an unknown user, so that both cases take the same time."""
     password_hash = password_hash_of(username)
     matches = check_password_hash(password_hash or DECOY_HASH, password)
     # HMAC, inside PBKDF2, pads a key with zeros: it cannot tell "secret" from "secret\0".

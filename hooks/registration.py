@@ -1,10 +1,10 @@
 """Registration inline hook: decides who may sign up, and what may be added to a profile later.
 
-Reads    requestType, which Classic Engine does not send: there every request is a sign-up;
+Reads    requestType, which Classic Engine does not send, since it only has sign-ups;
          data.userProfile.email, else .login, when a user signs up;
-         data.userProfileUpdate.employeeNumber when a profile is added to
+         data.userProfileUpdate.employeeNumber when a user adds to a profile
 Answers  com.okta.action.update ALLOW or DENY; com.okta.user.progressive.profile.update; an error
-         with a cause for each thing that is wrong
+         with a cause for each mistake
 Guide    https://developer.okta.com/docs/guides/registration-inline-hook/
 """
 
@@ -28,7 +28,7 @@ from .contract import (
 SELF_SERVICE = "self.service.registration"
 PROGRESSIVE = "progressive.profile"
 PROFILE_NUMBER = "data.userProfile.employeeNumber"
-"""Where a new user's number is, and where Okta shows what is wrong with a number in either flow."""
+"""The path of a new user's number. In both flows, Okta shows an error about a number there."""
 
 bp = HookBlueprint(
     "registration", __name__, kind="inline", event_type="com.okta.user.pre-registration"
@@ -61,10 +61,10 @@ def both() -> ResponseReturnValue:
 
 
 def may_register(address: str, allowed_domains: Collection[str]) -> bool:
-    """The rule for an e-mail address: all that follows its last "@" is an allowed domain.
+    """The rule for an e-mail address: the whole part after the last "@" is an allowed domain.
 
-    The domains are lower-case ASCII. An address with other letters matches none of them, since some
-    of those turn into ASCII in lower case (the Kelvin sign into a "k").
+    The domains are lower-case ASCII. A domain with other letters never matches, since some of these
+    become ASCII in lower case (the Kelvin sign becomes a "k").
     """
     local_part, _, domain = address.rpartition("@")
     return local_part != "" and domain.isascii() and domain.lower() in allowed_domains

@@ -1,4 +1,4 @@
-"""SAML assertion inline hook: adds a patient ID to an assertion while Okta is making it.
+"""SAML assertion inline hook: adds a patient ID to an assertion before Okta sends it.
 
 Reads    data.context.user.profile.login
 Answers  com.okta.assertion.patch, add /claims/extPatientId; 204 for a user who is not a patient
@@ -26,7 +26,7 @@ def enrich_assertion() -> ResponseReturnValue:
 
 
 def extra_attributes(login: str) -> dict[str, str]:
-    """The rule: what a user's assertion says beyond what is set up in Okta."""
+    """The rule: which attributes to add to a user's assertion."""
     patient_id = patient_id_for_assertion(login)
     return {} if patient_id is None else {"extPatientId": patient_id}
 

@@ -1,4 +1,4 @@
-"""The patients and users of Okta's guides. Put your own store behind the functions below.
+"""The patients and users of Okta's guides. Make the functions below read your own store.
 
 The guides disagree about Jessie, so the token hook and the SAML hook each have their own patients.
 """
@@ -7,7 +7,7 @@ _PATIENT_IDS_FOR_TOKENS = {
     "jessie.smith@example.com": "1235",
     "kim.sato@example.com": "6789",
     "rajiv.tal@example.com": "4235",
-    # The users of the guide in earlier years.
+    # The users in older versions of the guide.
     "michelle.test@example.com": "1235",
     "raj.gupta@example.com": "6789",
     "mark.christie2777@example.com": "4235",
@@ -35,7 +35,7 @@ _PASSWORD_HASHES = {
     ),
 }
 
-# Of a random password that was thrown away. Made like the others, so it takes as long to check.
+# The hash of a random password that was not kept. It takes as long to check as the others.
 DECOY_HASH = (
     "pbkdf2:sha256:600000$Edq6VTn0kxw0D7mO$"
     "f29f3ab0e5b2eb3f01db59fb031ab58a5d602ca75bd8adc7ea4b397b3e6642e9"

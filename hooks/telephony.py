@@ -4,7 +4,7 @@ Reads    data.messageProfile.phoneNumber, .otpCode, .deliveryChannel, .locale, .
 Answers  com.okta.telephony.action SUCCESSFUL; an error if no code went out
 Guide    https://developer.okta.com/docs/guides/telephony-inline-hook/
 
-Phone number and code are never logged. `telephony_providers` has what delivers them.
+Phone number and code are never logged. `telephony_providers` delivers them.
 """
 
 import logging
@@ -16,7 +16,7 @@ from .contract import HookBlueprint, Payload, answer, cause, command, error
 from .telephony_providers import SMS, VOICE, ProviderFailure, provider_of
 
 PROFILE = "data.messageProfile"
-# Okta's pages have called a voice call by each of these names, in upper and in lower case.
+# Okta's documentation has used each of these names for a voice call, in upper and lower case.
 CHANNELS = {"sms": SMS, "voice": VOICE, "call": VOICE, "voice call": VOICE}
 
 bp = HookBlueprint("telephony", __name__, kind="inline", event_type="com.okta.telephony.provider")
@@ -59,7 +59,7 @@ def deliver_code() -> Response:
 
 
 def with_plus(phone_number: str) -> str:
-    """The number in E.164. As a JSON number it has lost its plus sign."""
+    """The number in E.164. If it was sent as a JSON number, it lacks the plus sign."""
     only_digits = phone_number.isascii() and phone_number.isdigit()
     return f"+{phone_number}" if only_digits else phone_number
 
@@ -70,7 +70,7 @@ def channel_of(name: str) -> str | None:
 
 
 def undelivered(reason: str, location: str) -> Response:
-    """The answer after which Okta falls back to a provider of its own."""
+    """The answer that makes Okta fall back to its own provider."""
     log.warning("code not delivered", extra={"fields": {"reason": reason}})
     not_delivered = cause(reason, "NOT_DELIVERED", location)
     return answer(error=error("The code could not be delivered.", not_delivered))

@@ -1,4 +1,4 @@
-"""The providers that can deliver a one-time code. A provider is called like a function:
+"""The providers that can deliver a one-time code. Call a provider like a function:
 
     send(phone_number, code, channel, locale, template) -> transaction ID
 
@@ -6,12 +6,12 @@ phone_number  in E.164, like "+14155550123"
 code          as text, with its leading zeros
 channel       `SMS` or `VOICE`
 locale        the user's, as Okta writes it: "en", "EN-US", "pt_BR"
-template      the message that Okta would send, or None; then the provider uses one of ours
+template      the message that Okta would send; if None, the provider uses one from `MESSAGES`
 
-If no message goes out, it raises `ProviderFailure`. Okta waits 3 seconds for the answer.
+It raises `ProviderFailure` if it sends no message. Okta waits 3 seconds for the answer.
 """
 
-# Twilio's library is optional, so it is imported only if it is asked for.
+# Twilio's library is optional, so it is imported only if the settings name it.
 # ruff: noqa: PLC0415
 
 import logging
@@ -56,7 +56,7 @@ Send = Callable[[str, str, str, str, str | None], str]
 
 
 class ProviderFailure(Exception):
-    """No message went out, as far as is known. The text says why, without phone number or code."""
+    """No message was sent, as far as is known. The text gives the reason, but no number or code."""
 
 
 def provider_of(settings: Any) -> Send | None:
@@ -68,14 +68,14 @@ def provider_of(settings: Any) -> Send | None:
 
 
 def console(phone_number: str, code: str, channel: str, locale: str, template: str | None) -> str:
-    """For development: log that a message would have gone out, and send none."""
+    """For development: log that a message would have been sent, and send none."""
     fields = {
         "to": "*" * (len(phone_number) - 2) + phone_number[-2:],
         "code": "*" * len(code),
         "channel": channel,
         "locale": locale,
     }
-    log.info("message not sent, only noted here", extra={"fields": fields})
+    log.info("message not sent, only logged", extra={"fields": fields})
     return f"console-{uuid.uuid4()}"
 
 
@@ -92,9 +92,9 @@ class Twilio:
         self._account = (account_sid, auth_token)
         self._from_number = from_number
         self._api_base = api_base
-        # At its more talkative levels the library logs whole messages.
+        # At more verbose levels, the library logs whole messages.
         logging.getLogger("twilio.http_client").setLevel(logging.WARNING)
-        # The library imports its modules when they are first needed: now, and not while Okta waits.
+        # The library imports modules on first use. Do that now, not while Okta waits.
         client = self._client()
         _ = client.messages, client.calls
 
@@ -120,7 +120,7 @@ class Twilio:
         except requests.RequestException:
             raise ProviderFailure("Twilio could not be reached") from None
         except TwilioException as refusal:
-            # A number, if it is Twilio that answers: https://www.twilio.com/docs/api/errors
+            # A number, if the answer is from Twilio: https://www.twilio.com/docs/api/errors
             error = getattr(refusal, "code", None)
             number = error if isinstance(error, int) else "unknown"
             raise ProviderFailure(f"Twilio refused the message, error {number}") from None
@@ -131,7 +131,7 @@ class Twilio:
         return sid
 
     def _client(self) -> "Client":
-        """A client for one message: it keeps the last answer, so threads cannot share it."""
+        """A client for one message. It stores the last answer, so threads cannot share it."""
         from twilio.http.http_client import TwilioHttpClient
         from twilio.rest import Client
 
@@ -142,13 +142,13 @@ class Twilio:
 
 
 def message_text(code: str, locale: str, template: str | None = None) -> str:
-    """Okta's message, if it sends one with the code in it; else ours, in the user's language."""
+    """Okta's message, if it has one with the code in it, else ours in the user's language."""
     text = (template or "").replace("${code}", code)
     return text if code in text else MESSAGES[_language(locale)].format(code=code)
 
 
 def spoken(text: str, code: str, locale: str) -> str:
-    """TwiML that says the text twice and reads the code digit by digit."""
+    """TwiML that reads out the text twice, with the code digit by digit."""
     from twilio.twiml.voice_response import VoiceResponse
 
     text = text.replace(code, ", ".join(code))
@@ -161,10 +161,10 @@ def spoken(text: str, code: str, locale: str) -> str:
 
 
 def within(seconds: float, function: Callable[[], str]) -> str:
-    """What the function returns or raises; TimeoutError after this many seconds.
+    """Return or raise what the function does, or raise TimeoutError after this many seconds.
 
-    A socket's timeout starts again at each byte, so a slow answer could hold up a request for long.
-    The thread that waits for it is left behind. As a daemon it does not hold up a shutdown.
+    A socket's timeout restarts at each byte, so a slow answer could delay a request for long. After
+    a timeout the thread goes on. It is a daemon thread, so it does not delay a shutdown.
     """
     future: Future[str] = Future()
 

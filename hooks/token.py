@@ -1,7 +1,7 @@
 """Token inline hook: adds a patient ID to a token while Okta is minting it.
 
 Reads    data.identity.claims.preferred_username, else data.context.user.profile.login
-Answers  com.okta.identity.patch, add /claims/extPatientId; 204 where there is nothing to add
+Answers  com.okta.identity.patch, add /claims/extPatientId; 204 if there is nothing to add
 Guide    https://developer.okta.com/docs/guides/token-inline-hook/
 """
 
@@ -20,14 +20,14 @@ bp = HookBlueprint("token", __name__, kind="inline", event_type="com.okta.oauth2
 def enrich_tokens() -> ResponseReturnValue:
     payload = Payload.current()
     data = payload.object("data")
-    # If it got a command for a token that was not asked for, Okta would drop the whole answer.
+    # Okta drops the whole answer if it has a command for a token that was not requested.
     tokens = [token for token in ENRICHED_TOKENS if token in data]
     for token in tokens:
         payload.object(f"data.{token}")
     if not tokens:
         return NO_CHANGE
     if "identity" not in data and "user" not in payload.object("data.context"):
-        # The client credentials flow: an access token that is not a user's.
+        # The client credentials flow: the access token does not belong to a user.
         return NO_CHANGE
     _, login = payload.first_text(
         "data.identity.claims.preferred_username", "data.context.user.profile.login"
@@ -40,6 +40,6 @@ def enrich_tokens() -> ResponseReturnValue:
 
 
 def extra_claims(login: str) -> dict[str, str]:
-    """The rule: what a user's tokens say beyond Okta's own claims."""
+    """The rule: which claims to add to a user's tokens."""
     patient_id = patient_id_for_token(login)
     return {} if patient_id is None else {"extPatientId": patient_id}

@@ -1,9 +1,9 @@
-"""User import inline hook: decides what becomes of each user that Okta imports from an app.
+"""User import inline hook: decides what happens to each user that Okta imports from an app.
 
 Reads    data.context.matches and .conflicts, data.action.result, data.user.id and .profile,
          data.appUser.profile
 Answers  com.okta.action.update LINK_USER with com.okta.user.update for a user who is matched;
-         com.okta.user.profile.update for a login that is taken; 204 for all others
+         com.okta.user.profile.update for a login that is taken; 204 in all other cases
 Guide    https://developer.okta.com/docs/reference/import-hook/
 """
 
@@ -26,7 +26,7 @@ def import_user() -> ResponseReturnValue:
         email=payload.text("data.appUser.profile.email", optional=True) or "",
         external_id=payload.text_or_number("data.appUser.profile.externalId", optional=True) or "",
     )
-    # The rule below does not use these. With another type, the request would not be Okta's.
+    # The rule below does not use these. If they have another type, the request is not from Okta.
     payload.list("data.context.matches", optional=True)
     payload.text("data.action.result", optional=True)
 
@@ -41,11 +41,11 @@ def import_user() -> ResponseReturnValue:
 
 
 def free_login(taken: str, user_name: str, email: str, external_id: str) -> str | None:
-    """The rule: a login for a user whose login another user of Okta has; None if none can be made.
+    """The rule: a new login for a user whose login is taken in Okta; None if there is no way.
 
-    An app gives a user name to only one user, so that name is the best start. Okta wants a domain
-    after it: that of the name itself, of the app's e-mail address or of the taken login. If this
-    results in the taken login again, the app's own ID of the user tells the two apart.
+    User names are unique in an app, so the login starts with the user name. Okta requires a domain
+    after it: from the user name itself, the app's e-mail address or the taken login. If the result
+    is the taken login again, the app's ID of the user is added to the name.
     """
     name, domain = _split(user_name)
     domain = domain or _split(email)[1] or _split(taken)[1]

@@ -1,1 +1,1 @@
-"""Stored events: kept until a handler has taken care of them. Knows no hook."""
+"""Stored events, kept until a handler has handled them. Does not depend on any hook."""

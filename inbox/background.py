@@ -1,7 +1,7 @@
-"""The inbox of a process that serves requests: it handles events in the background.
+"""Handle events in the background of a process that serves requests.
 
-The app is made before it is known which process serves it: gunicorn forks, and may make the app
-before. So the app only prepares, and what runs the process calls `start` and `stop`.
+The process that creates the app may not be the one that serves it, since gunicorn may fork later.
+So the app only calls `prepare`. The code that runs the process calls `start` and `stop`.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ from .intake import Intake
 from .worker import DEFAULT_TIMES, Handlers, Times, Worker
 
 WATCH_SECONDS = 60
-"""How often a process without a worker of its own looks for another's."""
+"""How often a process without a worker checks whether another process has one."""
 
 REMIND_SECONDS = 300
-"""How often it repeats that there is none."""
+"""How often it logs again that no worker runs."""
 
 LAST_WORDS_SECONDS = 0.5
-"""What is left for the log before gunicorn kills a process that does not end in time."""
+"""The time left for the log before gunicorn kills a process that does not exit in time."""
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +50,9 @@ class Background:
         self._worker: Worker | None = None
 
     def start(self, goes_on: Callable[[], bool] = lambda: True) -> None:
-        """Call it in the process that serves, since a fork inherits no thread.
+        """Call this in the process that serves, since a fork inherits no threads.
 
-        Once `goes_on` is false, no event is begun.
+        Once `goes_on` returns false, it starts no more events.
         """
         self._intake.open()
         inbox = self._make_inbox(Database(self._app.config["EVENTS_DATABASE_URL"]))
@@ -67,18 +67,18 @@ class Background:
         self._thread.start()
 
     def stop(self, seconds: float) -> None:
-        """Let handlers end, until `seconds` after the worker was first told to stop."""
+        """Let handlers finish, until `seconds` after the first call to stop the worker."""
         if self._worker is None:
             return
         self._worker.stop()
         end = (self._worker.stopping_since or 0) + seconds - LAST_WORDS_SECONDS
-        # A second Ctrl-C does not wait.
+        # A second Ctrl-C ends the wait.
         with contextlib.suppress(KeyboardInterrupt):
             self._thread.join(max(end - time.monotonic(), 0))
         if in_hand := self._worker.in_hand:
             fields = {"events": in_hand}
             log.warning(
-                "handlers did not end in time, they will run again", extra={"fields": fields}
+                "handlers did not finish in time, they will run again", extra={"fields": fields}
             )
 
 
@@ -87,7 +87,7 @@ _started: Background | None = None
 
 
 def prepare(background: Background) -> None:
-    """Say what this process, or a fork of it, will serve. A server may see only a middleware."""
+    """Set what `start` starts, in this process or in a fork. A server may see only a middleware."""
     global _prepared  # noqa: PLW0603
     _prepared = background
 
@@ -111,12 +111,12 @@ def watch(
     every: float = WATCH_SECONDS,
     remind: float = REMIND_SECONDS,
 ) -> None:
-    """Say in the log, now and then, that events wait and no worker runs."""
+    """Log from time to time that events are waiting and no worker runs."""
     pause = every
     while goes_on():
         time.sleep(pause)
         pause = every
-        # The intake says when the database is away.
+        # The intake logs it when the database is unavailable.
         with contextlib.suppress(sa.exc.SQLAlchemyError, OSError):
             backlog = inbox.backlog()
             if backlog.has_no_worker and (backlog.oldest or 0) >= every:

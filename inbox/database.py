@@ -1,5 +1,4 @@
-"""The database that the inbox lies in: an SQLite file, or PostgreSQL. What is special to one of
-them is here."""
+"""The inbox's database: an SQLite file or PostgreSQL. Handles the differences between the two."""
 
 import errno
 import logging
@@ -22,13 +21,13 @@ LOCK_SECONDS = 5
 CONNECT_ARGS: dict[str, dict[str, Any]] = {
     "sqlite": {"timeout": LOCK_SECONDS},
     "postgresql": {
-        # A server that went away without a word is noticed within 15 seconds.
+        # Notice within 15 seconds if a server disappears without closing the connection.
         "connect_timeout": 5,
         "tcp_user_timeout": 10_000,
         "keepalives_idle": 5,
         "keepalives_interval": 5,
         "keepalives_count": 2,
-        # PgBouncer may give each transaction another server, which does not know what was prepared.
+        # PgBouncer may use another server for each transaction, without the prepared statements.
         "prepare_threshold": None,
     },
 }
@@ -48,18 +47,18 @@ class FileNotUsable(OSError):
 
 
 class FileReplaced(OSError):
-    """The SQLite file was removed or replaced during a transaction. The next has the new file."""
+    """The SQLite file was removed or replaced in a transaction. The next one uses the new file."""
 
     def __init__(self, file: Path):
         super().__init__(f"{file} was removed or replaced while events were written to it")
 
 
 class Database:
-    """One connection, which threads use by turns and which no fork may inherit.
+    """One connection, which threads take turns to use and which a fork must not inherit.
 
-    A process that both stores and handles events has two of these: with one, a delivery would wait
-    while a statement of the worker waits for a lock. More connections gain nothing: SQLite lets one
-    of them write at a time, and PostgreSQL has few to give.
+    A process that both stores and handles events needs two of these. With only one, a delivery
+    would wait while a statement of the worker waits for a lock. More connections would not help:
+    SQLite allows one writer at a time, and PostgreSQL's connections are limited.
     """
 
     def __init__(self, url: sa.URL):
@@ -82,14 +81,14 @@ class Database:
             sa.event.listen(self._engine, "handle_error", opener.explain)
 
     def exists(self) -> bool:
-        """False before the first event. A command that only reads must not make and own it."""
+        """False before the first event. A command that only reads must not create the file."""
         return self.file is None or self.file.exists()
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
-        """A transaction, in a database that has the tables.
+        """A transaction in a database that has the tables.
 
-        Raises SQLAlchemyError or OSError: then it must be taken as not committed.
+        If it raises SQLAlchemyError or OSError, assume that it was not committed.
         """
         with self._engine.connect() as connection:
             opened = connection.info.get("file")
@@ -99,8 +98,7 @@ class Database:
                 with self._transaction(connection):
                     yield connection
             except BaseException:
-                # A new connection meets the server that is in charge now, and makes tables that
-                # were lost.
+                # A new connection reaches the current primary server, and creates lost tables.
                 connection.invalidate()
                 self._check_file(opened)
                 raise
@@ -117,14 +115,16 @@ class Database:
     def _transaction(self, connection: sa.Connection) -> Iterator[None]:
         with connection.begin():
             if not self.file:
-                # Not for the connection, since PgBouncer gives it another server each time. And not
-                # statement_timeout, which would end the wait of COMMIT for a synchronous standby.
+                # Not set for the connection, since PgBouncer may use another server each time. Not
+                # statement_timeout, which would cut off a COMMIT that waits for a synchronous
+                # standby.
                 connection.execute(sa.text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'"))
             yield
 
     def _make_tables(self, connection: sa.Connection) -> None:
         with self._transaction(connection):
-            # Two processes that start together would both find no table, and one would fail.
+            # Otherwise two processes that start together could both find no tables, and one of them
+            # would fail.
             connection.execute(
                 sa.text("BEGIN IMMEDIATE" if self.file else "SELECT pg_advisory_xact_lock(7101985)")
             )
@@ -133,7 +133,7 @@ class Database:
 
 
 def reason_of(error: Exception) -> str:
-    """The database's own words, without the values of a statement."""
+    """The database's error message, without the values of a statement."""
     cause = getattr(error, "orig", None) or error
     words = [type(cause).__name__]
     # PostgreSQL's other errors quote the row that it refuses.
@@ -144,7 +144,7 @@ def reason_of(error: Exception) -> str:
 
 
 def is_temporary(error: Exception) -> bool:
-    """Whether it may end by itself, as when the database is away or locked. Others need mending."""
+    """Whether retrying may help, as when the database is unreachable or locked."""
     cause = getattr(error, "orig", None)
     if isinstance(cause, sqlite3.Error):
         return _result_kind(cause) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
@@ -168,15 +168,15 @@ class _FileOpener:
     def open(
         self, dialect: sa.Dialect, record: Any, arguments: list[Any], options: dict[str, Any]
     ) -> DBAPIConnection:
-        # To close a file drops every lock that this process holds on it, SQLite's too (POSIX). So
-        # it is opened here only to make it, and no thread connects to it before it is closed.
+        # Closing a file drops every lock that this process holds on it, SQLite's too (POSIX). So
+        # open it here only to create it, and let no thread connect to it before it is closed.
         with self._lock:
             try:
                 self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 _make_private(self._file)
             except OSError as error:
                 raise FileNotUsable(self._file, error.strerror) from error
-            # Before SQLite opens it: if another takes its place just then, the next check notices.
+            # Before SQLite opens it: if it is replaced in between, the next check notices.
             record.info["file"] = _identity(self._file)
             return dialect.connect(*arguments, **options)
 
@@ -184,7 +184,7 @@ class _FileOpener:
         """Before each transaction. DisconnectionError makes the pool connect again."""
         if record.info["file"] != _identity(self._file):
             fields = {"file": str(self._file)}
-            log.warning("file of events was removed or replaced", extra={"fields": fields})
+            log.warning("events file was removed or replaced", extra={"fields": fields})
             raise sa.exc.DisconnectionError
 
     def explain(self, context: sa.ExceptionContext) -> None:
@@ -195,13 +195,13 @@ class _FileOpener:
 
 
 def _make_private(file: Path) -> None:
-    """Make the file, or keep others from reading it: it holds personal data."""
+    """Create the file, or make an existing one private, since it holds personal data."""
     try:
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         mode = file.stat().st_mode
         if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "this is not a file") from None
+            raise OSError(errno.EINVAL, "it is not a regular file") from None
         if mode & 0o077:
             try:
                 file.chmod(0o600)
@@ -209,11 +209,11 @@ def _make_private(file: Path) -> None:
                 theirs = "other users can read it, and this user does not own it"
                 raise OSError(errno.EPERM, theirs) from None
             fields = {"file": str(file), "mode_was": f"{stat.S_IMODE(mode):04o}"}
-            log.warning("file of events was open to other users", extra={"fields": fields})
+            log.warning("events file was accessible to other users", extra={"fields": fields})
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
-    """What tells a file from another one that gets its name."""
+    """The identity of a file, which another file of the same name does not have."""
     try:
         found = file.stat()
     except OSError:
@@ -222,10 +222,10 @@ def _identity(file: Path) -> tuple[int, int] | None:
 
 
 def _set_up_sqlite(connection: sqlite3.Connection, record: Any) -> None:
-    # A write-ahead log would keep the content of handled events, and take new ones after its file
-    # was removed. To convert a file that has one fails while another process uses it.
+    # A write-ahead log would keep the content of handled events, and accept new events after its
+    # file was removed. Converting a file that has one fails while another process uses it.
     connection.execute("PRAGMA journal_mode=DELETE")
-    # With less, a power cut could take back what was committed.
+    # At a lower level, a power failure could undo a commit.
     connection.execute("PRAGMA synchronous=EXTRA")
-    # What was handled is overwritten, not only unlinked.
+    # Overwrite the content of handled events, and do not only unlink it.
     connection.execute("PRAGMA secure_delete=ON")

@@ -1,11 +1,11 @@
-"""The inbox: a table with every event that was answered, until it is handled.
+"""The inbox: a table that keeps each accepted event until it is handled.
 
-An event waits (`due_at`), was handled (`handled_at`) or has failed (`failed_at`): one of the three
-times is set. A worker that claims an event moves its `due_at` to the end of a lease, and extends
-the lease while the handler runs. If the worker is killed, the lease runs out and the event is due
-again. A worker that was cut off for longer than that can no longer close the event, since its
-number of attempts has gone on. Each change is one short transaction, so that nothing is lost
-wherever a process is killed.
+An event waits (`due_at`), was handled (`handled_at`) or has failed (`failed_at`): exactly one of
+these times is set. A worker that claims an event moves its `due_at` to the end of a lease, and
+extends the lease while the handler runs. If the worker is killed, the lease runs out and the event
+is due again. A worker that was cut off for longer than the lease can no longer close the event,
+since its number of attempts has changed. Each change is one short transaction, so nothing is lost
+if a process is killed at any point.
 
 The same statements serve SQLite and PostgreSQL. Times are seconds since 1970.
 """
@@ -24,25 +24,25 @@ import sqlalchemy as sa
 from .database import Database, metadata
 
 LEASE_SECONDS = 60
-"""How long an event stays with a worker that does not extend its lease, such as a killed one."""
+"""How long a worker keeps an event without extending its lease, for example if it was killed."""
 
 ATTEMPTS = 12
 FIRST_PAUSE_SECONDS = 5
 LONGEST_PAUSE_SECONDS = 3600
-"""The pause after an attempt doubles from the first to the longest: a short fault is over within
-seconds, and one of two hours is outlived."""
+"""The pause doubles after each attempt, from the first to the longest. This handles a short fault
+within seconds, and also survives one of two hours."""
 
 SEEN_LATELY_SECONDS = 60
-"""A worker that was not seen for this long has stopped, or cannot reach the database."""
+"""A worker not seen for this long has stopped, or cannot reach the database."""
 
 REMEMBERED_SECONDS = 7 * 24 * 3600
-"""How long the `uuid` of a handled event is kept, to recognize a second delivery. Okta repeats one
-within seconds; the rest is for a person who asks whether an event has come."""
+"""How long to keep the `uuid` of a handled event, to recognize a second delivery. Okta repeats one
+within seconds. The rest of the time is for people who want to know whether an event has arrived."""
 
 FORGOTTEN_AT_ONCE = 1000
-"""Old rows are deleted in portions, since a delivery cannot be stored while SQLite deletes."""
+"""Old rows are deleted in batches, since no delivery can be stored while SQLite deletes."""
 
-# A later form of the tables gets names of its own, and this one stays as it is.
+# A later version of the tables gets new names. This one does not change.
 events = sa.Table(
     "okta_events_2",
     metadata,
@@ -66,13 +66,13 @@ workers = sa.Table(
     sa.Column("threads", sa.Integer, nullable=False),
     sa.Column("stuck_threads", sa.Integer, nullable=False),
 )
-# Each holds only the rows that it is for: claiming does not slow down with what was handled.
+# Each index holds only the rows it is for, so handled events do not slow down claiming.
 for column in (events.c.due_at, events.c.handled_at, events.c.failed_at):
     is_set = column.is_not(None)
     sa.Index(
         f"{events.name}_{column.name}",
         column,
-        # Events of another service are passed over without a look at their rows.
+        # The index is enough to skip another service's events, without reading their rows.
         events.c.type,
         events.c.attempts_left,
         sqlite_where=is_set,
@@ -85,11 +85,11 @@ _PLAIN_UUID = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
 class GiveUp(Exception):
-    """Raised by a handler that does not want the event again: it is set aside as failed."""
+    """Raise this in a handler to set the event aside as failed, without another attempt."""
 
 
 class LeaseLost(Exception):
-    """The event is no longer this worker's."""
+    """The event no longer belongs to this worker."""
 
 
 @dataclass(frozen=True)
@@ -106,27 +106,27 @@ class Claim:
 
 @dataclass(frozen=True)
 class Backlog:
-    """Ages in seconds; None where there is nothing."""
+    """Ages in seconds; None if there are no such events."""
 
     waiting: int
-    """All that have not come to an end, those in hand among them."""
+    """All events that are neither handled nor failed, including those in hand."""
     oldest: float | None
     in_hand: int
     longest_in_hand: float | None
     failed: int
     worker_seen: float | None
     stuck_workers: int
-    """Those seen lately whose threads have all hung for minutes."""
+    """Workers seen lately whose threads have all hung for minutes."""
 
     @property
     def has_no_worker(self) -> bool:
-        """Whether events wait, and no worker that could handle them was seen lately."""
+        """Whether events are waiting, and no worker was seen lately."""
         seen_lately = self.worker_seen is not None and self.worker_seen < SEEN_LATELY_SECONDS
         return self.waiting > 0 and not seen_lately
 
 
 def key_of(event: dict[str, Any]) -> str:
-    """What tells an event from all others: its `uuid`, else a digest of what it says."""
+    """The unique key of an event: its `uuid`, or a digest of its content."""
     uuid = event.get("uuid")
     if isinstance(uuid, str) and _PLAIN_UUID.fullmatch(uuid):
         return uuid
@@ -135,7 +135,7 @@ def key_of(event: dict[str, Any]) -> str:
 
 
 class Inbox:
-    """Each method raises SQLAlchemyError or OSError where the database cannot be used."""
+    """The table's operations. Each raises SQLAlchemyError or OSError if the database fails."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class Inbox:
         self._first_pause_seconds = first_pause_seconds
 
     def store(self, delivered: dict[str, dict[str, Any]]) -> set[str]:
-        """Write all of them, by key, to the disk, or none. Gives the keys of those that are new."""
+        """Write all events, given by key, to disk, or none. Returns the keys of the new ones."""
         now = self._clock()
         rows = [
             {
@@ -164,7 +164,7 @@ class Inbox:
                 "attempts": 0,
                 "attempts_left": ATTEMPTS,
             }
-            # In one order: two deliveries of the same events would deadlock.
+            # Sorted, since two deliveries of the same events could otherwise deadlock.
             for key, event in sorted(delivered.items())
         ]
         insert = self._insert(events).on_conflict_do_nothing().returning(events.c.key)
@@ -172,7 +172,7 @@ class Inbox:
             return set(connection.scalars(insert, rows))
 
     def claim(self, types: Collection[str] | None = None) -> Claim | None:
-        """The event that has been due for longest, if there is one; only of `types`, if given."""
+        """Claim the event that has been due the longest, if any; only of `types`, if given."""
         now = self._clock()
         due = sa.select(events.c.key).order_by(events.c.due_at).limit(1)
         due = due.where(events.c.due_at <= now, events.c.attempts_left > 0)
@@ -180,8 +180,8 @@ class Inbox:
             due = due.where(events.c.type.in_(types))
         claim = (
             sa.update(events)
-            # On PostgreSQL other workers pass over a row that is just being claimed; on SQLite,
-            # which has no FOR UPDATE, they wait for the whole statement.
+            # On PostgreSQL, other workers skip a row that is being claimed. On SQLite, which has no
+            # FOR UPDATE, they wait for the whole statement.
             .where(events.c.key == due.with_for_update(skip_locked=True).scalar_subquery())
             .values(
                 due_at=self._end_of_lease(),
@@ -203,7 +203,7 @@ class Inbox:
         return Claim(*row) if row else None
 
     def extend(self, claims: Iterable[Claim]) -> list[Claim]:
-        """Begin their leases again. Gives those that are no longer this worker's."""
+        """Renew the leases. Returns the claims that no longer belong to this worker."""
         lost = []
         with self._begin() as connection:
             for claim in claims:
@@ -219,11 +219,11 @@ class Inbox:
         self._close(claim, due_at=self._clock(), attempts=attempts, attempts_left=left)
 
     def done(self, claim: Claim) -> None:
-        """It was handled. Its content is personal data, and is deleted."""
+        """Mark the event as handled, and delete its content, which is personal data."""
         self._close(claim, handled_at=self._clock(), due_at=None, event=None, error=None)
 
     def broke(self, claim: Claim, error: str) -> float | None:
-        """Its handler raised. Gives the seconds until the next attempt; None if it was the last."""
+        """Note a failed attempt. Returns the seconds until the next; None if it was the last."""
         if claim.attempts_left == 0:
             self.failed(claim, error)
             return None
@@ -233,11 +233,11 @@ class Inbox:
         return pause
 
     def failed(self, claim: Claim, error: str) -> None:
-        """It is set aside, and kept for a person to look at."""
+        """Set the event aside as failed, for a person to look at."""
         self._close(claim, failed_at=self._clock(), due_at=None, error=error)
 
     def fail_killed(self) -> list[sa.Row]:
-        """Set aside what was killed in its last attempt. Gives the same as `failures`, of these."""
+        """Set aside events killed in their last attempt. Returns them in the form of `failures`."""
         now = self._clock()
         is_over = (events.c.due_at <= now) & (events.c.attempts_left == 0)
         error = "its worker was killed in the last attempt"
@@ -247,7 +247,7 @@ class Inbox:
             return [*connection.execute(fail.returning(*FAILURE))]
 
     def retry(self, key: str | None = None) -> int:
-        """Give a failed event, or all of them, the attempts of a new one. Gives their number."""
+        """Give a failed event, or all of them, the attempts of a new one. Returns how many."""
         retry = sa.update(events).where(events.c.failed_at.is_not(None))
         if key is not None:
             retry = retry.where(events.c.key == key)
@@ -256,7 +256,7 @@ class Inbox:
             return connection.execute(retry).rowcount
 
     def remove(self, key: str) -> bool:
-        """Treat an event as handled. Its key stays known, so that Okta cannot bring it back."""
+        """Treat an event as handled. Keeps its key, in case Okta delivers it again."""
         chosen = (events.c.key == key) & events.c.handled_at.is_(None)
         remove = sa.update(events).where(chosen)
         remove = remove.values(
@@ -266,12 +266,12 @@ class Inbox:
             return connection.execute(remove).rowcount > 0
 
     def show_worker(self, name: str, threads: int, stuck_threads: int) -> None:
-        """Note that a worker runs, and forget those that were not seen for long."""
+        """Record that a worker is running, and forget those not seen for a long time."""
         now = self._clock()
         seen = {"seen_at": now, "threads": threads, "stuck_threads": stuck_threads}
         show = self._insert(workers).values(name=name, **seen)
         is_old = workers.c.seen_at < now - REMEMBERED_SECONDS
-        # A wrong clock, since set back, has noted it.
+        # The clock was wrong when this was recorded, and has been set back since.
         is_wrong = workers.c.seen_at > now + SEEN_LATELY_SECONDS
         with self._begin() as connection:
             connection.execute(show.on_conflict_do_update(index_elements=["name"], set_=seen))
@@ -287,7 +287,7 @@ class Inbox:
             )
 
     def mend_due_times(self) -> None:
-        """Make due what a wrong clock, since set back, has put off for longer than any pause."""
+        """Make events due that a wrong clock, since corrected, put off beyond any pause."""
         now = self._clock()
         latest = now + max(LONGEST_PAUSE_SECONDS, 2 * self.lease_seconds)
         with self._begin() as connection:
@@ -316,7 +316,7 @@ class Inbox:
         return Backlog(waiting, oldest, taken, longest, failures or 0, seen_ago, stuck or 0)
 
     def waiting_without(self, types: Collection[str]) -> dict[str, int]:
-        """How many events wait of each type that is not among `types`."""
+        """The number of waiting events for each type that is not in `types`."""
         others = events.c.due_at.is_not(None) & events.c.type.not_in(types)
         columns = (events.c.type, sa.func.count())
         count = sa.select(*columns).where(others).group_by(events.c.type).order_by(events.c.type)
@@ -324,14 +324,14 @@ class Inbox:
             return dict(connection.execute(count).all())
 
     def failures(self) -> list[sa.Row]:
-        """Key, type, attempts and error of each failed event, the oldest first."""
+        """Key, type, attempts and error of each failed event, oldest first."""
         failed = sa.select(*FAILURE).where(events.c.failed_at.is_not(None))
         with self._begin() as connection:
             return [*connection.execute(failed.order_by(events.c.failed_at))]
 
     def _end_of_lease(self) -> float:
-        # Events of one killed worker fall due one after the other, since one of them may have
-        # killed it, and would do so to the others again.
+        # The events of a killed worker become due one by one. If one of them killed it, it will not
+        # take the others down with it again.
         lease = self.lease_seconds * random.uniform(1, 1.2)  # noqa: S311 - no secret
         return self._clock() + lease
 
@@ -344,7 +344,7 @@ class Inbox:
 
 
 def _is_held(claim: Claim) -> sa.ColumnElement[bool]:
-    """Whether the event is still in the hands of the worker with this claim."""
+    """Whether the worker with this claim still holds the event."""
     return (
         (events.c.key == claim.key)
         & (events.c.attempts == claim.attempts)

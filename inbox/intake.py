@@ -1,4 +1,4 @@
-"""Storing events in the web process, within the time that Okta waits."""
+"""Store events in the web process, within the time that Okta waits."""
 
 import logging
 import os
@@ -14,20 +14,20 @@ from .database import Database, is_temporary, reason_of
 from .inbox import Inbox
 
 STORE_SECONDS = 1.5
-"""Okta gives up after 3 seconds, with the connection and the answer's way back among them."""
+"""Okta gives up after 3 seconds, which include the time to connect and to return the answer."""
 
 log = logging.getLogger(__name__)
 
 
 class NotStored(Exception):
-    """`str()` is the reason, in words for the log."""
+    """`str()` is the reason, for the log."""
 
 
 class Intake:
-    """A thread of its own, with the one connection of this process that stores.
+    """A thread with the only connection of this process that stores events.
 
-    A database that hangs holds up this thread and no request: each of those is refused in time.
-    Thread and connection are made on first use in each process, since a fork inherits neither.
+    If the database hangs, only this thread waits for it. Requests are refused in time.
+    Thread and connection are created on first use in each process, since a fork inherits neither.
     """
 
     def __init__(self, url: sa.URL):
@@ -37,14 +37,14 @@ class Intake:
         self._next_turn: Future | None = None
 
     def open(self) -> None:
-        """Make the tables in the background, so that a database that is away shows at the start."""
+        """Create the tables in the background. This shows at the start if the database is away."""
         self._submit(self._check)
 
     def store(self, events: dict[str, dict]) -> set[str]:
-        """Events by key. Gives the keys of those that are new.
+        """Store events, given by key. Returns the keys of those that are new.
 
-        Raises NotStored. What had begun by then may still be stored: Okta delivers it again, and
-        its key is known.
+        Raises NotStored. The events may still be stored after that: Okta delivers them again, and
+        their keys are known then.
         """
         storing = self._submit(lambda: self._inbox.store(events))
         try:
@@ -53,7 +53,7 @@ class Intake:
             if storing.done():
                 raise NotStored(reason_of(error)) from None
         storing.cancel()
-        # It is done when whatever hangs has ended, be it this store or one before it.
+        # This is done when the hanging work has ended, whether it is this store or an earlier one.
         self._next_turn = self._put(lambda: None)
         raise NotStored(f"the database does not answer within {STORE_SECONDS} s")
 
@@ -63,11 +63,11 @@ class Intake:
                 self._queue: SimpleQueue = SimpleQueue()
                 self._inbox = Inbox(Database(self._url))
                 self._next_turn = None
-                # ThreadPoolExecutor's threads would keep the process from ending while one hangs.
+                # A thread of ThreadPoolExecutor that hangs would keep the process from exiting.
                 Thread(target=_work_off, args=(self._queue,), daemon=True).start()
                 self._process_id = os.getpid()
             if self._next_turn and not self._next_turn.done():
-                # Requests that wait for it would leave no thread for the inline hooks.
+                # If requests waited for it, there would be no threads left for the inline hooks.
                 raise NotStored("the database still does not answer")
             return self._put(work)
 
@@ -80,7 +80,7 @@ class Intake:
         try:
             self._inbox.backlog()
         except (sa.exc.SQLAlchemyError, OSError) as error:
-            more = "" if is_temporary(error) else ", and waiting does not mend it"
+            more = "" if is_temporary(error) else ", and waiting will not help"
             fields = {"error": reason_of(error)}
             log.error(f"events cannot be stored{more}", extra={"fields": fields})
 

@@ -1,4 +1,4 @@
-"""The worker: gives each event of the inbox to its handler, and notes what became of it."""
+"""The worker: passes each event of the inbox to its handler, and saves the outcome."""
 
 import asyncio
 import contextlib
@@ -32,29 +32,29 @@ class Times:
     """In seconds. Tests and the demo shorten them."""
 
     poll: float = 0.5
-    """An empty inbox is looked at this often: one statement, which finds nothing in an index."""
+    """How often to check an empty inbox. The check is one statement that only reads an index."""
     away: float = 2
-    """Until a database that is away is tried again."""
+    """How long to wait before trying an unavailable database again."""
     tend: float = 15
-    """How often leases are extended: a few times may fail before one runs out."""
+    """How often to extend leases. A few attempts may fail before a lease runs out."""
     hang: float = 300
-    """A handler that runs for longer than this is said to hang."""
+    """A handler that runs for longer than this counts as hanging."""
     remind: float = 600
-    """How often a fault that lasts is logged."""
+    """How often to log a fault that persists."""
     note: float = 5
-    """How long a stopping worker tries to note what is done in a database that is away."""
+    """How long a stopping worker tries to save outcomes in an unavailable database."""
 
 
 DEFAULT_TIMES = Times()
 
 
 class DatabaseAway(Exception):
-    """What was tried did not happen, as far as is known. It has been logged."""
+    """The operation failed, as far as is known. The failure has been logged."""
 
 
 @dataclass(eq=False)
 class Task:
-    """An event whose handler runs, or has ended and is being noted."""
+    """An event whose handler is running, or whose outcome is being saved."""
 
     claim: Claim
     fields: Fields
@@ -65,7 +65,7 @@ class Task:
 
 
 class Worker:
-    """Threads that each handle one event after the other. A handler that hangs holds up one."""
+    """Threads that each handle one event at a time. A handler that hangs blocks one thread."""
 
     def __init__(
         self,
@@ -77,9 +77,10 @@ class Worker:
         times: Times = DEFAULT_TIMES,
         goes_on: Callable[[], bool] = lambda: True,
     ):
-        """A handler runs in the context of `app`. Events of other types are not touched.
+        """Handlers run in the context of `app`. Events without a handler are left alone.
 
-        `goes_on` is asked before each event; false means the same as a call of `stop()`.
+        `goes_on` is called before each event. If it returns false, the worker stops, as if
+        `stop()` were called.
         """
         self._app = app
         self._inbox = inbox
@@ -90,7 +91,7 @@ class Worker:
         self._threads = [self._new_thread() for _ in range(threads)]
         self._next_turn = threading.Lock()
         self._tasks: list[Task] = []
-        # Held while a task ends, and while leases are extended: what has ended is not extended.
+        # Held while a task ends and while leases are extended, so no ended task is extended.
         self._ending = threading.Lock()
         # A plain value: a signal handler must not take a lock.
         self._stopping_since: float | None = None
@@ -98,7 +99,7 @@ class Worker:
         self._reminded: dict[tuple[str, object], float] = {}
 
     def run(self) -> None:
-        """Until it is stopped. Then no event is begun, and those in hand are ended."""
+        """Run until stopped. Then start no more events, and finish those in hand."""
         log.info("event worker started", extra={"fields": {"threads": len(self._threads)}})
         for thread in self._threads:
             thread.start()
@@ -108,7 +109,7 @@ class Worker:
             if self.in_hand and self.stopping_since is not None and says_stop:
                 says_stop = False
                 fields = {"events": self.in_hand}
-                log.info("event worker ends what it has begun", extra={"fields": fields})
+                log.info("event worker finishes what it has begun", extra={"fields": fields})
             try:
                 self._look_after_threads()
                 if time.monotonic() >= next_tend:
@@ -117,7 +118,7 @@ class Worker:
                         self._tend()
             except Exception as error:
                 # Without this thread, the leases of the others would run out.
-                self._log_break("event worker broke, and goes on", error)
+                self._log_break("event worker raised an exception, and continues", error)
             time.sleep(min(self._times.poll, 0.1))
         log.info("event worker stopped")
 
@@ -127,7 +128,7 @@ class Worker:
 
     @property
     def stopping_since(self) -> float | None:
-        """On the monotonic clock; None until it is told to stop."""
+        """The time of the request to stop, on the monotonic clock. None before that."""
         if self._stopping_since is None and not self._goes_on():
             self.stop()
         return self._stopping_since
@@ -152,7 +153,7 @@ class Worker:
             fields = {"type": kind, "uuid": key, "attempt": attempts, "error": error}
             log.error("event failed", extra={"fields": fields})
         for kind, number in self._inbox.waiting_without(self._handlers.keys()).items():
-            message = "events wait that have no handler here"
+            message = "waiting events have no handler here"
             self._remind(logging.WARNING, message, type=kind, events=number)
 
     def _extend_leases(self) -> None:
@@ -161,7 +162,7 @@ class Worker:
             for claim in self._inbox.extend([task.claim for task in held.values()]):
                 task = held[claim.key]
                 task.is_held = False
-                message = "event is no longer this worker's, and its handler still runs"
+                message = "event no longer belongs to this worker, but its handler still runs"
                 log.warning(message, extra={"fields": task.fields})
 
     def _look_after_threads(self) -> None:
@@ -170,7 +171,7 @@ class Worker:
             if task.is_running and not task.hangs and seconds >= self._times.hang:
                 task.hangs = True
                 fields = task.fields | {"running_s": round(seconds)}
-                log.warning("handler has run for long", extra={"fields": fields})
+                log.warning("handler still running", extra={"fields": fields})
         if self.stopping_since is not None:
             return
         for place, thread in enumerate(self._threads):
@@ -195,12 +196,12 @@ class Worker:
             while claim := self._next_claim():
                 self._handle(claim)
         except BaseException as error:
-            # Another thread takes its place.
-            self._log_break("thread of the event worker broke, another takes its place", error)
+            # Another thread replaces this one.
+            self._log_break("event worker thread raised an exception, another replaces it", error)
 
     def _next_claim(self) -> Claim | None:
-        """The next event, which may take long to come; None when the worker stops."""
-        # One thread asks for it, the others wait until that one has an event.
+        """Wait for the next event. None when the worker stops."""
+        # One thread polls. The others wait until it has an event.
         with self._next_turn:
             while self.stopping_since is None:
                 try:
@@ -239,14 +240,14 @@ class Worker:
                 returned = self._handlers[claim.type](json.loads(claim.event))
                 if inspect.iscoroutine(returned):
                     asyncio.run(returned)
-        # SystemExit too: it would end this thread, and not the process.
+        # SystemExit too: it would end this thread, but not the process.
         except BaseException as error:
-            # Without this method, which every traceback would begin with.
+            # Leave out this method, since every traceback would begin with it.
             return error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
         return None
 
     def _note_end(self, task: Task, error: BaseException | None) -> None:
-        """Write down what became of an event, however long the database is away."""
+        """Save the outcome of an event. Retries as long as the database is unavailable."""
         while True:
             try:
                 with self._using_database(), self._ending:
@@ -254,13 +255,13 @@ class Worker:
                     task.is_held = False
                 return
             except LeaseLost:
-                message = "event ended, but was no longer this worker's"
+                message = "event ended, but no longer belonged to this worker"
                 log.warning(message, extra={"fields": task.fields})
                 return
             except DatabaseAway:
                 stopping = self.stopping_since
                 if stopping is not None and time.monotonic() > stopping + self._times.note:
-                    log.error("event not noted, to be handled again", extra={"fields": task.fields})
+                    log.error("outcome not saved, will run again", extra={"fields": task.fields})
                     return
             time.sleep(self._times.away)
 
@@ -270,7 +271,7 @@ class Worker:
             self._inbox.done(claim)
             log.info("event handled", extra={"fields": fields | {"age_s": _age(claim)}})
             return
-        # Not its message, which may quote the event.
+        # Leave out the exception's message, which may quote the event.
         fields["error"] = f"{type(error).__name__} at {places_of(error)}"
         pause = None
         if isinstance(error, GiveUp):
@@ -282,30 +283,30 @@ class Worker:
             log.error("event failed", extra={"fields": fields}, exc_info=trace)
         else:
             again = fields | {"again_in_s": pause}
-            log.warning("event broke", extra={"fields": again}, exc_info=trace)
+            log.warning("event attempt failed", extra={"fields": again}, exc_info=trace)
 
-    # What they share.
+    # What all threads share.
 
     @contextlib.contextmanager
     def _using_database(self) -> Iterator[None]:
-        """Log when the database goes away and when it is back. Raises DatabaseAway."""
+        """Log when the database becomes unavailable, and when it is back. Raises DatabaseAway."""
         try:
             yield
         except (sa.exc.SQLAlchemyError, OSError) as error:
             if is_temporary(error):
-                message = "the database is away, the worker waits for it"
+                message = "the database is unavailable, the worker waits for it"
             else:
-                message = "the database cannot be used, and waiting does not mend it"
+                message = "the database cannot be used, and waiting will not help"
             self._fault = message
             self._remind(logging.ERROR, message, error=reason_of(error))
             raise DatabaseAway from None
         if self._fault:
             self._reminded.pop((self._fault, None), None)
             self._fault = None
-            log.info("the database is back")
+            log.info("the database is available again")
 
     def _remind(self, level: int, message: str, **fields: object) -> None:
-        """Log what lasts, now and then."""
+        """Log a fault that persists, but only from time to time."""
         about, now = (message, fields.get("type")), time.monotonic()
         if about not in self._reminded or now >= self._reminded[about] + self._times.remind:
             self._reminded[about] = now

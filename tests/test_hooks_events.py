@@ -92,7 +92,7 @@ def test_a_second_delivery_and_an_event_twice_in_one_change_nothing(client, inbo
     assert deliver(client, DEACTIVATED, DEACTIVATED).status_code == 204
     assert deliver(client, DEACTIVATED, CREATED).status_code == 204
     messages = [message for message, _ in lines(log)]
-    assert messages == ["event stored", "event known already", "event stored"]
+    assert messages == ["event stored", "event already stored", "event stored"]
     assert stored(inbox) == [DEACTIVATED, CREATED]
 
 

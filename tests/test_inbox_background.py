@@ -77,7 +77,7 @@ def test_a_handler_that_does_not_end_keeps_no_process_and_its_event_is_due_again
         service.wait_until(lambda: "event taken" in service.log)
         service.process.terminate()
         assert ends(service.process, 10) == 0
-    assert "handlers did not end in time, they will run again events=1" in service.log
+    assert "handlers did not finish in time, they will run again events=1" in service.log
     assert service.handled == []
     with RecordingWorker(sqlite_url, tmp_path) as worker:
         worker.wait_until(lambda: "attempt=2" in worker.log)
@@ -99,6 +99,6 @@ def test_two_services_on_one_database_leave_each_other_their_events(database_url
         store_directly(database_url, an_event("theirs", eventType="zone.update"))
         deliver(service, an_event("ours"))
         service.wait_until(lambda: service.handled == ["ours"])
-        said = "events wait that have no handler here type=zone.update events=1"
+        said = "waiting events have no handler here type=zone.update events=1"
         service.wait_until(lambda: said in service.log)
     assert backlog(database_url).waiting == 1

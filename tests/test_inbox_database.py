@@ -152,7 +152,7 @@ def test_a_file_that_others_can_read_is_closed_to_them(inbox, file, caplog):
     file.chmod(0o644)
     store(inbox, "b")
     assert mode_of(file) == "0o600"
-    [record] = [each for each in caplog.records if "open to other users" in each.message]
+    [record] = [each for each in caplog.records if "accessible to other users" in each.message]
     assert record.fields == {"file": str(file), "mode_was": "0644"}
 
 
@@ -190,7 +190,7 @@ def read_only(file):
 @pytest.mark.parametrize(
     ("what", "reason"),
     [
-        (a_folder, "this is not a file. EVENTS_DATABASE_URL must name"),
+        (a_folder, "it is not a regular file. EVENTS_DATABASE_URL must name"),
         (read_only, "unable to open database file. EVENTS_DATABASE_URL must name"),
         (no_database, "DatabaseError: file is not a database"),
         (another_table, "has no column named key"),

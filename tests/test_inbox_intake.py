@@ -130,7 +130,7 @@ def test_the_log_says_at_the_start_whether_waiting_will_help(
     file.mkdir()
     Intake(sqlite_url).open()
     wait_until(lambda: caplog.records)
-    assert caplog.records[0].message == "events cannot be stored, and waiting does not mend it"
+    assert caplog.records[0].message == "events cannot be stored, and waiting will not help"
     assert "EVENTS_DATABASE_URL" in caplog.records[0].fields["error"]
 
 

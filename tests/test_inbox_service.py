@@ -63,7 +63,7 @@ def test_a_delivery_is_answered_before_anything_handles_it(service, url, tmp_pat
         assert deliver(service, an_event("b"), an_event("c")).status_code == 204
         worker.wait_until(lambda: len(worker.handled) == 3)
     assert sorted(worker.handled) == ["a", "b", "c"]
-    assert f"event known already type={EVENT_TYPE} uuid=b" in service.log
+    assert f"event already stored type={EVENT_TYPE} uuid=b" in service.log
     assert "ann@example.com" not in service.log + worker.log
 
 

@@ -115,7 +115,7 @@ def test_an_async_handler_is_awaited_with_the_app_at_hand(inbox, log):
     store(inbox, "uuid-1")
     handle_all(inbox, handler)
     assert ran == ["handlers"] * 2
-    assert messages(log) == ["event taken", "event broke", "event taken", "event handled"]
+    assert messages(log) == ["event taken", "event attempt failed", "event taken", "event handled"]
 
 
 def test_a_handler_that_breaks_twice_gets_the_event_a_third_time(inbox, log):
@@ -129,8 +129,13 @@ def test_a_handler_that_breaks_twice_gets_the_event_a_third_time(inbox, log):
     store(inbox, "uuid-1")
     handle_all(inbox, breaks_twice)
     assert attempts == ["uuid-1"] * 3
-    assert messages(log) == ["event taken", "event broke"] * 2 + ["event taken", "event handled"]
-    first = next(record.fields for record in log.records if record.message == "event broke")
+    assert messages(log) == ["event taken", "event attempt failed"] * 2 + [
+        "event taken",
+        "event handled",
+    ]
+    first = next(
+        record.fields for record in log.records if record.message == "event attempt failed"
+    )
     assert first["error"].startswith("LookupError at tests/test_inbox_worker.py:")
     assert (first["attempt"], first["again_in_s"]) == (1, 0.05)
 
@@ -156,7 +161,7 @@ def test_the_traceback_of_a_handler_is_logged_in_development_only(debug, inbox, 
     app.debug = debug
     store(inbox, "uuid-1")
     with working(inbox, breaks, app=app):
-        wait_until(lambda: "event broke" in messages(log))
+        wait_until(lambda: "event attempt failed" in messages(log))
     assert ("LookupError: the message" in log.text) == debug
     assert ("Traceback" in log.text) == debug
 
@@ -168,15 +173,15 @@ def test_an_event_without_a_handler_here_is_left_to_wait_and_said_once_in_a_whil
     store(inbox, "uuid-3")
     handled = []
     with working(inbox, handled.append):
-        wait_until(lambda: handled and said(log, "events wait that have no handler here"))
+        wait_until(lambda: handled and said(log, "waiting events have no handler here"))
         time.sleep(5 * TIMES.tend)
     with database.begin() as connection:
         others = sa.select(table.c.attempts, table.c.error).where(table.c.type == "other")
         assert [tuple(row) for row in connection.execute(others)] == [(0, None)] * 2
-    [record] = said(log, "events wait that have no handler here")
+    [record] = said(log, "waiting events have no handler here")
     assert (record.levelname, record.fields) == ("WARNING", {"type": "other", "events": 2})
     with working(inbox, handled.append, times=replace(TIMES, remind=0.1)):
-        wait_until(lambda: len(said(log, "events wait that have no handler here")) > 3)
+        wait_until(lambda: len(said(log, "waiting events have no handler here")) > 3)
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, RecursionError, MemoryError])
@@ -231,7 +236,7 @@ def test_what_the_handler_did_is_noted_once_the_database_is_back(inbox, database
         rename("elsewhere", "okta_events_2")
         wait_until(lambda: "event handled" in messages(log))
     assert given == ["uuid-1"]
-    assert "the database is back" in log.text
+    assert "the database is available again" in log.text
 
 
 def test_an_event_that_killed_its_worker_each_time_fails(inbox, clock, log):
@@ -281,8 +286,8 @@ def test_a_lost_lease_is_logged_and_the_thread_goes_on(inbox, clock, log):
         assert inbox.backlog().waiting == 1
     assert messages(log) == [
         "event taken",
-        "event is no longer this worker's, and its handler still runs",
-        "event ended, but was no longer this worker's",
+        "event no longer belongs to this worker, but its handler still runs",
+        "event ended, but no longer belonged to this worker",
     ]
 
 
@@ -291,7 +296,7 @@ def test_a_handler_that_runs_for_long_is_logged_once_and_all_of_them_are_an_erro
     times = replace(TIMES, hang=0.3, remind=0.3)
     store(inbox, "uuid-1")
     with working(inbox, lambda event: goes_on.wait(PATIENCE), threads=2, times=times):
-        wait_until(lambda: "handler has run for long" in messages(log))
+        wait_until(lambda: "handler still running" in messages(log))
         time.sleep(3 * TIMES.tend)
         error = "no event is handled: every thread of the event worker hangs"
         assert not said(log, error)
@@ -303,7 +308,7 @@ def test_a_handler_that_runs_for_long_is_logged_once_and_all_of_them_are_an_erro
         assert inbox.backlog().in_hand == 2
         goes_on.set()
         wait_until(lambda: not inbox.backlog().stuck_workers)
-    assert messages(log) == ["event taken", "handler has run for long", "event handled"]
+    assert messages(log) == ["event taken", "handler still running", "event handled"]
     assert said(log, error)[0].levelname == "ERROR"
 
 
@@ -334,8 +339,8 @@ def test_a_thread_that_ends_is_replaced(database, log):
     handled = []
     with working(inbox, handled.append, threads=1):
         wait_until(lambda: handled and inbox.backlog().worker_seen is not None)
-    [thread] = said(log, "thread of the event worker broke, another takes its place")
-    [worker] = said(log, "event worker broke, and goes on")
+    [thread] = said(log, "event worker thread raised an exception, another replaces it")
+    [worker] = said(log, "event worker raised an exception, and continues")
     for record in (thread, worker):
         assert "ZeroDivisionError at " in record.fields["error"]
 
@@ -361,7 +366,7 @@ def test_a_worker_that_is_stopped_ends_what_it_has_begun_and_begins_nothing(way,
         if way == "stop":
             worker.stop()
         stops.set()
-        wait_until(lambda: said(log, "event worker ends what it has begun"))
+        wait_until(lambda: said(log, "event worker finishes what it has begun"))
         store(inbox, "uuid-2")
         time.sleep(5 * TIMES.poll)
         goes_on.set()
@@ -396,8 +401,8 @@ def test_a_worker_that_is_stopped_while_the_database_is_away_ends_and_says_what_
 
     store(inbox, "uuid-1")
     with working(inbox, handler, times=replace(TIMES, note=0.1)):
-        wait_until(lambda: said(log, "the database cannot be used, and waiting does not mend it"))
-    assert messages(log) == ["event taken", "event not noted, to be handled again"]
+        wait_until(lambda: said(log, "the database cannot be used, and waiting will not help"))
+    assert messages(log) == ["event taken", "outcome not saved, will run again"]
 
 
 @pytest.mark.parametrize(("threads", "watches"), [(0, True), (1, False)])
