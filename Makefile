@@ -1,11 +1,11 @@
-# Every target sets up what it needs; a second run installs nothing again.
+# Every target sets up what it needs. A second run does not install it again.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.installed-dev
 
-# An environment that is half-made, was moved or has lost its Python is made again.
+# Recreate an environment that is incomplete, was moved or has lost its Python.
 SOUND := . $(BIN)/activate && test "$$VIRTUAL_ENV/bin" -ef $(BIN) && $(BIN)/python -c 'import pip'
 ifeq ($(shell test -e $(VENV) && { ($(SOUND)) > /dev/null 2>&1 || echo unsound; }),unsound)
 .PHONY: $(BIN)/python $(RUNTIME) $(DEVELOPMENT)
@@ -14,13 +14,13 @@ endif
 .DEFAULT_GOAL := help
 .PHONY: help demo run test test-pages test-killed lint bench screenshots upgrade clean
 
-help:  ## Show what can be made
+help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 demo: $(RUNTIME)  ## See every hook and every authentication work, on this machine, without an Okta org
 	@FLASK_SKIP_DOTENV=1 $(BIN)/flask okta demo
 
-# Ctrl-C is the way to end this, not an error.
+# Ctrl-C is the normal way to stop this, not an error.
 run: $(RUNTIME) .env  ## Serve on http://127.0.0.1:5000 for development
 	@trap 'exit 0' INT; FLASK_SKIP_DOTENV=1 $(BIN)/flask run --debug --no-debugger
 
@@ -30,14 +30,14 @@ test: $(DEVELOPMENT)  ## Run the tests (a minute and a half)
 test-pages: $(DEVELOPMENT)  ## Go through README and docs as a reader does, hooks of your own included (four minutes)
 	@$(BIN)/python -m pytest tests/slow/test_demo.py tests/slow/test_docs_walkthrough.py
 
-test-killed: $(DEVELOPMENT)  ## Kill what handles events again and again, and count what is lost (a minute and a half)
+test-killed: $(DEVELOPMENT)  ## Kill the event workers again and again, and count lost events (a minute and a half)
 	@$(BIN)/python -m pytest -s tests/slow/test_kill_9.py
 
 bench: $(DEVELOPMENT)  ## Measure what the service adds to the smallest Flask view (about three minutes)
 	@$(BIN)/python -m tools.bench
 	@$(BIN)/python -m tools.bench_events
 
-screenshots: $(DEVELOPMENT)  ## Take the pictures of the local Okta's page, with an installed Chromium
+screenshots: $(DEVELOPMENT)  ## Take screenshots of the local Okta's page, with an installed Chromium
 	@$(BIN)/python -m tools.screenshots
 
 lint: $(DEVELOPMENT)  ## Check style, format and types
@@ -45,7 +45,7 @@ lint: $(DEVELOPMENT)  ## Check style, format and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-upgrade: $(DEVELOPMENT)  ## Take the newest compatible releases, and write them down in constraints.txt
+upgrade: $(DEVELOPMENT)  ## Install the newest compatible releases, and record them in constraints.txt
 	@echo 'Looking for newer releases ...'
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager -r requirements/dev.txt
 	@{ grep '^#' constraints.txt; $(BIN)/python -m pip freeze -qq; } > $(VENV)/constraints.txt
@@ -69,7 +69,7 @@ $(RUNTIME): requirements.txt constraints.txt | $(BIN)/python
 $(DEVELOPMENT): requirements.txt $(wildcard requirements/*.txt) constraints.txt | $(RUNTIME)
 	@$(call install,requirements/dev.txt,tests and checks)
 
-# A dot for each package, since this takes a while. pip's own words show only where it fails.
+# Print a dot for each package, since this takes a while. Show pip's errors only if it fails.
 define install
 printf 'Installing what $(2) need into $(VENV) '; \
 { $(BIN)/python -m pip install --disable-pip-version-check -r $(1) -c constraints.txt 2> $@.errors; echo $$? > $@.status; } \

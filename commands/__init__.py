@@ -1,1 +1,1 @@
-"""Commands for the people who operate the service."""
+"""Commands for operators of the service."""

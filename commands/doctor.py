@@ -1,6 +1,6 @@
 """`flask okta doctor`: what is wrong here, and what to type into Okta.
 
-Wrong settings end it at once, with the same message as a start of the service.
+If the settings are wrong, it exits at once, with the same message as the service itself.
 """
 
 import time
@@ -24,23 +24,23 @@ from commands.events_report import check_events
 from commands.terminal import Report, say
 from settings import Settings
 
-# Beyond this the clocks are worth a look, though a token still passes.
+# Beyond this the clocks need attention, although tokens are still accepted.
 CLOCK_WARNING_SECONDS = 10
 
 ADVICE = {
     "ConnectTimeout": f"no answer within {ATTEMPT_SECONDS:.0f} s: a firewall or a proxy?",
-    "OSError": "there is no such file: REQUESTS_CA_BUNDLE names it",
-    "ReadTimeout": f"not answered within {ATTEMPT_SECONDS:.0f} s: is the issuer or a proxy slow?",
-    "ConnectionError": "no connection: check the domain, DNS, and the way out of this network, or "
-    "for the local Okta that flask okta serve runs",
+    "OSError": "REQUESTS_CA_BUNDLE names a file that does not exist",
+    "ReadTimeout": f"no full answer within {ATTEMPT_SECONDS:.0f} s: is the issuer or a proxy slow?",
+    "ConnectionError": "no connection: check the domain, DNS, and outgoing connections, or for the "
+    "local Okta that flask okta serve is running",
     "SSLError": "TLS certificate not trusted: set REQUESTS_CA_BUNDLE to your company's authority, "
-    "or mend the issuer's certificate chain",
+    "or fix the issuer's certificate chain",
     "ProxyError": "the proxy named in HTTPS_PROXY refuses the connection",
     "issuer_answered_404": "there is no such authorization server: compare with Issuer URI in Okta",
     "metadata_of_another_issuer": "the metadata names another issuer: OKTA_ISSUER must be the "
-    "Issuer URI letter by letter (a custom domain has its own)",
+    "Issuer URI, character for character (a custom domain has its own)",
     "metadata_without_jwks_uri": "the metadata names no key set: is it Okta's?",
-    "jwks_uri_not_https": "the key set's address is not https: anybody could change it",
+    "jwks_uri_not_https": "the key set's address is not https, so its keys could be replaced",
     "key_set_without_usable_key": "the key set holds no RS256 key of 2048 bits or more",
 }
 
@@ -50,8 +50,8 @@ ADVICE = {
 def doctor_command() -> None:
     """Check the settings, the issuer, its keys, the scope and the clock.
 
-    Prints a line for each thing that was checked, and then what to type into Okta. The exit status
-    is 1 if anything is wrong.
+    Prints a line for each check, and then what to type into Okta. The exit status is 1 if anything
+    is wrong.
     """
     if error := current_app.config["SETTINGS_ERROR"]:
         raise error
@@ -98,7 +98,7 @@ def check_issuer(report: Report, settings: Settings) -> None:
         milliseconds = (time.monotonic() - started) * 1000
         with session_for(settings.okta_issuer) as session:
             metadata = read_metadata(session, settings.okta_issuer)
-            # Whatever it answers here, it sends the Date.
+            # Any answer has a Date header.
             answer = session.head(settings.okta_issuer, timeout=ATTEMPT_SECONDS)
     except (IssuerError, OSError, HTTPError) as error:
         reason = reason_of(error)

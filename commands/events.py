@@ -1,4 +1,4 @@
-"""`flask events …`: the worker, and what its operator needs. None shows what an event says."""
+"""`flask events …`: the worker, and commands for its operator. None shows an event's content."""
 
 import contextlib
 import signal
@@ -18,36 +18,36 @@ from inbox.inbox import Backlog, Inbox
 from inbox.worker import Worker
 
 THREADS = 4
-"""Handlers wait for other machines most of the time, and this process does nothing else."""
+"""More than in a process that serves: handlers mostly wait, and this process only handles."""
 
 
 class NothingStored(click.ClickException):
-    """No event has come yet."""
+    """No event has arrived yet."""
 
 
 event_commands = AppGroup("events", help="Handle the stored events, and look after them.")
 
 
-@event_commands.command(short_help="Handle what is stored, until it is stopped.")
+@event_commands.command(short_help="Handle stored events until stopped.")
 @click.option(
     "--threads",
     default=THREADS,
     show_default=True,
     type=click.IntRange(1, 64),
-    help="How many events it handles at the same time.",
+    help="How many events to handle at the same time.",
 )
 def work(threads: int) -> None:
     """Give each stored event to its handler, until Ctrl-C or TERM.
 
-    The processes that serve do the same, unless EVENT_THREADS is 0. At the end, handlers that run
-    may end; a second Ctrl-C does not wait for them. As many of these as you like may run, with
+    The server processes do the same, unless EVENT_THREADS is 0. When stopped, it waits for running
+    handlers; a second Ctrl-C ends the wait. You can run as many of these as you like, and with
     PostgreSQL on several machines.
     """
     run_until_stopped(Worker(app_ctx.app, Inbox(open_database()), HANDLERS, threads))
 
 
 def run_until_stopped(worker: Worker) -> None:
-    """Run in the foreground. The first Ctrl-C or TERM stops it, the second ends the process."""
+    """Run in the foreground. The first Ctrl-C or TERM stops the worker, the second the process."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)
@@ -58,12 +58,12 @@ def run_until_stopped(worker: Worker) -> None:
     worker.run()
 
 
-@event_commands.command("list", short_help="Say what waits, and what has failed.")
-@click.option("--failed", is_flag=True, help="A line for each event that has failed.")
+@event_commands.command("list", short_help="Show what is waiting and what has failed.")
+@click.option("--failed", is_flag=True, help="Show a line for each failed event.")
 def list_events(failed: bool) -> None:
-    """Say how many events wait, for how long, and how many have failed.
+    """Show how many events are waiting, for how long, and how many have failed.
 
-    The exit status is 1 if events wait and no worker runs, or if one handles nothing any more.
+    The exit status is 1 if events are waiting and no worker is running, or if a worker hangs.
     """
     with open_inbox() as inbox:
         if failed:
@@ -95,7 +95,7 @@ def list_failures(inbox: Inbox) -> None:
 
 
 def worker_seen(backlog: Backlog) -> str:
-    """When, and what is wrong."""
+    """When a worker was last seen, and what is wrong."""
     seen = "never" if backlog.worker_seen is None else f"{duration(backlog.worker_seen)} ago"
     if backlog.has_no_worker:
         return f"{seen}, and events wait"
@@ -106,15 +106,15 @@ def worker_seen(backlog: Backlog) -> str:
 
 @event_commands.command(short_help="Give failed events new attempts.")
 @click.argument("uuid", required=False)
-@click.option("--all", "every", is_flag=True, help="All that have failed.")
+@click.option("--all", "every", is_flag=True, help="Retry all failed events.")
 def retry(uuid: str | None, every: bool) -> None:
     """Give a failed event, or all of them, the attempts of a new one."""
     if every == (uuid is not None):
-        raise click.UsageError("Name one UUID, or say --all.")
+        raise click.UsageError("Give one UUID, or --all.")
     with open_inbox() as inbox:
         number = inbox.retry(uuid)
     if uuid and not number:
-        raise click.ClickException(f"No event {uuid} has failed: flask events list --failed")
+        raise click.ClickException(f"{uuid} is not a failed event: flask events list --failed")
     say(f"{number} to be tried again.")
 
 
@@ -122,22 +122,22 @@ def retry(uuid: str | None, every: bool) -> None:
 @click.argument("uuid")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(uuid: str, yes: bool) -> None:
-    """Give up an event. What it says is deleted, and its handler will not get it again."""
+    """Give up an event. This deletes its content, and no handler will get it again."""
     if not yes:
-        click.confirm(f"Delete event {uuid}, which no handler will get then?", abort=True)
+        click.confirm(f"Delete event {uuid}? No handler will get it.", abort=True)
     with open_inbox() as inbox:
         removed = inbox.remove(uuid)
     if not removed:
-        raise click.ClickException(f"No event {uuid} waits or has failed.")
+        raise click.ClickException(f"{uuid} is not a waiting or failed event.")
     say("Removed.")
 
 
 @contextlib.contextmanager
 def open_inbox() -> Iterator[Inbox]:
-    """Ends the command with one plain line where the database cannot be used."""
+    """Open the inbox. Ends the command with one plain line if the database cannot be used."""
     database = open_database()
     if not database.exists():
-        raise NothingStored(f"Nothing has been stored yet: there is no file {database.file}")
+        raise NothingStored(f"Nothing has been stored yet: {database.file} does not exist")
     try:
         yield Inbox(database)
     except (sa.exc.SQLAlchemyError, OSError) as error:
@@ -157,7 +157,7 @@ def since(what: str, seconds: float | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In the largest unit that says enough: 90 s, 45 min, 30 h, 12 days."""
+    """A duration in a readable unit: 90 s, 45 min, 30 h, 12 days."""
     for size, unit in ((172_800, "days"), (7200, "h"), (120, "min")):
         if seconds >= size:
             return f"{seconds // (size / 2):.0f} {unit}"

@@ -45,11 +45,11 @@ def amount(number: int, what: str, seconds: float | None) -> str:
 
 def check_workers(report: Report, backlog: Backlog) -> None:
     seen = backlog.worker_seen
-    last = "none was ever seen" if seen is None else f"last seen {duration(seen)} ago"
+    last = "never seen" if seen is None else f"last seen {duration(seen)} ago"
     if current_app.config["EVENT_THREADS"]:
-        advice = "the service handles what is stored: does it run, with the same settings?"
+        advice = "the service handles events: is it running, with the same settings?"
     else:
-        advice = "EVENT_THREADS is 0, so flask events work handles what is stored: does it run?"
+        advice = "EVENT_THREADS is 0, so flask events work handles events: is it running?"
     if backlog.has_no_worker:
         report.line("wrong", "worker", f"{last}: {advice}")
     elif backlog.stuck_workers:
@@ -58,6 +58,6 @@ def check_workers(report: Report, backlog: Backlog) -> None:
             "wrong", "worker", f"{hang}. Restart the service, and give handlers time limits"
         )
     else:
-        # Without events that wait for it, one is perhaps not wanted.
+        # If no events are waiting, perhaps no worker is wanted.
         is_seen = seen is not None and seen < SEEN_LATELY_SECONDS
         report.line("ok" if is_seen else "note", "worker", last)

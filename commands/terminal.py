@@ -10,13 +10,13 @@ MARKS = {"ok": ("ok   ", "green"), "note": ("note ", "yellow"), "wrong": ("WRONG
 
 
 def say(text: str = "", *, nl: bool = True, **style: Any) -> None:
-    """Print to stdout; styled, unless that is a file or NO_COLOR is set."""
+    """Print to stdout. Styled, unless stdout is not a terminal or NO_COLOR is set."""
     wants_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
     click.echo(click.style(text, **style) if style else text, nl=nl, color=wants_colour)
 
 
 class Report:
-    """Prints what was found, a line each, and counts what is wrong."""
+    """Prints one line per finding, and counts what is wrong."""
 
     def __init__(self) -> None:
         self.wrong = 0

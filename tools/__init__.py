@@ -1,1 +1,1 @@
-"""Tools that know both the service and the local Okta. Nobody needs to read them to use either."""
+"""Tools that use both the service and the local Okta. You can use either without reading these."""

@@ -1,7 +1,7 @@
-"""How much time the service adds on this machine: `make bench`, about three minutes.
+"""Measure how much time the service adds on this machine: `make bench`, about three minutes.
 
-Everything is compared with something simpler that is measured in turns with it, so that the ratios
-hold on a machine that does other work as well. The times themselves do not.
+Everything is compared with something simpler, and the two are measured in turns. So the ratios are
+reliable on a machine that does other work too. The times are not.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ from tools.load import Load, load
 from tools.serving import basic_authorization, basic_settings, gunicorn, oauth_settings
 
 CONNECTIONS = (1, 8, 64)
-# Many short rounds: the speed of a virtual machine changes from one second to the next.
+# Many short rounds, since the speed of a virtual machine changes from one second to the next.
 LOAD_ROUNDS = 9
 LOAD_SECONDS = 1.0
 
@@ -49,7 +49,7 @@ def main() -> None:
     with LocalOkta() as okta, tempfile.TemporaryDirectory() as folder:
         basic = basic_authorization()
         bearer = "Bearer " + okta.issue()
-        # An app writes its log lines here as it does when it serves, but nobody sees them.
+        # The apps log as usual, but their lines are discarded.
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stderr(nowhere):
             basic_app = create_app(load_settings(basic_settings()))
             oauth_app = create_app(load_settings(oauth_settings(okta)))
@@ -79,7 +79,7 @@ def report_served(folder: Path, okta: LocalOkta, basic: str, bearer: str) -> Non
         OAUTH: (oauth, bearer, []),
         FETCHING: (oauth, bearer, ["tools.smallest_app:fetching()"]),
     }
-    # A process of its own: the load must not wait for what else this one does.
+    # A separate process, so that the load does not wait for other work of this one.
     spawn = multiprocessing.get_context("spawn")
     with contextlib.ExitStack() as stack:
         generator = stack.enter_context(ProcessPoolExecutor(max_workers=1, mp_context=spawn))
@@ -130,7 +130,7 @@ def loads(generator: ProcessPoolExecutor, targets: dict, connections: int) -> di
 
 
 def report_load(connections: int, rounds: dict[str, list[Load]]) -> None:
-    """Medians, their ratios to the smallest view's, and the worst round beside them."""
+    """Print medians, their ratios to the smallest view's, and the worst round."""
     done = {name: Load(*map(median, zip(*each, strict=True))) for name, each in rounds.items()}
     floor = done[SMALLEST]
     say(f"  {connections} at a time")
@@ -149,7 +149,7 @@ def report_load(connections: int, rounds: dict[str, list[Load]]) -> None:
 
 
 def resident_megabytes(parent: int) -> float:
-    """What the largest child of the process has in memory."""
+    """The memory of the process's largest child, in MiB."""
     table = subprocess.run(
         ["/bin/ps", "-axo", "ppid=,rss="], check=True, capture_output=True, text=True
     ).stdout
@@ -158,7 +158,7 @@ def resident_megabytes(parent: int) -> float:
 
 
 def progress(text: str) -> None:
-    """What goes on, in a line of the terminal that the result replaces."""
+    """Show progress in a line of the terminal, which the result then replaces."""
     if sys.stdout.isatty():
         sys.stdout.write(f"\r\x1b[K{text}")
         sys.stdout.flush()

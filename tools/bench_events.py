@@ -1,9 +1,9 @@
-"""What storing events costs, how many are handled, and what that does to inline hooks.
+"""Measure the cost of storing events, the rate of handling them, and the effect on inline hooks.
 
-A part of `make bench`. First in this process, without a server: the same request with and without
-the inbox, and the inbox with one worker whose handler does nothing. Then deliveries to gunicorn,
-and an inline hook beside busy handlers. If EVENTS_DATABASE_URL names an empty PostgreSQL database,
-that is measured as well: EVENTS_DATABASE_URL=postgresql+psycopg://… make bench
+Part of `make bench`. It first measures without a server: the same request with and without the
+inbox, and the inbox with one worker whose handler does nothing. Then it measures deliveries to
+gunicorn, and an inline hook while handlers are busy. To measure an empty PostgreSQL database too:
+EVENTS_DATABASE_URL=postgresql+psycopg://… make bench
 """
 
 import contextlib
@@ -65,14 +65,14 @@ def main() -> None:
 
 
 def refuse_a_database_in_use(url: sa.URL) -> None:
-    """What this measures would throw away the events that wait."""
+    """Exit if events are waiting, since the benchmark would discard them."""
     with contextlib.closing(Database(url)) as database:
         if database.exists() and Inbox(database).backlog().waiting:
             sys.exit(f"Events wait in {url}: name an empty database.")
 
 
 def report_storing(url: sa.URL) -> None:
-    """The same request twice: with an event that is stored, and with one that nothing handles."""
+    """Send the same request with an event that is stored, and with one that has no handler."""
     times = {"not stored": [], "stored": []}
     client = create_app(load_settings(quiet_settings(url))).test_client()
     for _ in range(REQUESTS):
@@ -123,7 +123,7 @@ def report_deliveries(url: sa.URL, folder: Path) -> None:
 
 
 def report_inline_hook(folder: Path) -> None:
-    """An inline hook, while the event threads of the same processes have as much as they can do."""
+    """Measure an inline hook while the event threads of the same processes are fully busy."""
     say(f"\nAn inline hook beside event handlers, {SENDERS} at a time", bold=True)
     for name, (events, app) in BUSY_APPS.items():
         progress(f"{name} ...")
@@ -149,7 +149,7 @@ def send_until(end: float, url: str) -> list[float]:
 
 
 def claim_milliseconds(inbox: Inbox) -> float:
-    """For an event that has just come, as it is when a worker keeps up."""
+    """The median for an event that has just arrived, as when a worker keeps up."""
     times = []
     for _ in range(CLAIMS):
         fill(inbox, 1)
@@ -171,7 +171,7 @@ def drain(inbox: Inbox) -> None:
 
 
 def a_delivery(event_type: str | None = None) -> dict:
-    """The sample, with a uuid of its own."""
+    """The sample, with a new uuid."""
     event = EVENT | {"uuid": str(uuid4()), "eventType": event_type or EVENT["eventType"]}
     return SAMPLE.payload | {"data": {"events": [event]}}
 

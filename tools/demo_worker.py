@@ -1,6 +1,6 @@
 """The worker of `make demo`, with a handler that shows what a worker is for.
 
-What takes minutes elsewhere takes seconds here, since somebody is watching.
+What usually takes minutes takes seconds here, since the demo has an audience.
 """
 
 import time
@@ -17,7 +17,7 @@ broke: list[str] = []
 
 
 def handler(event: dict[str, Any]) -> None:
-    """Do what the event's uuid says."""
+    """Act as the event's uuid says."""
     uuid = event["uuid"]
     if uuid.startswith("breaks-twice") and broke.count(uuid) < 2:
         broke.append(uuid)

@@ -1,4 +1,4 @@
-"""The guard and the whole app, measured in this process."""
+"""Measure the guard and the whole app in this process."""
 
 import time
 from collections.abc import Callable
@@ -26,7 +26,7 @@ SMALLEST, BASIC, OAUTH = "smallest Flask view", "service, Basic", "service, OAut
 
 
 def seconds_a_request(tasks: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:
-    """The best round of each task; they take turns, so that other work slows all of them alike."""
+    """The best round of each task. They take turns, so other work slows all of them equally."""
     best = dict.fromkeys(tasks, float("inf"))
     for _ in range(rounds):
         for name, task in tasks.items():
@@ -66,7 +66,7 @@ def report_guard(okta: LocalOkta, basic: tuple[Flask, str], oauth: tuple[Flask, 
 
 
 def verification(okta: LocalOkta, token: str) -> Callable[[], float]:
-    """The least that checking a token can cost."""
+    """The minimum cost of checking a token."""
     signing_input, _, signature = token.encode().rpartition(b".")
     signature = urlsafe_b64decode(signature)
     key = okta.keys[0].get_op_key("verify")
@@ -80,7 +80,7 @@ def verification(okta: LocalOkta, token: str) -> Callable[[], float]:
 
 
 def guard(app: Flask, authorization: str) -> Callable[[], float]:
-    """The guard alone, for a request that it lets pass."""
+    """Only the guard, for a request that passes it."""
     (check,) = (
         function for function in app.before_request_funcs[None] if function.__module__ == "auth"
     )
@@ -88,7 +88,7 @@ def guard(app: Flask, authorization: str) -> Callable[[], float]:
 
     def task() -> float:
         with app.request_context(request):
-            # Flask reads path and headers when they are first asked for: that is its own time.
+            # Flask parses path and headers on first use. That time is not the guard's.
             check()
             began = time.perf_counter()
             check()

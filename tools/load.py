@@ -13,7 +13,7 @@ class Load(NamedTuple):
     rate: float
     """Requests a second."""
     p99: float
-    """Milliseconds in which 99 of 100 requests were answered, the time to connect included."""
+    """Milliseconds within which 99 of 100 requests were answered, including the time to connect."""
 
 
 class Exchange(NamedTuple):
@@ -22,7 +22,7 @@ class Exchange(NamedTuple):
 
 
 def load(port: int, request: bytes, connections: int, seconds: float) -> Load:
-    """Keep this many requests under way. The server closes a connection behind its answer."""
+    """Keep this many requests in flight. The server closes each connection after its answer."""
     times: list[float] = []
     with selectors.DefaultSelector() as selector:
         began = time.perf_counter()

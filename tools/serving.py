@@ -45,7 +45,7 @@ def oauth_settings(okta: LocalOkta, **others: str) -> dict[str, str]:
 def gunicorn(
     settings: dict[str, str], folder: Path, *arguments: str, workers: int
 ) -> Iterator[Server]:
-    """gunicorn with these settings and no other ones. Its log and its events go into `folder`."""
+    """Run gunicorn with only these settings. Its log and its events go into `folder`."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     own = {"EVENTS_DATABASE_URL": f"sqlite:///{folder}/events.sqlite", "PORT": str(port)}

@@ -1,4 +1,4 @@
-"""What `make bench` compares the service with. Nobody should deploy either of these apps."""
+"""The apps that `make bench` compares the service with. Do not deploy either of them."""
 
 import os
 
@@ -9,7 +9,7 @@ from joserfc.jwk import KeySet
 
 
 def smallest() -> Flask:
-    """Parses the same JSON as the token hook and gives the same answer, to anybody."""
+    """Parse the same JSON as the token hook and give the same answer, without authentication."""
     app = Flask("smallest")
     app.json.sort_keys = False
 
@@ -28,7 +28,7 @@ def smallest() -> Flask:
 
 
 def fetching() -> Flask:
-    """The same, but it checks the token with keys that it fetches at every request."""
+    """The same, but it checks the token with keys that it fetches for every request."""
     app = smallest()
 
     @app.before_request
