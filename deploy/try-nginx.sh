@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs deploy/nginx.conf on this machine, with gunicorn behind it and a throwaway certificate, and
-# sends hooks through it. Takes about 30 seconds, and ends with status 1 if anything is WRONG.
+# Run deploy/nginx.conf on this machine, with gunicorn behind it and a temporary certificate, and
+# send hooks through it. This takes about 30 seconds, and exits with 1 if anything is WRONG.
 #
 #   deploy/try-nginx.sh            with the virtual environment that `make` sets up
 #   BIN=/path/to/bin deploy/try-nginx.sh
@@ -20,14 +20,14 @@ if ((${#missing[@]})); then
     exit 1
 fi
 if [[ ! -x $BIN/gunicorn ]]; then
-    echo "No gunicorn in $BIN: run 'make demo' once, or name another place in BIN." >&2
+    echo "No gunicorn in $BIN: run 'make demo' once, or set BIN to another folder." >&2
     exit 1
 fi
 
 dir=$(mktemp -d)
 nginx_pid='' service_pid='' trickle_pid=''
 clean_up() {
-    # shellcheck disable=SC2086 # a word for each process that runs
+    # shellcheck disable=SC2086 # one word for each running process
     kill $nginx_pid $service_pid $trickle_pid 2>/dev/null || true
     wait
     rm -rf "$dir"
@@ -63,7 +63,7 @@ service_pid=$!
 nginx -e "$dir/nginx.error.log" -c "$dir/nginx.conf" &
 nginx_pid=$!
 
-hook() {  # hook PATH [curl's arguments]: the answer's status, its body in $dir/answer
+hook() {  # hook PATH [curl's arguments]: print the answer's status, put its body in $dir/answer
     local path=$1
     shift
     curl --silent --max-time 10 --cacert "$dir/certificate" --noproxy '*' \
@@ -82,7 +82,7 @@ check() {  # check WHAT EXPECTED SEEN
     fi
 }
 
-statuses_of() {  # statuses_of HOW_MANY PATH [curl's arguments]: those of many requests, each status once
+statuses_of() {  # statuses_of HOW_MANY PATH [curl's arguments]: send many requests, print each status once
     local i
     for ((i = 0; i < $1; i++)); do
         printf 'url = "https://hooks.example.com:%s%s"\noutput = /dev/null\n' "$port" "$2"
@@ -92,23 +92,23 @@ statuses_of() {  # statuses_of HOW_MANY PATH [curl's arguments]: those of many r
         --write-out '%{http_code}\n' --config "$dir/requests" "${@:3}" 2>/dev/null | sort -u | paste -sd ' '
 }
 
-lines_with() {  # lines_with TEXT FILE...: how many
+lines_with() {  # lines_with TEXT FILE...: print their number
     cat "${@:2}" | grep -c -F -e "$1" || true
 }
 
-raw() {  # raw BYTES: the answer's status, its body in $dir/answer
+raw() {  # raw BYTES: print the answer's status, put its body in $dir/answer
     printf '%b' "$1" | timeout 10 openssl s_client -quiet -connect "127.0.0.1:$port" \
         >"$dir/answer" 2>/dev/null || true
     head -n 1 "$dir/answer" | cut -d ' ' -f 2
 }
 
-refused() {  # refused WHAT STATUS SEEN: as check, and the body must be JSON that names the status
+refused() {  # refused WHAT STATUS SEEN: like check, and the body must be JSON that has the status
     check "$1" "$2" "$3"
     local body='{"error": {"errorSummary": "Refused by the proxy ('$2')", "errorCauses": []}}'
     check '  its answer is the JSON of the proxy' 1 "$(lines_with "$body" "$dir/answer")"
 }
 
-is_cut() {  # is_cut BYTES: yes if nginx closes a connection that sends these and no more
+is_cut() {  # is_cut BYTES: print yes if nginx closes a connection that sends only these
     local status=0
     rm -f "$dir/pipe" && mkfifo "$dir/pipe"
     {
@@ -168,14 +168,14 @@ check 'half a request is cut' yes "$(is_cut 'POST /userC')"
 check 'half a body is cut' yes \
     "$(is_cut 'POST /userCreated HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{')"
 
-# 1,500 requests: a machine of any speed refuses those above 100 a second and 150 waiting.
+# With 1,500 requests, a machine of any speed exceeds 100 a second and 150 waiting.
 check 'flood of wrong pairs from one address' '401 503' \
     "$(statuses_of 1500 /tokenHook --parallel-max 200 --user "$user:wrong" --data '{}')"
 check '  meanwhile, from another' 204 \
     "$(hook /userCreated "${pair[@]}" --interface 127.0.0.3 --data "$event")"
 
-# More bodies than nginx has connections, from one address, a byte a second each. They begin slowly
-# enough for limit_req.
+# Send more bodies than nginx has connections, from one address, each one byte a second. They start
+# slowly enough for limit_req.
 "$BIN/python" - "$port" "$dir/trickling" <<'PYTHON' &
 import contextlib, pathlib, socket, ssl, sys, threading, time
 
