@@ -47,6 +47,15 @@ def test_the_image_holds_what_the_service_and_its_commands_need(image, command):
     assert "Error" not in done.stderr
 
 
+def test_the_image_is_built_from_files_that_are_here():
+    build = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
+    copied = [name for line in re.findall(r"^COPY (.+) ", build, re.M) for name in line.split()]
+    installed = re.findall(r" -[rc] (\S+)", build)
+    assert "requirements.txt" in copied
+    assert {*installed} <= {*copied}
+    assert [name for name in copied if not (PROJECT / name).exists()] == []
+
+
 @pytest.mark.parametrize("name", [".env", ".env.production", ".git", ".venv", "instance", "tests"])
 def test_the_image_holds_no_secret_and_no_workshop(name):
     assert is_ignored(name)
