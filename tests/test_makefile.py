@@ -124,7 +124,8 @@ def test_ctrl_c_ends_make_run_without_an_error(project):
     flask.chmod(0o755)
     (project.folder / ".env").touch()
     make = subprocess.Popen(
-        ["make", "run"],
+        # `make test` would pass its own flags on, and this one would name its folder.
+        ["make", "--no-print-directory", "run"],
         cwd=project.folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
