@@ -1,5 +1,6 @@
 import logging
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,14 @@ def problems_of(load):
 def client():
     """A client of the hooks, without the guard."""
     return hook_client()
+
+
+@pytest.fixture
+def ctrl_c():
+    """A shell ignores Ctrl-C in what it starts in the background, and all its processes do."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -14,13 +14,7 @@ from tests.support.events import (
     store_directly,
 )
 
-
-@pytest.fixture(autouse=True)
-def ctrl_c():
-    """A shell ignores Ctrl-C in what it starts in the background, and all its processes do."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+pytestmark = pytest.mark.usefixtures("ctrl_c")
 
 
 class FlaskRun(RecordingService):

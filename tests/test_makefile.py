@@ -115,6 +115,7 @@ def test_an_environment_elsewhere_is_used_through_a_link(project):
     assert project.times_made == 1
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_make_run_without_an_error(project):
     project.set_up()
     flask = project.folder / ".venv/bin/flask"
