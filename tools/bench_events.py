@@ -68,7 +68,7 @@ def refuse_a_database_in_use(url: sa.URL) -> None:
     """Exit if events are waiting, since the benchmark would discard them."""
     with contextlib.closing(Database(url)) as database:
         if database.exists() and Inbox(database).backlog().waiting:
-            sys.exit(f"Events wait in {url}: name an empty database.")
+            sys.exit(f"Events are waiting in {url}: name an empty database.")
 
 
 def report_storing(url: sa.URL) -> None:
@@ -94,8 +94,8 @@ def report_handling(url: sa.URL) -> None:
         drain(inbox)
         fill(inbox, BACKLOG)
         full = claim_milliseconds(inbox)
-        say(f"  claim and done, nothing else waits         median {empty:6.2f} ms")
-        say(f"  the same with {BACKLOG:,} more that wait     median {full:6.2f} ms")
+        say(f"  claim and done, no other event waiting     median {empty:6.2f} ms")
+        say(f"  the same with {BACKLOG:,} more waiting       median {full:6.2f} ms")
         app = create_app(load_settings(quiet_settings(url)))
         worker = Worker(app, inbox, {"nothing": lambda event: None}, THREADS)
         before, started = inbox.backlog().waiting, time.perf_counter()

@@ -1,4 +1,4 @@
-"""`make screenshots`: the pictures of the local Okta's page in README and docs.
+"""`make screenshots`: take the pictures of the local Okta's page for README and docs.
 
 They are taken from the running page, with a service under gunicorn behind it and credentials that
 are made up for the run. Both take the ports that the page names, 5000 and 8010.
@@ -33,7 +33,7 @@ PICTURES = {"light": "page.png", "dark": "page-dark.png"}
 def main() -> None:
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        sys.exit("There is no Chromium here: install one (apt-get install chromium).")
+        sys.exit("Chromium is not installed (apt-get install chromium).")
     user, password = "okta", secrets.token_urlsafe(24)
     okta = LocalOkta(port=PORT)
     app = create_app(Settings(basic_auth_user=user, basic_auth_password=password))
@@ -62,7 +62,7 @@ def main() -> None:
             for scheme, name in PICTURES.items():
                 _take(browser, f"http://127.0.0.1:{PORT}/", scheme, FOLDER / name)
     except OSError as error:
-        sys.exit(f"Port 5000 or {PORT} is taken ({error.strerror}): stop what runs there.")
+        sys.exit(f"Port 5000 or {PORT} is in use ({error.strerror}): stop what is using it.")
     except click.ClickException as error:
         sys.exit(error.message)
 

@@ -52,7 +52,7 @@ def gunicorn(
     own |= {"WEB_CONCURRENCY": str(workers), "PATH": os.environ["PATH"]}
     began = time.perf_counter()
     with (folder / "log").open("a") as log:
-        process = subprocess.Popen(  # noqa: S603 - nothing of it comes from outside
+        process = subprocess.Popen(  # noqa: S603 - no input from outside
             [sys.executable, "-m", "gunicorn", *arguments],
             cwd=PROJECT,
             # Empty counts as not set, whatever .env says.
