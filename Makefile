@@ -24,14 +24,14 @@ demo: $(RUNTIME)  ## See every hook and every authentication work, on this machi
 run: $(RUNTIME) .env  ## Serve on http://127.0.0.1:5000 for development
 	@trap 'exit 0' INT; FLASK_SKIP_DOTENV=1 $(BIN)/flask run --debug --no-debugger
 
-test: $(DEVELOPMENT)  ## Run the tests (a minute and a half)
+test: $(DEVELOPMENT)  ## Run the tests (a minute)
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-test-pages: $(DEVELOPMENT)  ## Go through README and docs as a reader does, hooks of your own included (four minutes)
-	@$(BIN)/python -m pytest tests/slow/test_demo.py tests/slow/test_docs_walkthrough.py
+test-pages: $(DEVELOPMENT)  ## Go through README, docs and the local Okta's page as a reader does (four minutes)
+	@$(BIN)/python -m pytest tests/slow/test_demo.py tests/slow/test_local_okta_page_browser.py tests/slow/test_docs_walkthrough.py
 
-test-killed: $(DEVELOPMENT)  ## Kill the event workers again and again, and count lost events (a minute and a half)
-	@$(BIN)/python -m pytest -s tests/slow/test_kill_9.py
+test-killed: $(DEVELOPMENT)  ## Stop and kill event workers again and again, and count lost events (two minutes)
+	@$(BIN)/python -m pytest -s tests/slow/test_kill_9.py tests/slow/test_inbox_*.py
 
 bench: $(DEVELOPMENT)  ## Measure what the service adds to the smallest Flask view (about three minutes)
 	@$(BIN)/python -m tools.bench

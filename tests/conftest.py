@@ -17,9 +17,6 @@ pytest_plugins = ["tests.support.postgresql"]
 
 # They take the longest. Each file runs in one process, so that its tests share what they start.
 FIRST = (
-    "test_inbox_background",
-    "test_inbox_signals",
-    "test_local_okta_page_browser",
     "test_inbox_service",
     "test_inbox_postgresql",
     "test_key_service_faults",
