@@ -17,7 +17,9 @@ pytest_plugins = ["tests.support.postgresql"]
 
 # They take the longest. Each file runs in one process, so that its tests share what they start.
 FIRST = (
+    "test_register",
     "test_inbox_service",
+    "test_examples",
     "test_inbox_postgresql",
     "test_key_service_faults",
     "test_service",
