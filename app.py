@@ -88,9 +88,7 @@ def add_commands(app: Flask) -> None:
     from commands.events import event_commands  # noqa: PLC0415
     from commands.register import register_command  # noqa: PLC0415
     from local_okta.commands import okta_commands  # noqa: PLC0415
-    from local_okta.samples import SAMPLES  # noqa: PLC0415
 
-    app.extensions["samples"] = SAMPLES.values()
     okta_commands.add_command(doctor_command)
     okta_commands.add_command(register_command)
     app.cli.add_command(okta_commands)

@@ -15,12 +15,19 @@ from flask.cli import AppGroup, with_appcontext
 from local_okta import client
 from local_okta.demo import demo
 from local_okta.preview import preview
+from local_okta.samples import SAMPLES
 from local_okta.serve import rotate_keys, serve
 from local_okta.service import basic_pair
 from local_okta.terminal import say
 from local_okta.verify import verify_event_hook
 
-okta_commands = AppGroup("okta", help="Do what Okta does, and check what it needs.")
+
+@click.group("okta", cls=AppGroup)
+@click.pass_context
+def okta_commands(context: click.Context):
+    """Do what Okta does, and check what it needs."""
+    # For commands of this group that are not in this package.
+    context.meta["local_okta.samples"] = SAMPLES.values()
 
 
 @click.command("new-env", short_help="Make .env, with a password of your own.")

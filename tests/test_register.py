@@ -819,6 +819,12 @@ def test_an_answer_of_the_hook_that_okta_refuses_fails(org, monkeypatch):
     assert "no change" in org.register("basic", "--hooks", "token", "--yes").output
 
 
+def test_a_sample_that_cannot_be_read_ends_it_before_anything_is_sent(org, tmp_path, monkeypatch):
+    monkeypatch.setattr("local_okta.samples._FOLDER", tmp_path)
+    refuses(org, org.register("basic", "--hooks", "token", "--yes"), "local_okta/samples/")
+    assert not org.sent
+
+
 def test_it_says_as_it_should_be_of_all(org):
     org.register("basic", "--hooks", HOOKS, "--yes")
     assert "all 2" in org.register("basic", "--hooks", HOOKS, "--plan").output

@@ -11,7 +11,7 @@ from flask.cli import with_appcontext
 
 from commands.terminal import say
 
-from .client import Okta, OktaError, path_of
+from .client import Json, Okta, OktaError, path_of
 from .hooks import hooks_of
 from .inputs import (
     NAME,
@@ -90,6 +90,10 @@ class Run:
         self.org, self.screen = Org(self.okta), Screen(self.okta)
 
     def register(self) -> int:
+        # A sample that cannot be read ends the command before anything is sent.
+        payloads: dict[str, Json] = {}
+        for sample in click.get_current_context().meta["local_okta.samples"]:
+            payloads.setdefault(sample.path, sample.payload)
         self._show_org()
         if self.choices.auth != "basic":
             server = check_server(self.org, self.choices)
@@ -106,7 +110,7 @@ class Run:
         if self.options["only_plan"]:
             return 0
         self._do(steps)
-        good = try_out(resources, current_app.extensions["samples"], self.screen)
+        good = try_out(resources, payloads, self.screen)
         self.screen.say("\nThe service needs these settings:\n")
         self.screen.say("\n".join(settings_lines(self.choices, resources)))
         self._offer_to_revoke()

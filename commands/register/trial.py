@@ -1,7 +1,6 @@
 """What is said of the service before the steps, and how its hooks are tried out after them."""
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol
+from collections.abc import Iterator
 
 import requests
 
@@ -22,16 +21,6 @@ OTHER_SETTINGS = (
     "these here, or Okta has an old secret. Compare the lines below, start the service again, and\n"
     "run this command again; --secrets writes passwords and client secrets into the hooks again."
 )
-
-
-class Sample(Protocol):
-    """A request to try a hook with."""
-
-    @property
-    def path(self) -> str: ...
-
-    @property
-    def payload(self) -> Json: ...
 
 
 def notes(settings: Settings, choices: Choices, resources: list[Resource]) -> Iterator[str]:
@@ -73,15 +62,14 @@ def _note_of_service(choices: Choices, scheme: str) -> str | None:
     )
 
 
-def try_out(resources: list[Resource], samples: Iterable[Sample], screen: Screen) -> bool:
+def try_out(resources: list[Resource], payloads: dict[str, Json], screen: Screen) -> bool:
     """Let Okta verify event hooks and send a sample to inline hooks. False if one has failed.
+
+    `payloads` has a request's body for each path.
 
     Okta does it as it always does, with the secrets that it has. So this tells whether those are
     right, which no comparison could.
     """
-    payloads: dict[str, Sample] = {}
-    for sample in samples:
-        payloads.setdefault(sample.path, sample)
     failed = False
     screen.say("Okta tries the hooks:\n")
     for resource in resources:
@@ -98,7 +86,7 @@ def try_out(resources: list[Resource], samples: Iterable[Sample], screen: Screen
     return not failed
 
 
-def _outcome(resource: Resource, samples: dict[str, Sample]) -> str | None:
+def _outcome(resource: Resource, payloads: dict[str, Json]) -> str | None:
     """What came back; None if there is nothing to try. Raises OktaError."""
     if resource.item is None:
         return None
@@ -109,8 +97,8 @@ def _outcome(resource: Resource, samples: dict[str, Sample]) -> str | None:
     if not isinstance(resource, InlineHook) or resource.hook.is_telephony:
         # It would send a message to somebody.
         return None
-    sample = samples.get(resource.hook.path)
-    return answered(resource.execute(sample.payload)) if sample else None
+    payload = payloads.get(resource.hook.path)
+    return answered(resource.execute(payload)) if payload else None
 
 
 def answered(answer: Json) -> str:
