@@ -29,7 +29,7 @@ HOST = "127.0.0.1"
 
 
 class LocalOkta:
-    """An authorization server on a loopback port, with one client, whose tokens open the hooks.
+    """An authorization server on a loopback port, with one client, whose tokens the hooks accept.
 
     Use it as a context manager, or call `start()` and `stop()`. `issuer` is known once it has
     started; a second `start()` takes the same port again, so a test can show an outage and its end.
@@ -48,7 +48,7 @@ class LocalOkta:
         scopes: tuple[str, ...] = ("hooks",),
         port: int = 0,
     ):
-        """Makes up what is not given. Port 0 means any free port."""
+        """Anything not given is made up. Port 0 means any free port."""
         self.client_id = client_id or made_up_client_id()
         self.client_secret = client_secret or secrets.token_urlsafe(48)
         self.client_key = client_key or new_key()
@@ -77,12 +77,12 @@ class LocalOkta:
 
     @property
     def key_requests(self) -> int:
-        """How often the issuer was asked for its metadata or its keys."""
+        """How many requests for its metadata or its keys the issuer has received."""
         return sum(self.requests[path] for path in (*METADATA_PATHS, f"{PREFIX}/v1/keys"))
 
     def start(self) -> "LocalOkta":
         """Serve in a thread. Raises OSError if the port is taken."""
-        # werkzeug ends the process if it cannot bind, so it gets a socket that is bound already.
+        # werkzeug exits the process if it cannot bind, so it gets a socket that is already bound.
         with socket.create_server((HOST, self.port)) as listener:
             self._server = make_server(
                 HOST,
@@ -100,7 +100,7 @@ class LocalOkta:
         return self
 
     def stop(self) -> None:
-        """Close the port: from now on a connection is refused."""
+        """Close the port: from now on, connections are refused."""
         self._server.shutdown()
         self._thread.join()
         self._server = self._thread = None
@@ -121,7 +121,7 @@ class LocalOkta:
         return self.keys[0].kid
 
     def claims(self, **overrides) -> dict:
-        """The claims of an access token for the client, `overrides` in place of Okta's values."""
+        """The claims of an access token for the client, `overrides` replacing Okta's values."""
         now = int(time.time())
         return {
             "ver": 1,
@@ -136,7 +136,7 @@ class LocalOkta:
         } | overrides
 
     def sign(self, claims: dict, header: dict | None = None, key: RSAKey | None = None) -> str:
-        """A JWT with any claims, any header fields beside `kid` and `alg`, from any key.
+        """A JWT with any claims and header fields (`kid` and `alg` have defaults), from any key.
 
         The signature is always RS256, whatever the header says; with alg "none" it is empty.
         """
@@ -190,8 +190,8 @@ def made_up_client_id() -> str:
 
 
 class _Handler(WSGIRequestHandler):
-    # One request for each connection, since one kept alive would outlive stop() and hide an outage.
+    # One request per connection: if it were kept alive, it would outlive stop() and hide an outage.
     protocol_version = "HTTP/1.0"
 
     def log_request(self, *args):
-        """Nothing: `flask okta serve` has lines of its own."""
+        """Log nothing: `flask okta serve` prints its own lines."""

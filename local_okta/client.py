@@ -1,4 +1,4 @@
-"""Sends requests to a hook the way Okta does: its headers, three seconds in all, at most one retry.
+"""Send requests to a hook the way Okta does: its headers, three seconds in all, at most one retry.
 
 Reference: https://developer.okta.com/docs/concepts/inline-hooks/#time-out-and-retry
 """
@@ -23,12 +23,12 @@ from local_okta.exchange import SendError, exchange
 from local_okta.strict_json import parse
 
 SECONDS = 3.0
-# A code must not go out twice, and a user who waits for a token does not wait twice.
+# A code must not be sent twice, and a user who is waiting for a token should not wait twice.
 NEVER_RETRIED = ("token", "telephony")
-VALUE_OF_A_HEADER = re.compile(r"[!-~]+")
+HEADER_VALUE = re.compile(r"[!-~]+")
 
-# Gives the Authorization header, or None for no header. The argument is the moment (of
-# time.monotonic) by which Okta must be done. Raises SendError if there is no token.
+# Returns the Authorization header, or None for no header. The argument is the deadline, as a
+# time.monotonic() value. Raises SendError if there is no token.
 Credentials = Callable[[float], str | None]
 
 
@@ -41,22 +41,22 @@ class Answer:
     body: bytes = b""
     milliseconds: int = 0
     token_milliseconds: int | None = None
-    """How much of the last attempt's time went into Okta's request for an access token."""
+    """How long Okta's request for an access token took in the last attempt."""
     attempts: int = 1
     timed_out: bool = False
     error: str | None = None
     sent: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """The headers of the request, and with them a token or password."""
+    """The headers of the request, including a token or password."""
     was_sent: bool = True
-    """Whether the request left. It does not without the token that Okta waited for (`no_token`),
-    and not without a connection."""
+    """Whether the request was sent. It is not if Okta got no token (`no_token`) or could not
+    connect."""
     no_token: bool = False
     before: "Answer | None" = None
-    """What came back at the first attempt, if this is the second."""
+    """What came back from the first attempt, if this is the second."""
 
     @property
     def json(self) -> Any:
-        """The parsed body; None where it is empty or not JSON (see `strict_json`)."""
+        """The parsed body; None if it is empty or not JSON (see `strict_json`)."""
         try:
             return parse(self.body)
         except ValueError:
@@ -64,18 +64,18 @@ class Answer:
 
     @property
     def status_line(self) -> str:
-        """The status with its name, as far as it has one."""
+        """The status with its name, if it has one."""
         return f"{self.status} {responses.get(self.status, '')}".rstrip()
 
     @property
     def times(self) -> str:
-        """The milliseconds of all of it, and what they went into besides the answer."""
+        """The total in milliseconds, the attempts, and the time that the token took."""
         parts = [f"{self.milliseconds} ms"]
         if self.attempts > 1:
             parts.append(f"in {self.attempts} attempts")
         if self.token_milliseconds:
-            last = "in the last one " if self.attempts > 1 else ""
-            parts.append(f"{last}{self.token_milliseconds} ms of them for the token")
+            whole = "the last one" if self.attempts > 1 else "it"
+            parts.append(f"{self.token_milliseconds} ms of {whole} for the token")
         return ", ".join(parts)
 
     @property
@@ -94,7 +94,7 @@ def basic_header(user: str, password: str) -> str:
 
 
 def bearer(token: str) -> Credentials:
-    """A token made beforehand, such as a wrong one."""
+    """A fixed token, such as a wrong one."""
     return lambda deadline: f"Bearer {token}"
 
 
@@ -200,9 +200,9 @@ def _access_token(token_url: str, form: dict[str, str], deadline: float) -> str:
         raise type(error)(f"no access token: {error}") from None
     try:
         answer = parse(received.body)
-        if received.status == HTTPStatus.OK and VALUE_OF_A_HEADER.fullmatch(answer["access_token"]):
+        if received.status == HTTPStatus.OK and HEADER_VALUE.fullmatch(answer["access_token"]):
             return f"Bearer {answer['access_token']}"
         reason = f"{answer['error']} ({answer.get('error_description', 'no description')})"
     except (ValueError, KeyError, TypeError):
-        reason = f"an answer that RFC 6749 does not know (status {received.status})"
+        reason = f"an answer that RFC 6749 does not define (status {received.status})"
     raise SendError(f"no access token: the token endpoint sent {reason}")

@@ -1,6 +1,6 @@
 """`flask okta …`: what Okta does, from a terminal.
 
-The service runs as another process; these commands know its settings, and send it requests.
+The service runs in another process. These commands read its settings and send it requests.
 """
 
 import os
@@ -30,22 +30,24 @@ def okta_commands(context: click.Context):
     context.meta["local_okta.samples"] = SAMPLES.values()
 
 
-@click.command("new-env", short_help="Make .env, with a password of your own.")
+@click.command("new-env", short_help="Create .env, with a new random password.")
 @with_appcontext
 def new_env() -> None:
-    """Make .env from .env.example, with a password of your own.
+    """Create .env from .env.example, with a new random password.
 
-    An .env that is there already stays as it is.
+    An existing .env is not changed.
     """
     path = Path(current_app.root_path, ".env")
     try:
         _write_new(path, _with_password(path.with_name(".env.example").read_text("utf-8")))
     except FileExistsError:
-        raise click.ClickException(".env is there already, and stays as it is.") from None
+        raise click.ClickException(".env already exists, and was not changed.") from None
     except OSError as error:
-        message = f"{error.filename} cannot be used ({os.strerror(error.errno)}): no .env was made."
+        message = (
+            f"{error.filename} cannot be used ({os.strerror(error.errno)}): no .env was created."
+        )
         raise click.ClickException(message) from None
-    say("Made .env from .env.example, with a password of your own.")
+    say("Created .env from .env.example, with a new random password.")
 
 
 def _with_password(example: str) -> str:
@@ -54,13 +56,13 @@ def _with_password(example: str) -> str:
         if line.startswith("BASIC_AUTH_PASSWORD=")
         else line
         for line in example.splitlines(keepends=True)
-        # What .env.example says to somebody who copies it by hand.
+        # Notes in .env.example for someone who copies it by hand.
         if not line.startswith("#!")
     )
 
 
 def _write_new(path: Path, text: str) -> None:
-    # Only you can read it, from the first byte on.
+    # Nobody else can read it, not even while it is being written.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(text)

@@ -1,4 +1,4 @@
-"""Tokens with one fault each, which their name says."""
+"""Tokens with one fault each, named after it."""
 
 import time
 

@@ -1,7 +1,7 @@
-"""`make demo`: the service under gunicorn, sent every hook as Okta sends it, rightly and wrongly.
+"""`make demo`: run the service under gunicorn, and send it every hook as Okta does.
 
-Every credential is made up for the run, and every port is a free one on loopback. Your own settings
-are not used, neither those of the environment nor those of `.env`.
+It uses right and wrong credentials, which are made up for the run, and free ports on loopback. It
+ignores your own settings, in the environment and in `.env`.
 """
 
 import contextlib
@@ -42,8 +42,8 @@ REFUSALS = {"missing scope": (403, "insufficient_scope")}
 def demo() -> None:
     """Start the service under gunicorn and a local Okta, and send every hook.
 
-    It uses right and wrong credentials, in both modes. The exit status is 1 unless everything came
-    back as it should.
+    It uses right and wrong credentials, in both modes. The exit status is 1 unless every answer
+    is as it should be.
     """
     check_samples()
     # TERM must stop gunicorn too.
@@ -54,7 +54,7 @@ def demo() -> None:
         "BASIC_AUTH_USER": user,
         "BASIC_AUTH_PASSWORD": password,
         "TELEPHONY_PROVIDER": "console",
-        # A worker of the demo's own shows what becomes of events.
+        # The demo runs its own worker, to show what happens to events.
         "EVENT_THREADS": "0",
     }
     lost = []
@@ -88,7 +88,7 @@ def demo() -> None:
 
 
 class Run:
-    """The requests to one running server, and what did not come back as it should."""
+    """The requests to one running server, and its wrong answers."""
 
     def __init__(self, url: str):
         self.url = url
@@ -96,7 +96,7 @@ class Run:
         self.differences: list[str] = []
 
     def accept(self, samples, authentication: str, credentials, *, show: bool = True) -> None:
-        """A row for each sample; without `show` only for what did not come back as it should."""
+        """Print a row for each sample; without `show`, only for wrong answers."""
         for sample in samples:
             answer = self._send(sample, credentials)
             verdict = judge(sample.kind, sample.payload, answer)
@@ -116,7 +116,7 @@ class Run:
             self._row(f"verify {path}", "basic", answer, verdict.sentence, verdict.accepted)
 
     def refuse(self, samples, authentication: str, credentials, status: int, reason: str) -> None:
-        """One row for all the samples, if every path refuses for the same reason."""
+        """Print one row for all the samples, if every path refuses for the same reason."""
         refusals = {}
         for sample in samples:
             answer = self._send(sample, credentials)
@@ -139,7 +139,7 @@ class Run:
 
 
 def _reason(answer: client.Answer) -> str:
-    """Why a request was refused, as far as WWW-Authenticate says it (RFC 6750, 3)."""
+    """Why a request was refused, as far as WWW-Authenticate says (RFC 6750, 3)."""
     challenge = answer.headers.get("WWW-Authenticate", "")
     error = re.search(r'\berror="([^"]*)"', challenge)
     if error:
@@ -191,13 +191,13 @@ def environment_with(**settings: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def service(*, port: int = 0, **settings: str):
-    """Run the service under gunicorn with these settings; gives its address. Port 0: a free one."""
+    """Run the service under gunicorn with these settings. Yields its URL. Port 0: any free one."""
     with socket.create_server((HOST, port)) as free:
         port = free.getsockname()[1]
     url = f"http://{HOST}:{port}"
     say(f"\ngunicorn with AUTH_MODE={settings['AUTH_MODE']} on {url} …", bold=True)
     with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen(  # noqa: S603 - nothing of it comes from outside
+        process = subprocess.Popen(  # noqa: S603 - no input from outside
             [sys.executable, "-m", "gunicorn", "-b", f"{HOST}:{port}"],
             cwd=current_app.root_path,
             env=environment_with(WEB_CONCURRENCY="1", **settings),
@@ -209,7 +209,7 @@ def service(*, port: int = 0, **settings: str):
             while client.get(f"{url}/readyz").status != 200:
                 if process.poll() is not None or time.monotonic() > start + SECONDS_TO_START:
                     output.seek(0)
-                    message = f"gunicorn did not start. It said:\n\n{output.read()}"
+                    message = f"gunicorn did not start. Its output:\n\n{output.read()}"
                     raise click.ClickException(message)
                 time.sleep(0.05)
             say(f"ready after {time.monotonic() - start:.1f} s\n")
@@ -220,6 +220,6 @@ def service(*, port: int = 0, **settings: str):
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=5)
             finally:
-                # As a rule it has ended by now. A second Ctrl-C must not leave it running.
+                # Usually it has ended by now. A second Ctrl-C must not leave it running.
                 process.kill()
                 process.wait()

@@ -1,4 +1,4 @@
-"""The demo's part on stored events: answered at once, handled later, whatever happens."""
+"""The part of the demo about stored events: answered at once, handled later, whatever happens."""
 
 import contextlib
 import json
@@ -19,17 +19,17 @@ PATIENCE_SECONDS = 20
 
 
 def stored_events(url: str, credentials, environment: dict[str, str], sample) -> list[str]:
-    """Deliver three events with content of `sample`, beside a worker. Gives what went wrong."""
+    """Deliver three events made from `sample` while a worker runs. Returns what went wrong."""
     say("\nEvents are stored, then answered; a worker handles them.", bold=True)
-    say("Here it tries again after 0.3 s (else 5 s), after a kill -9 in 2 s (else 60 s).\n")
+    say("Here it retries after 0.3 s (normally 5 s), and 2 s after a kill -9 (normally 60 s).\n")
     heading()
     differences = []
     with tempfile.NamedTemporaryFile("w+") as log, contextlib.ExitStack() as workers:
 
-        def tell(story: str, uuid: str, answer, outcomes: list[str], told: str) -> None:
+        def report(story: str, uuid: str, answer, outcomes: list[str], summary: str) -> None:
             found = outcomes_of(uuid, log.name, len(outcomes))
             good = answer.status == 204 and found == outcomes
-            row(story, "basic", answer, told if good else ", ".join(found), good=good)
+            row(story, "basic", answer, summary if good else ", ".join(found), good=good)
             if not good:
                 differences.append(f"{story}: {answer.status}, {found}")
 
@@ -42,16 +42,16 @@ def stored_events(url: str, credentials, environment: dict[str, str], sample) ->
 
         worker = workers.enter_context(running_worker(environment, log))
         uuid, answer = deliver("event")
-        tell("an event", uuid, answer, ["taken", "handled"], "stored, and handled a moment later")
+        report("an event", uuid, answer, ["taken", "handled"], "stored, and handled a moment later")
         uuid, answer = deliver("breaks-twice")
         story = ["taken", "attempt failed"] * 2 + ["taken", "handled"]
-        tell("its handler fails twice", uuid, answer, story, "failed, failed, handled")
+        report("its handler fails twice", uuid, answer, story, "failed, failed, handled")
         uuid, answer = deliver("slow")
         outcomes_of(uuid, log.name, 1)
         worker.kill()
         workers.enter_context(running_worker(environment, log))
         story = ["taken", "taken", "handled"]
-        tell(
+        report(
             "its worker is killed",
             uuid,
             answer,
@@ -78,7 +78,7 @@ def running_worker(environment: dict[str, str], log) -> Iterator[subprocess.Pope
 
 
 def outcomes_of(uuid: str, log_path: str, number: int) -> list[str]:
-    """What the worker's log tells of an event, once it is so many lines."""
+    """What the worker's log says about an event, as soon as it has `number` lines."""
     end = time.monotonic() + PATIENCE_SECONDS
     while True:
         lines = map(parsed, Path(log_path).read_text().splitlines())
@@ -90,7 +90,7 @@ def outcomes_of(uuid: str, log_path: str, number: int) -> list[str]:
 
 
 def parsed(line: str) -> dict:
-    """A line that is not JSON, such as a half of one, tells nothing."""
+    """The fields of a log line; none if it is not JSON, such as an incomplete line."""
     with contextlib.suppress(ValueError):
         return json.loads(line)
     return {}

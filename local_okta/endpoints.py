@@ -39,7 +39,7 @@ def create_okta_app(okta) -> Flask:
     server = AuthorizationServer(
         app,
         query_client=client_by_id,
-        # An access token that carries its own claims needs no store.
+        # An access token that carries its own claims need not be stored.
         save_token=lambda token, request: None,
     )
     server.register_grant(ClientCredentialsGrant)
@@ -89,7 +89,7 @@ class PrivateKeyJWT(JWTBearerClientAssertion):
 
 
 class _Client(ClientMixin):
-    """The client that is there from the start. An app has one client authentication; this has both.
+    """The client that exists from the start. An app in Okta authenticates in one way, this in both.
 
     It gets a token for each of the server's own scopes, without a policy.
     """
@@ -109,7 +109,7 @@ class _Client(ClientMixin):
 
     def get_allowed_scope(self, scope):
         if not scope:
-            raise InvalidScopeError("The 'scope' parameter is needed: no scope is a default one.")
+            raise InvalidScopeError("The 'scope' parameter is required: there is no default scope.")
         if not set(scope.split()) <= set(self._okta.scopes):
             raise InvalidScopeError
         return scope

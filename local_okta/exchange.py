@@ -1,7 +1,7 @@
 """One HTTP request and its answer, on a connection of its own, bounded in time and in size.
 
-Neither a proxy of this machine nor a `.netrc` takes part, since Okta knows neither. Redirects are
-not followed, since Okta follows none.
+The proxy settings and the `.netrc` of this machine are ignored, since Okta does not have them.
+Redirects are not followed, since Okta does not follow them.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ WITHOUT_BODY = (204, 304)
 class SendError(Exception):
     """There is no answer; `str()` says why, in plain words and without a secret.
 
-    `was_sent` says whether the request left, that is, whether there was a connection.
+    `was_sent` says whether the request was sent, that is, whether there was a connection.
     """
 
     timed_out = False
@@ -59,7 +59,7 @@ def exchange(
     """
     left = deadline - time.monotonic()
     if left <= 0:
-        raise SendTimeout("no time was left for it")
+        raise SendTimeout("no time was left")
     connection = _Connection(method, url, headers, body, left)
     try:
         return connection.outcome.result(timeout=left)
@@ -73,7 +73,7 @@ def exchange(
 
 
 class _Connection:
-    """The exchange, in a thread: a socket's own time limit begins again with every byte."""
+    """The exchange, in a thread: a socket's own time limit starts again with every byte."""
 
     def __init__(
         self,
@@ -114,7 +114,7 @@ class _Connection:
         with contextlib.closing(_connection_to(url, seconds)) as connection:
             connection.connect()
             self._socket = connection.sock
-            # It may have been ended while there was no socket to shut down.
+            # It may have ended while there was no socket to shut down.
             if self._ended:
                 raise TimeoutError
             self.was_sent = True
@@ -145,7 +145,7 @@ def _body_of(response: HTTPResponse) -> bytes:
     if len(body) < min(announced, SIZE_LIMIT) and response.status not in WITHOUT_BODY:
         raise IncompleteRead(body)
     if response.headers.get("Content-Encoding", "").lower() in ("gzip", "x-gzip", "deflate"):
-        # 32: the header says which of the two it is.
+        # 32: detect gzip or zlib from the header.
         return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, SIZE_LIMIT)
     return body
 
@@ -158,7 +158,7 @@ def _reason_of(error: Exception) -> str:
             return f"its certificate is not trusted: {error.verify_message}"
         case ssl.SSLError():
             return "no TLS connection"
-        # http.client looks a name up in the form that UnicodeError is about.
+        # UnicodeError: the host name cannot be encoded for a lookup.
         case socket.gaierror() | UnicodeError():
             return "there is no such host"
         case ConnectionError() | IncompleteRead():

@@ -1,4 +1,4 @@
-"""One operation of a JSON Patch (RFC 6902): add, replace or remove, the three that Okta knows."""
+"""One operation of a JSON Patch (RFC 6902): add, replace or remove, as Okta supports."""
 
 from typing import Any
 
@@ -33,12 +33,12 @@ def _member(container: Any, step: str, path: str) -> Any:
         if index < len(container):
             return container[index]
         raise CannotApply(f"{path} is beyond the end of its array")
-    raise CannotApply(f"{path} is not there")
+    raise CannotApply(f"{path} does not exist")
 
 
 def _change_object(op: str, name: str, value: Any, container: dict) -> None:
     if op != "add" and name not in container:
-        raise CannotApply(f"{name} cannot be {op}d, since it is not there")
+        raise CannotApply(f"{name} cannot be {op}d, since it does not exist")
     if op == "remove":
         del container[name]
     else:

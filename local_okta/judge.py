@@ -1,7 +1,9 @@
 """What Okta would do with an answer, in plain words.
 
-Okta says little about an answer that it drops: the request is sent, and nothing happens. This says
-why. Reference: https://developer.okta.com/docs/concepts/inline-hooks/, and for each kind of hook
+Okta says little about an answer that it cannot use: the request is sent, and nothing happens. This
+says why.
+
+Reference: https://developer.okta.com/docs/concepts/inline-hooks/, and for each kind of hook
 https://developer.okta.com/docs/api/openapi/okta-management/management/tag/InlineHook/
 """
 
@@ -17,11 +19,11 @@ NO_CHANGE = {
     "registration": "goes on unchanged",
     "token": "issues the tokens unchanged",
     "saml": "sends the assertion unchanged",
-    "password-import": "takes its default, UNVERIFIED, and does not let the user sign in",
+    "password-import": "uses its default, UNVERIFIED, and does not let the user sign in",
     "telephony": "sends the code itself through its own provider",
     "user-import": "imports the user unchanged",
 }
-# Where a hook fails, some flows go on as if there were none, and some stop
+# If a hook fails, some flows go on as if there were no hook, and some stop
 # ("Inline hook time-out behavior" on the page about inline hooks).
 FAILURE = NO_CHANGE | {
     "registration": "denies the registration or the profile update",
@@ -31,7 +33,7 @@ FAILURE = NO_CHANGE | {
 
 @dataclass(frozen=True)
 class Verdict:
-    """Okta can use the answer (a denial too), or not; and what it does then."""
+    """Whether Okta can use the answer (it can use a denial), and what it does then."""
 
     accepted: bool
     sentence: str
@@ -42,7 +44,7 @@ def judge(kind: str, payload: dict, answer: Answer) -> Verdict:
     try:
         if kind == "event":
             _check_arrived(answer)
-            return Verdict(True, "Okta takes the events as delivered")
+            return Verdict(True, "Okta counts the events as delivered")
         return Verdict(True, f"Okta {_inline(kind, payload, answer)}")
     except Dropped as reason:
         effect = "counts the delivery as failed" if kind == "event" else FAILURE[kind]
@@ -78,7 +80,7 @@ def _inline(kind: str, payload: dict, answer: Answer) -> str:
     if answer.status == 204:
         return NO_CHANGE[kind]
     if len(answer.body) >= SIZE_LIMIT:
-        raise Dropped("The answer has 256 KB or more")
+        raise Dropped("The answer is 256 KB or larger")
     body = answer.json
     if not isinstance(body, dict):
         raise Dropped("The body of a 200 is not a JSON object")
@@ -91,7 +93,7 @@ def _inline(kind: str, payload: dict, answer: Answer) -> str:
     if {"result": "LINK_USER"} in [command.get("value") for command in commands]:
         check(
             any(command["type"] == "com.okta.user.update" for command in commands),
-            "LINK_USER needs com.okta.user.update with the user's id beside it",
+            "LINK_USER also needs com.okta.user.update with the user's id",
         )
     return " and ".join(effects) or NO_CHANGE[kind]
 

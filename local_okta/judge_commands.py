@@ -1,4 +1,4 @@
-"""The commands that each kind of hook knows, and what Okta does at each of them.
+"""The commands that each kind of hook can return, and what Okta does with them.
 
 Reference: https://developer.okta.com/docs/api/openapi/okta-management/management/tag/InlineHook/
 """
@@ -10,10 +10,10 @@ from typing import Any
 from local_okta.json_patch import CannotApply, apply, steps_of
 from local_okta.reserved_claims import RESERVED_CLAIMS
 
-# A token lives for five minutes at least and for a day at most, in seconds.
+# A token lives at least five minutes and at most a day, in seconds.
 SHORTEST_LIFETIME, LONGEST_LIFETIME = 300, 86_400
 LIFETIME = ["token", "lifetime", "expiration"]
-# What a path may begin with.
+# What a path may start with.
 SAML_ELEMENTS = ("subject", "authentication", "conditions", "claims")
 
 
@@ -31,7 +31,7 @@ def request_of(payload: dict) -> str:
 
 
 def general_message(payload: dict) -> str:
-    """What the user sees where an `error` shows nothing at a field."""
+    """What the user sees if an `error` shows nothing at a field."""
     if _is_progressive(payload):
         return "We found some errors. Please review the form and make corrections."
     return "Registration cannot be completed at this time."
@@ -71,7 +71,7 @@ def _password_action(payload: dict, value: Any) -> str:
 def _import_action(payload: dict, value: Any) -> str:
     if _one_of(value, "result", "CREATE_USER", "LINK_USER") == "CREATE_USER":
         return "creates the user"
-    return "takes the user for one that it has"
+    return "treats the user as one that it has"
 
 
 def _linked_user(payload: dict, value: Any) -> str:
@@ -89,13 +89,13 @@ def _imported_app_profile(payload: dict, value: Any) -> str:
 
 
 def _delivery(payload: dict, value: Any) -> str:
-    check(isinstance(value, list) and value, "The value of com.okta.telephony.action is no list")
+    check(isinstance(value, list) and value, "The value of com.okta.telephony.action is not a list")
     for report in value:
         status = _one_of(report, "status", "SUCCESSFUL", "PENDING", "FAILED")
         for field in ("provider", "transactionId", "transactionMetadata"):
             check(isinstance(report.get(field, ""), str), f"{field} is not a string")
     outcome = {"SUCCESSFUL": "sent", "PENDING": "on its way", "FAILED": "not sent"}[status]
-    return f"takes the code as {outcome} by {report.get('provider') or 'a provider without a name'}"
+    return f"counts the code as {outcome} by {report.get('provider') or 'an unnamed provider'}"
 
 
 def _id_token_patch(payload: dict, operations: Any) -> str:
@@ -130,7 +130,7 @@ def _token_patch(payload: dict, part: str, token: str, operations: Any) -> str:
 
 
 def _new_lifetime(op: str, value: Any) -> str:
-    check(op == "replace" and type(value) is int, "A lifetime is replaced by whole seconds")
+    check(op == "replace" and type(value) is int, "A lifetime is replaced, with whole seconds")
     check(
         SHORTEST_LIFETIME <= value <= LONGEST_LIFETIME,
         f"A lifetime of {value} s is not between {SHORTEST_LIFETIME} and {LONGEST_LIFETIME} s",
@@ -177,7 +177,7 @@ def _data(payload: dict) -> dict:
 def _effects(
     operations: Any, where: str, target: Any, effect_of: Callable[[str, list[str], Any], str]
 ) -> str:
-    """What the operations do, one after the other. If one of them fails, none is done."""
+    """What the operations do, one after the other. If one of them fails, Okta applies none."""
     is_list = isinstance(operations, list) and all(isinstance(each, dict) for each in operations)
     check(is_list and operations, "The value of a patch is not a list of operations")
     document = copy.deepcopy(target)
@@ -212,7 +212,7 @@ def _names(value: Any) -> str:
     return ", ".join(value)
 
 
-# Every command that a kind of hook knows, and the rule that says what it does.
+# The commands of each kind of hook, and the rule that says what a command does.
 COMMANDS = {
     "registration": {
         "com.okta.action.update": _registration_action,

@@ -1,4 +1,4 @@
-"""A request that somebody wrote, or took from a log: its path, its body, and how to judge it."""
+"""A request that you wrote, or took from a log: its path, its body, and how to judge it."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from local_okta.strict_json import parse
 
-# Which kind of hook Okta means by an `eventType`, as the judge names it.
+# The kind of hook that Okta means by an `eventType`, in the judge's words.
 EVENT_TYPES = {
     "com.okta.event_hook": "event",
     "com.okta.user.pre-registration": "registration",
@@ -28,7 +28,7 @@ class NotARequest(ValueError):
 
 
 def payload_of(text: str | bytes) -> dict[str, Any]:
-    """The JSON object that `text` is. Raises NotARequest."""
+    """Parse a JSON object. Raises NotARequest."""
     try:
         payload = parse(text)
     except json.JSONDecodeError as error:
@@ -39,18 +39,18 @@ def payload_of(text: str | bytes) -> dict[str, Any]:
     except ValueError as error:
         raise NotARequest(f"This cannot be sent as JSON: {error}.") from None
     if not isinstance(payload, dict):
-        raise NotARequest("Okta sends a JSON object: it begins with { and ends with }.")
+        raise NotARequest("Okta sends a JSON object: it starts with { and ends with }.")
     return payload
 
 
 def path_of(text: str) -> str:
-    """The path as it goes over the wire, with its query. Raises NotARequest."""
+    """The path as it is sent, with its query. Raises NotARequest."""
     if not text.startswith("/"):
         raise NotARequest(f"“{text}” is not a path such as /myHook")
     try:
         return quote(text, safe=KEPT_IN_PATHS)
     except UnicodeError:
-        raise NotARequest("This path has a character that UTF-8 does not have.") from None
+        raise NotARequest("This path has a character that cannot be encoded in UTF-8.") from None
 
 
 def kind_of(payload: dict[str, Any], otherwise: str | None) -> str | None:

@@ -1,13 +1,13 @@
 """The page of `flask okta serve`: what Okta sends and what comes back, in a browser.
 
 It is served beside the issuer's endpoints, on the same port. A web page in another tab can do
-nothing here: every request must name this host (so an attacker's host name that leads here is of no
-use), and what a browser asks for on behalf of another origin is refused, unless it only opens the
-page.
+nothing here: every request must name this host (so an attacker's host name that points here is of
+no use), and what a browser requests on behalf of another origin is refused, unless it only opens
+the page.
 
 The issuer can be told to misbehave. *Slow* means that it answers after Okta has given up, *down*
-that it closes each connection without an answer. Both hold for all that an issuer serves, the token
-endpoint too, and not for this page: see `page_requests` for what it does for a token then.
+that it closes each connection without an answer. Both affect everything that an issuer serves,
+including the token endpoint, but not this page. `page_requests` says where it gets a token then.
 """
 
 import time
@@ -27,7 +27,7 @@ from local_okta.samples import SAMPLES
 from local_okta.service import SERVICE_URL
 
 ISSUER_MODES = ("answers", "slow", "down")
-# Longer than Okta waits, and than the service's guard does.
+# Longer than Okta and the service's guard wait.
 SLOW_SECONDS = client.SECONDS + 1
 TOO_LATE = "local_okta.too_late"
 ACTIVITY_KEPT = 100
@@ -42,7 +42,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }
-# What the issuer is asked for, in a reader's words.
+# The requests to the issuer, as the page words them.
 ISSUER_PATHS = dict.fromkeys(METADATA_PATHS, "asked for metadata") | {
     f"{PREFIX}/v1/keys": "asked for keys",
     f"{PREFIX}/v1/token": "asked for access token",
@@ -60,7 +60,7 @@ class Activity:
 
     def add(self, kind: str, text: str, outcome: str, *, good: bool = True) -> None:
         with self._lock:
-            # Microseconds, so that they go on growing for a page that outlives this process.
+            # Microseconds: the numbers must keep growing for a page that outlives this process.
             self._last = max(self._last + 1, time.time_ns() // 1000)
             entry = {"id": self._last, "time": time.strftime("%H:%M:%S"), "kind": kind}
             self._entries.append(entry | {"text": text, "outcome": outcome, "good": good})
@@ -93,10 +93,10 @@ class Issuer:
 def add_page(
     okta: LocalOkta, service_context: Callable, show: Callable[[str, str, str], None]
 ) -> None:
-    """Put the page beside the endpoints of `okta`, before it starts.
+    """Add the page to the endpoints of `okta`, before it starts.
 
-    `service_context` gives an app context of the service, whose settings the page reads; `show`
-    is told each request to the issuer: method, path, what it was answered.
+    `service_context` returns an app context of the service, whose settings the page reads. `show`
+    is called for each request to the issuer, with its method, its path and the outcome.
     """
     page = Blueprint("page", __name__, static_folder="page", static_url_path="/page")
     activity = Activity()
@@ -230,11 +230,11 @@ def _protect(okta: LocalOkta) -> None:
 
 
 def _texts(*names: str) -> dict[str, str]:
-    """The members of the JSON object that the page's script sends; a form of a page is a 415."""
+    """The members of the JSON object that the page's script sends. A form is answered with 415."""
     try:
         body = request.get_json()
     except RecursionError:
-        abort(400, "This is nested too deep.")
+        abort(400, "This is nested too deeply.")
     if not isinstance(body, dict) or not all(isinstance(body.get(name), str) for name in names):
         abort(400, f"A JSON object with {', '.join(names)} is needed.")
     return {name: body[name] for name in names}

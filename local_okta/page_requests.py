@@ -1,10 +1,10 @@
-"""What the page sends for its reader, and the words beside what comes back.
+"""What the page sends for you, and how it explains what comes back.
 
 With *Client secret* and *Private key*, a token comes from the issuer's token endpoint, over HTTP.
 While the issuer is slow, the request for it takes up Okta's three seconds, and nothing is sent to
 the hook. While it is down, Okta would not send anything either. The page then signs a token itself,
-and says so, to show that the service goes on with the keys that it has. It makes the wrong tokens
-too, since the token endpoint issues none.
+and says so, to show that the service keeps working with the keys that it has. It also makes the
+wrong tokens itself, since the token endpoint does not issue any.
 """
 
 import json
@@ -41,7 +41,7 @@ START = "make run (or flask run)"
 
 
 class BadInput(Exception):
-    """`str()` goes beside the field; nothing was sent. `position` is where in it, if known."""
+    """Nothing was sent. `str()` is shown at the field; `position` is where in it, if known."""
 
     def __init__(self, field: str, message: str, position: int | None = None):
         super().__init__(message)
@@ -60,7 +60,7 @@ class Sender:
         self._issuer_is_down = issuer_is_down
 
     def situation(self) -> dict:
-        """What the reader needs to know before the first request."""
+        """What the page needs to know before the first request."""
         with self._service_context():
             error = current_app.config["SETTINGS_ERROR"]
             auth_mode = current_app.config["SETTINGS"].auth_mode
@@ -71,7 +71,7 @@ class Sender:
         }
 
     def lines(self) -> list[str]:
-        """What makes the service accept the tokens of this local Okta."""
+        """The lines of `.env` that make the service accept the tokens of this local Okta."""
         return [
             "AUTH_MODE=oauth",
             f"OKTA_ISSUER={self._okta.issuer}",
@@ -80,7 +80,7 @@ class Sender:
         ]
 
     def send(self, form: dict[str, str]) -> dict:
-        """Send the request, and say all that there is to say about it. Raises BadInput."""
+        """Send the request, and describe everything that happened. Raises BadInput."""
         sample, name = SAMPLES.get(form["hook"]), form["authentication"]
         if sample is None or name not in AUTHENTICATIONS:
             raise BadInput("hook", "There is no such hook or authentication.")
@@ -92,10 +92,10 @@ class Sender:
         answer = client.send(base + path, payload, kind=kind, credentials=credentials)
         verdict = judge(kind, payload, answer)
         token = self._token(answer)
-        said = notes(kind, name, answer, token, self.lines(), made_here=made_here)
+        remarks = notes(kind, name, answer, token, self.lines(), made_here=made_here)
         if kind == "event" and verdict.accepted:
             with self._service_context():
-                said.append(after_events())
+                remarks.append(after_events())
         return {
             "kind": kind,
             "path": path,
@@ -107,7 +107,7 @@ class Sender:
             "milliseconds": answer.milliseconds,
             "times": answer.times,
             "verdict": _verdict(kind, verdict),
-            "notes": said,
+            "notes": remarks,
             "steps": steps(name, answer, made_here=made_here),
             "token": token,
             "errors": _unreachable(base, answer),
@@ -140,7 +140,7 @@ class Sender:
             raise BadInput(
                 "service",
                 "This is the address of the local Okta itself, which has no guard and no hook. "
-                f"The service has another one, such as {SERVICE_URL}",
+                f"The service has a different one, such as {SERVICE_URL}",
             )
         return base
 
@@ -161,15 +161,17 @@ class Sender:
     def _basic_pair(self) -> tuple[str, str]:
         with self._service_context():
             if current_app.config["SETTINGS_ERROR"]:
-                raise BadInput("authentication", "There is no pair: the settings are wrong.")
+                raise BadInput(
+                    "authentication", "There are no credentials: the settings are wrong."
+                )
             try:
                 return basic_pair()
             except click.ClickException as error:
-                again = "Then start the service and flask okta serve again."
+                again = "Then restart the service and flask okta serve."
                 raise BadInput("authentication", f"{error.message}\n{again}") from None
 
     def _expected(self) -> Expected:
-        """What the service expects of a token: as its settings say, else as the four lines do."""
+        """What the service expects of a token, by its settings or else by the lines for `.env`."""
         with self._service_context():
             read = current_app.config["SETTINGS"]
         if read.auth_mode != "oauth":
@@ -195,7 +197,7 @@ def _payload(text: str) -> dict[str, Any]:
 
 
 def _sent(url: str, payload: dict, answer: Answer) -> dict | None:
-    """The last request that left, if any did."""
+    """The last request that was sent, if any."""
     attempts = [each for each in (answer, answer.before) if each and each.was_sent]
     if not attempts:
         return None
@@ -233,7 +235,7 @@ def _response(answer: Answer) -> dict | None:
 
 
 def _unreachable(base: str, answer: Answer) -> dict[str, str]:
-    """What to say beside the address where nothing listens at it."""
+    """The message beside the address if nothing listens there."""
     if answer.was_sent or answer.no_token or answer.timed_out:
         return {}
     reason = answer.error.removeprefix(f"{urlsplit(base).netloc}: ")

@@ -1,8 +1,8 @@
-"""The steps of a request between Okta, token endpoint, guard and hook, and notes on its end.
+"""The steps of a request between Okta, token endpoint, guard and hook, and notes on the outcome.
 
 The page sees only Okta's side of the exchange. What it says about guard and hook follows from the
 answer: a 401 or 403 with a challenge comes from the guard, and so does a 503 to a token, since it
-means that there was no key to check it. The guard has let every other request in.
+means that there was no key to check it with. Every other request has passed the guard.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ SHOWS = {
 }
 WITHOUT_ISSUER = (
     "Okta itself would send nothing now, since the issuer is down and gives it no token. This page "
-    "has signed one, to show that the service goes on with the keys that it has."
+    "has signed one, to show that the service keeps working with the keys that it has."
 )
 SENDS = {"Basic": "user and password", "Bearer": "token"}
 
@@ -27,7 +27,7 @@ def ended_at_guard(answer: Answer) -> bool:
     return answer.status in (401, 403) or (answer.status == 503 and with_token)
 
 
-def is_of_another_program(answer: Answer) -> bool:
+def is_from_another_program(answer: Answer) -> bool:
     """The guard's refusals carry a challenge (RFC 9110, 11.6.1)."""
     return answer.status in (401, 403) and "WWW-Authenticate" not in answer.headers
 
@@ -47,7 +47,7 @@ def steps(authentication: str, answer: Answer, *, made_here: bool) -> list[dict]
     if answer.before is None:
         return list(_attempt(authentication, answer, answer.milliseconds, made_here))
     first = answer.before
-    again = _step(OKTA, OKTA, "once more", "Okta tries once more, as after each time-out or 5xx")
+    again = _step(OKTA, OKTA, "retry", "Okta retries once, as after any time-out or 5xx")
     left = answer.milliseconds - first.milliseconds
     return [
         *_attempt(authentication, first, first.milliseconds, made_here),
@@ -65,7 +65,7 @@ def notes(
     *,
     made_here: bool,
 ) -> list[str]:
-    """Reasons, and what to do; `lines` make the service take the local Okta's tokens."""
+    """Reasons, and what to do. `lines` make the service accept the local Okta's tokens."""
     return [
         *([WITHOUT_ISSUER] if made_here and authentication in SHOWS else []),
         *_mismatch(kind, authentication, answer, token, "\n".join(lines)),
@@ -76,14 +76,14 @@ def notes(
 def _mismatch(
     kind: str, authentication: str, answer: Answer, token: dict | None, lines: str
 ) -> Iterator[str]:
-    """What does not fit: authentication, settings, the service."""
+    """What does not match: authentication, settings, the service."""
     challenge = answer.headers.get("WWW-Authenticate", "").partition(" ")[0].lower()
     if answer.status in (200, 204) and token and not token["good"]:
         yield (
             "The service accepts this token, so its settings are not those that flask okta serve "
-            "has read: start both again."
+            "has read: restart both."
         )
-    if is_of_another_program(answer):
+    if is_from_another_program(answer):
         yield (
             "This answer has no WWW-Authenticate, so it does not come from this service's guard. "
             "Another program may listen there: on a Mac, AirPlay Receiver takes port 5000."
@@ -97,8 +97,8 @@ def _mismatch(
         )
     elif authentication == "Basic":
         yield (
-            "The service has another pair than the one that flask okta serve has read from the "
-            "settings: start both again, in the same folder."
+            "The service has a different user or password than flask okta serve has read from the "
+            "settings: restart both, in the same folder."
         )
     elif token and challenge == "basic" and kind == "event":
         yield (
@@ -108,30 +108,30 @@ def _mismatch(
     elif token and challenge == "basic":
         yield (
             "The service runs with AUTH_MODE=basic and does not look at a token. To try tokens, "
-            f"put these lines into .env and start the service again:\n{lines}"
+            f"put these lines into .env and restart the service:\n{lines}"
         )
     elif token and token["good"]:
         yield (
             "Nothing is wrong with this token, so the service trusts another issuer or client. Put "
-            f"these lines into .env and start the service again:\n{lines}"
+            f"these lines into .env and restart the service:\n{lines}"
         )
 
 
 def _refusal(answer: Answer, token: dict | None) -> Iterator[str]:
-    if is_of_another_program(answer):
+    if is_from_another_program(answer):
         return
     if answer.status in (401, 403):
-        said = responses[answer.status]
-        seen = " What is wrong with this token is marked under Token."
+        phrase = responses[answer.status]
+        hint = " What is wrong with this token is marked under Token."
         yield (
-            f"The answer says no more than “{said}”, so that an attacker learns nothing from it. "
+            f"The answer says no more than “{phrase}”, so that an attacker learns nothing from it. "
             "The reason is in the service's log."
-            f"{seen if token and not token['good'] else ''}"
+            f"{hint if token and not token['good'] else ''}"
         )
     elif ended_at_guard(answer):
         yield (
-            "The service has no key for this token and cannot get one now. So it neither lets the "
-            "request in nor calls the token wrong: after a 5xx Okta may try again."
+            "The service has no key for this token and cannot get one now. So it neither accepts "
+            "the request nor calls the token wrong: after a 5xx, Okta may try again."
         )
 
 
@@ -155,18 +155,18 @@ def _attempt(authentication: str, answer: Answer, total: int, made_here: bool) -
 
 
 def _end(answer: Answer, left: int) -> Iterator[dict]:
-    """What the service did, as far as its answer shows it."""
+    """What the service did, as far as its answer shows."""
     line = answer.status_line
     if answer.status is None:
         yield _nothing(GUARD, answer, left, "answer")
-    elif is_of_another_program(answer):
-        text = f"Another program than this service seems to answer: {line}"
+    elif is_from_another_program(answer):
+        text = f"A program other than this service seems to answer: {line}"
         yield _step(GUARD, OKTA, line, text, left, "refused")
     elif ended_at_guard(answer):
         text = f"The guard refuses it, and the hook does not see it: {line}"
         yield _step(GUARD, OKTA, line, text, left, "refused")
     else:
-        yield _step(GUARD, HOOK, "let in", "The guard lets it in")
+        yield _step(GUARD, HOOK, "accepted", "The guard accepts it")
         missing = answer.status in (404, 405)
         text = f"There is no hook at this path: {line}" if missing else f"The hook answers {line}"
         outcome = "good" if answer.status in (200, 204) else "refused"
@@ -184,9 +184,9 @@ def _made_here(authentication: str) -> dict:
 def _nothing(column: str, answer: Answer, milliseconds: int, missing: str) -> dict:
     """There is no token, no connection or no answer."""
     if answer.timed_out:
-        text = f"Okta gives up: {SECONDS:g} seconds are over, and there is no {missing}"
+        text = f"Okta gives up: {SECONDS:g} seconds have passed, and there is no {missing}"
         if missing == "answer":
-            text += ". Whether guard or hook took so long cannot be seen from outside"
+            text += ". It cannot be seen from outside whether the guard or the hook took that long"
         return _step(column, OKTA, f"no {missing} in {SECONDS:g} s", text, milliseconds, "silent")
     text = f"There is no {missing}: {answer.error}"
     return _step(column, OKTA, f"no {missing}", text, milliseconds, "refused")

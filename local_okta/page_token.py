@@ -1,7 +1,7 @@
 """A token taken apart: what is in it, what the service expects, and what is wrong.
 
-The checks are those of the service (RFC 7519, 4.1; RFC 7515, 4.1). They are made again here, since
-the service does not tell its caller the reason of a refusal.
+The checks are those of the service (RFC 7519, 4.1; RFC 7515, 4.1). They are repeated here, since
+the service does not tell its caller why it refused a token.
 """
 
 import json
@@ -19,7 +19,7 @@ CLOCK_SKEW_SECONDS = 60
 
 @dataclass(frozen=True)
 class Expected:
-    """What the service accepts; an empty one of the last two admits every client or scope."""
+    """What the service accepts: every client if `clients` is empty, every scope without `scope`."""
 
     issuer: str
     audience: str
@@ -39,7 +39,7 @@ def explain(token: str, expected: Expected, keys: Iterable[RSAKey]) -> dict:
 def _header_rows(token: str, header: dict, keys: Iterable[RSAKey]) -> Iterator[dict]:
     yield _row("header", "alg", header["alg"], "RS256", header["alg"] == "RS256")
     published = next((key for key in keys if key.kid == header["kid"]), None)
-    found = "in the published set" if published else "in the published set: it is not"
+    found = "in the published set" if published else "in the published set, but is not"
     yield _row("header", "kid", header["kid"], found, published is not None)
     signed = published is not None and _is_signed(token, published)
     value = "made with that key" if signed else "not made with that key"
@@ -71,7 +71,7 @@ def _claim_rows(claims: dict, expected: Expected) -> Iterator[dict]:
 
 
 def _setting(claim: str, values: list[str], name: str, allowed: Set[str]) -> dict:
-    """A row for a claim that a setting decides about; an empty one admits every value."""
+    """A row for a claim that a setting restricts. An empty setting accepts every value."""
     good = not allowed or not allowed.isdisjoint(values)
     wanted = f"{name}: {', '.join(sorted(allowed)) or 'any'}"
     return _row(

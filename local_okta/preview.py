@@ -1,4 +1,4 @@
-"""`flask okta preview`: sample requests, or a request of your own, to the running service."""
+"""`flask okta preview`: send sample requests, or your own, to the running service."""
 
 import json
 import sys
@@ -27,13 +27,13 @@ from local_okta.service import (
 from local_okta.terminal import heading, row, say, waiting
 
 HOOK_LIST = "\n".join(f"  {name:<34}{sample.about}" for name, sample in SAMPLES.items())
-# With a longer one, the Authorization header and the verdict would not fit on one screen.
+# With a longer body, the Authorization header and the verdict would not fit on one screen.
 LONGEST_BODY = 12
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is sent to one hook. Without a `kind`, nothing is known of what Okta does with it."""
+    """What is sent to one hook. Without a `kind`, the answer cannot be judged."""
 
     path: str
     kind: str | None
@@ -64,23 +64,23 @@ def own_body(
 @click.option(
     "--auth",
     type=click.Choice(["basic", "client-secret", "private-key", "none"]),
-    help="How to authenticate. By default as AUTH_MODE asks for: basic, or client-secret.",
+    help="How to authenticate. The default follows AUTH_MODE: basic or client-secret.",
 )
 @click.option("--verbose", is_flag=True, help="Show the whole body of the request.")
 @click.option(
-    "--path", callback=own_path, help="Send to this path, such as /myHook. It needs HOOK or --body."
+    "--path", callback=own_path, help="Send to this path, such as /myHook. Needs HOOK or --body."
 )
 @click.option(
     "--body",
     type=click.File("rb"),
     callback=own_body,
-    help="Send this file, which holds a JSON object; - is standard input.",
+    help="Send this file, which must hold a JSON object; - is standard input.",
 )
 @click.option(
     "--event-type",
     type=click.Choice(list(EVENT_TYPES)),
     metavar="TYPE",
-    help="Judge the answer as one to this eventType, whatever the body says.",
+    help="Judge the answer by this eventType, whatever the body says.",
 )
 @url_option
 @with_appcontext
@@ -98,8 +98,8 @@ def preview(
     Prints the request, the response, and what Okta would do with it. Without HOOK, sends every
     sample and prints a row for each.
 
-    A request of your own, or one from a log: --path /myHook --body request.json. Beside HOOK,
-    either of them takes the place of the sample's.
+    To send your own request, or one from a log: --path /myHook --body request.json. With HOOK,
+    each of them replaces what the sample has.
 
     Event hooks are always sent with Basic, since Okta can send them with nothing else. For
     client-secret and private-key the token comes from the local Okta (flask okta serve).
@@ -121,11 +121,11 @@ def _request(
     path = path or (sample and sample.path)
     payload = sample.payload if sample and body is None else body
     if payload is None and (path or event_type):
-        raise click.UsageError("What is to be sent? Name a HOOK, or a file: --body request.json")
+        raise click.UsageError("What should be sent? Name a HOOK, or a file: --body request.json")
     if payload is None:
         return None
     if path is None:
-        raise click.UsageError("Where is it to be sent? Name a HOOK, or a path: --path /myHook")
+        raise click.UsageError("Where should it be sent? Name a HOOK, or a path: --path /myHook")
     kind = EVENT_TYPES.get(event_type) or kind_of(payload, sample and sample.kind)
     return Request(path, kind, payload)
 
@@ -155,7 +155,7 @@ def _show_request(address: str, answer: client.Answer, payload: dict, verbose: b
     say("Request", bold=True)
     say(f"POST {address}")
     for name, value in answer.sent.items():
-        # A token or a password is not for the screen.
+        # Tokens and passwords are not shown.
         hidden = f"{value.partition(' ')[0]} ••••••••"
         say(f"{name}: {hidden if name == 'Authorization' else value}")
     lines = json.dumps(payload, indent=2, ensure_ascii=False).splitlines()

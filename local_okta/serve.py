@@ -39,13 +39,13 @@ port_option = click.option(
 @port_option
 @with_appcontext
 def serve(port: int) -> None:
-    """Run a local Okta: an authorization server that issues tokens as Okta's do.
+    """Run a local Okta: an authorization server that issues tokens like Okta's.
 
     Its page shows, in a browser, what Okta sends and what it does with the answers.
 
-    Prints the four lines that make the service accept its tokens; put them into .env and start
-    the service again. Client ID, secret and key stay the same at the next start (they are kept in
-    instance/local-okta.json, for your eyes only); the keys that sign tokens are new each time.
+    Prints the four lines that make the service accept its tokens; put them into .env and restart
+    the service. Client ID, secret and key stay the same at the next start (they are kept in
+    instance/local-okta.json, which only you can read); the keys that sign tokens are new each time.
 
     Stop it with Ctrl-C.
     """
@@ -70,7 +70,7 @@ def serve(port: int) -> None:
     say(f"OKTA_ISSUER={okta.issuer}")
     say(f"OKTA_CLIENT_ID={okta.client_id}")
     say(f"OKTA_SCOPE={SCOPE}")
-    say("\nEach request shows here. Ctrl-C stops it.")
+    say("\nEach request is shown here. Press Ctrl-C to stop.")
     wait_for_ctrl_c()
     okta.stop()
     say("\nThe local Okta has stopped.")
@@ -81,7 +81,7 @@ def serve(port: int) -> None:
 def rotate_keys(port: int) -> None:
     """Make the running local Okta sign with a new key.
 
-    The old key stays published beside the new one, as in Okta. Tokens that are out stay good.
+    The old key stays published beside the new one, as in Okta, so earlier tokens stay valid.
     """
     base = f"http://{HOST}:{port}"
     check_answers(base, "flask okta serve")
@@ -129,7 +129,7 @@ def _new_client() -> dict[str, Any]:
     path = _client_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Only you can read it, from the first byte on.
+        # Nobody else can read it, not even while it is being written.
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(made | {"client_key": key.as_dict(private=True)}, file, indent=2)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What the commands know of the service: its settings, its address, and whether it answers."""
+"""What the commands know about the service: its settings, its address, and whether it answers."""
 
 import socket
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ SERVICE_URL = "http://127.0.0.1:5000"
 
 
 def service_url(context, parameter, value: str) -> str:
-    """Checks an address given as an option."""
+    """Check an address given as an option."""
     base = base_of(value)
     if base is None:
         raise click.BadParameter(f"{value} is not an address such as {SERVICE_URL}")
@@ -22,18 +22,18 @@ def service_url(context, parameter, value: str) -> str:
 
 
 def without_hook_path(url: str, *more: str) -> str:
-    """The address without the path of a hook at its end, which is said where it had one."""
+    """The address without a hook's path at its end. If it had one, a note is printed."""
     base = base_of(url, [*hook_paths(), *more])
     if base != url:
-        say(f"The hook's path at its end is left out: {base}\n", fg="yellow")
+        say(f"Left out the hook's path at the end: {base}\n", fg="yellow")
     return base
 
 
 def base_of(address: str, paths: Iterable[str] = ()) -> str | None:
     """The address that a hook's path is added to, or None if this is not an address.
 
-    A path in it is kept: a gateway's prefix, or SCRIPT_NAME. If it ends with one of `paths`, that
-    is left out, since somebody pasted the URL of a hook.
+    A path in it is kept: a gateway's prefix, or SCRIPT_NAME. If it ends with one of `paths`,
+    that is left out: somebody pasted the URL of a hook.
     """
     try:
         parts = urlsplit(address)
@@ -59,7 +59,7 @@ url_option = click.option(
 
 
 def settings():
-    """The service's settings. If they are wrong, it ends the command with their own message."""
+    """The service's settings. If they are wrong, the command ends with a message that says why."""
     if error := current_app.config["SETTINGS_ERROR"]:
         raise error
     return current_app.config["SETTINGS"]
@@ -76,7 +76,7 @@ def basic_pair() -> tuple[str, str]:
 
 
 def hook_paths() -> list[str]:
-    """The paths of the app's hooks: all that take a POST."""
+    """The paths of the app's hooks: all that accept a POST."""
     return [rule.rule for rule in current_app.url_map.iter_rules() if "POST" in rule.methods]
 
 
@@ -92,28 +92,28 @@ def event_hook_paths() -> list[str]:
 
 
 def after_events() -> str:
-    """What becomes of events that the service has taken, as far as its settings say it."""
+    """What happens to the events that the service has accepted, as its settings say."""
     threads = current_app.config["SETTINGS"].event_threads
     if threads:
         handled = f"the service handles them in the background (EVENT_THREADS={threads})"
     else:
-        handled = "flask events work handles them, as a process of its own (EVENT_THREADS=0)"
+        handled = "flask events work handles them in a separate process (EVENT_THREADS=0)"
     return (
-        f"Events that have a handler are stored now, and {handled}. The log then says “event "
+        f"Events that have a handler are now stored, and {handled}. The log then says “event "
         "handled” with their uuid. flask events list shows what is waiting and what has failed."
     )
 
 
 def check_answers(url: str, command: str) -> None:
-    """Ends the command with one plain message where nothing listens at `url`."""
+    """End the command with one plain message if nothing listens at `url`."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     try:
         with waiting(f"a connection to {parts.netloc}"):
             socket.create_connection((parts.hostname, port), timeout=client.SECONDS).close()
-    # UnicodeError: a name that cannot be one, such as a..b
+    # UnicodeError: not a valid host name, such as a..b
     except (OSError, UnicodeError):
         here = parts.hostname in ("127.0.0.1", "localhost")
-        hint = f"Start it in another terminal: {command}" if here else "Does a tunnel lead there?"
+        hint = f"Start it in another terminal: {command}" if here else "Is its tunnel running?"
         message = f"Nothing answers at {parts.scheme}://{parts.netloc}. {hint}"
         raise click.ClickException(message) from None

@@ -1,19 +1,19 @@
-"""JSON as RFC 8259 has it, without what Python's parser takes besides and other parsers refuse."""
+"""JSON as RFC 8259 defines it, without what only Python's parser accepts."""
 
 import json
 import math
 from typing import Any
 
-# Far beyond any request or answer of a hook, far below what ends a parser or a browser.
+# Far more than any request or answer of a hook has, far less than what crashes a parser.
 MOST_LEVELS = 100
 
 
 def parse(text: str | bytes) -> Any:
     """The value that `text` stands for.
 
-    Raises ValueError: a `json.JSONDecodeError`, which knows the place, where the syntax is wrong;
-    else for NaN and the infinities, for numbers that no float can hold, and for a value that is
-    nested more than MOST_LEVELS deep.
+    Raises `json.JSONDecodeError`, with the place, if the syntax is wrong. Raises ValueError for NaN
+    and the infinities, for numbers that no float can hold, and for a value that is nested more than
+    MOST_LEVELS deep.
     """
     try:
         value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
@@ -24,7 +24,7 @@ def parse(text: str | bytes) -> Any:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a value of JSON")
+    raise ValueError(f"{name} is not a JSON value")
 
 
 def _finite(text: str) -> float:

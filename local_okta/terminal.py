@@ -10,19 +10,19 @@ from collections.abc import Iterator
 
 import click
 
-# With fewer columns, what came back gets lines of its own.
+# With fewer columns, what came back is printed on lines of its own.
 WIDE = 106
 _COLUMNS = "{:<33} {:<16} {:<7}{:>5}"
 _LAST_COLUMN_AT = 65
 _INDENT = " " * 5
 _IN_ASCII = str.maketrans({"…": "...", "•": "*", "“": '"', "”": '"'})
-SECONDS_BEFORE_A_WORD = 1.0
+SECONDS_BEFORE_NOTE = 1.0
 
 
 def say(text: str = "", *, nl: bool = True, **style) -> None:
-    """A line on stdout, styled unless it goes into a file or NO_COLOR is set.
+    """Print a line, styled unless it goes into a file or NO_COLOR is set.
 
-    Characters that would steer the terminal, or that it cannot write, are shown as escapes.
+    Control characters, and those that the terminal cannot show, are printed as escapes.
     """
     text = _writable("".join(map(_visible, text)))
     wants_colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
@@ -32,13 +32,13 @@ def say(text: str = "", *, nl: bool = True, **style) -> None:
 
 
 def heading() -> None:
-    """The names of the columns; a narrow terminal has none."""
+    """Print the names of the columns, except on a narrow terminal."""
     if not _is_narrow():
         say(_row("request", "authentication", "status", "ms", "what came back"), bold=True)
 
 
 def row(request: str, authentication: str, answer, outcome: str, *, good: bool) -> None:
-    """One request: `outcome` in words, in red where it is not `good`."""
+    """Print one request, with `outcome` in words, in red if it is not `good`."""
     status, style = str(answer.status or "-"), {"fg": None if good else "red"}
     if not _is_narrow():
         say(_row(request, authentication, status, answer.milliseconds, outcome), **style)
@@ -51,8 +51,8 @@ def row(request: str, authentication: str, answer, outcome: str, *, good: bool) 
 
 @contextlib.contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Says on stderr that this waits for something, if it takes longer than a moment."""
-    timer = threading.Timer(SECONDS_BEFORE_A_WORD, click.echo, (f"Waiting for {what} ...",))
+    """Say on stderr what this waits for, if it takes longer than a moment."""
+    timer = threading.Timer(SECONDS_BEFORE_NOTE, click.echo, (f"Waiting for {what} ...",))
     timer.kwargs["err"] = True
     timer.daemon = True
     timer.start()

@@ -82,10 +82,10 @@ def test_code_that_needs_what_is_not_there_is_named(project):
     (project / "tests" / "test_own.py").write_text(f"\nBODY = SAMPLES[{json.dumps('own')}]\n")
     (project / "tests" / "test_rule.py").write_text("from hooks.own import rule\n")
     assert left_over(project) == [
-        "commands/own.py:1 needs the hook own, which is not there",
-        "tests/support/own.py:2 needs the hook own, which is not there",
-        "tests/test_own.py:2 needs the sample own, which is not there",
-        "tests/test_rule.py:1 needs the hook own, which is not there",
+        "commands/own.py:1 needs the hook own, which does not exist",
+        "tests/support/own.py:2 needs the hook own, which does not exist",
+        "tests/test_own.py:2 needs the sample own, which does not exist",
+        "tests/test_rule.py:1 needs the hook own, which does not exist",
     ]
 
 
@@ -93,7 +93,7 @@ def test_pages_count_only_as_long_as_the_readme_asks_for_it(project):
     readme = project / "README.md"
     asked = "as long as this line stands here"
     readme.write_text(f"| `POST /own` | [own](hooks/own.py) |\n\n{asked}\n")
-    assert "README.md:1 describes hooks/own.py, which is not there" in left_over(project)
+    assert "README.md:1 describes hooks/own.py, which does not exist" in left_over(project)
     change(readme, asked, "")
     assert left_over(project) == []
 
@@ -116,7 +116,7 @@ BROKEN = [
     (b'{\n  "data": {,}\n}', ".json:2 is not JSON: "),
     (b'{"data": "\xff"}', ".json is not UTF-8\n"),
     (b"[]", ".json is not a JSON object\n"),
-    (None, ".json is not there, but local_okta/samples/__init__.py:"),
+    (None, ".json does not exist, but local_okta/samples/__init__.py:"),
 ]
 
 

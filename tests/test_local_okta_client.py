@@ -271,9 +271,9 @@ def test_json_may_be_nested_a_hundred_levels_deep_and_no_deeper():
 def test_the_time_says_what_it_went_into():
     assert Answer(200, milliseconds=9).times == "9 ms"
     with_token = Answer(200, milliseconds=9, token_milliseconds=5)
-    assert with_token.times == "9 ms, 5 ms of them for the token"
+    assert with_token.times == "9 ms, 5 ms of it for the token"
     assert replace(with_token, attempts=2).times == (
-        "9 ms, in 2 attempts, in the last one 5 ms of them for the token"
+        "9 ms, in 2 attempts, 5 ms of the last one for the token"
     )
 
 

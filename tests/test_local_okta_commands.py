@@ -185,7 +185,7 @@ def test_preview_says_how_to_start_what_does_not_answer(run, stub, okta):
     assert_fails(result, "Start it in another terminal: flask okta serve")
     for host in ("127.0.0.2", "a..b"):
         elsewhere = nobody.replace("127.0.0.1", host)
-        assert_fails(run("preview", "--url", elsewhere), "Does a tunnel lead there?")
+        assert_fails(run("preview", "--url", elsewhere), "Is its tunnel running?")
 
 
 def test_preview_with_a_token_needs_a_local_okta(run, stub):
@@ -208,7 +208,7 @@ def test_an_address_that_cannot_be_one_is_named(run):
 def test_a_prefix_is_kept_and_the_path_of_a_pasted_hook_left_out(run, stub, prefix, pasted):
     result = run("preview", INLINE_HOOK.name, "--url", f"{stub.url}{prefix}{pasted}")
     assert result.exit_code == 0, result.output
-    said = f"The hook's path at its end is left out: {stub.url}{prefix}\n"
+    said = f"Left out the hook's path at the end: {stub.url}{prefix}\n"
     assert (said in result.output) is (pasted not in ("", "/"))
     assert [quote(path) for path in stub.paths] == [f"{prefix}{INLINE_HOOK.path}"]
 
@@ -248,7 +248,7 @@ def test_an_event_of_ones_own_is_sent_with_basic(run, stub):
     event = json.dumps(EVENTS[0].payload)
     stub.answer = ("", 204)
     result = run(*OWN, stub.url, input=event, **PAIR, auth_mode="oauth")
-    assert "Okta takes the events as delivered" in result.output
+    assert "Okta counts the events as delivered" in result.output
     assert stub.authorizations[-1].startswith("Basic ")
 
 
@@ -263,9 +263,9 @@ def test_path_and_body_take_the_place_of_the_samples(run, stub):
 
 UNUSABLE = {
     ("--path", "myHook"): "“myHook” is not a path such as /myHook",
-    ("--path", "/\udc80"): "a character that UTF-8 does not have",
-    ("--path", "/myHook"): "What is to be sent?",
-    ("--body", "-"): "Where is it to be sent?",
+    ("--path", "/\udc80"): "a character that cannot be encoded in UTF-8",
+    ("--path", "/myHook"): "What should be sent?",
+    ("--body", "-"): "Where should it be sent?",
     ("--body", "/nothing"): "No such file",
     ("--event-type", "com.okta.nothing"): "is not one of",
 }
@@ -283,9 +283,9 @@ def test_a_request_that_cannot_be_made_is_a_usage_error(run, options):
     [
         ('{\n  "a" 1}', "line 2, column 7"),
         ("[" * 100_000, "more than 100 levels deep"),
-        ('{"a": NaN}', "NaN is not a value of JSON"),
+        ('{"a": NaN}', "NaN is not a JSON value"),
         (b"\xff", "not UTF-8"),
-        ("[]", "begins with {"),
+        ("[]", "starts with {"),
     ],
 )
 def test_a_body_that_is_no_request_is_named(run, stub, text, words):
@@ -334,7 +334,7 @@ def test_after_an_event_it_says_what_becomes_of_it(run, stub, threads, words):
 
 
 def test_what_takes_its_time_says_what_it_waits_for(run, stub, monkeypatch):
-    monkeypatch.setattr(terminal, "SECONDS_BEFORE_A_WORD", 0.05)
+    monkeypatch.setattr(terminal, "SECONDS_BEFORE_NOTE", 0.05)
     assert "Waiting" not in run("preview", INLINE_HOOK.name, "--url", stub.url).output
     stub.seconds = 0.5
     result = run("preview", INLINE_HOOK.name, "--url", stub.url)
@@ -417,10 +417,10 @@ def test_new_env_is_for_your_eyes_only_and_overwrites_nothing(run):
     assert len(password) > 40
     assert password not in result.output
     assert load_settings({}, made).basic_auth_password == password
-    # What is said beside it is true of a password that was made up.
+    # Its comments are true of a password that was made up.
     assert "#!" not in text
     assert "printed in Okta's guide" not in text
-    assert_fails(run("new-env"), "stays as it is")
+    assert_fails(run("new-env"), "was not changed")
     assert made.read_text() == text
 
 
@@ -493,7 +493,8 @@ def test_a_folder_that_cannot_be_written_is_named(run):
     assert_fails(run("serve"), f"{run.client_file} cannot be written (File exists)")
     (run.folder / ".env.example").unlink()
     assert_fails(
-        run("new-env"), ".env.example cannot be used (No such file or directory): no .env was made."
+        run("new-env"),
+        ".env.example cannot be used (No such file or directory): no .env was created.",
     )
 
 

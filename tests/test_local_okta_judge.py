@@ -113,13 +113,13 @@ DONE = [
     ),
     ("password", action(credential="VERIFIED"), "imports the password"),
     ("password", action(credential="UNVERIFIED"), "does not let the user sign in"),
-    ("telephony", sent(**DELIVERY), "takes the code as sent by twilio"),
-    ("telephony", sent(status="PENDING"), "takes the code as on its way by a provider without a"),
-    ("telephony", sent(**DELIVERY | {"status": "FAILED"}), "takes the code as not sent by twilio"),
+    ("telephony", sent(**DELIVERY), "counts the code as sent by twilio"),
+    ("telephony", sent(status="PENDING"), "counts the code as on its way by an unnamed provider"),
+    ("telephony", sent(**DELIVERY | {"status": "FAILED"}), "counts the code as not sent by twilio"),
     (
         "import",
         commands(("action.update", {"result": "LINK_USER"}), ("user.update", {"id": "00u1"})),
-        "takes the user for one that it has and links it to 00u1",
+        "treats the user as one that it has and links it to 00u1",
     ),
     ("import", action(result="CREATE_USER"), "creates the user"),
     ("import", profile(login="kim"), "sets login in the user's profile"),
@@ -153,14 +153,14 @@ DROPPED = [
     ("token", {"commands": [{"type": ["com.okta.identity.patch"]}]}, "is not a command"),
     ("token", {"commands": {"type": "com.okta.identity.patch"}}, "not a list of objects"),
     ("token", {"commands": ["com.okta.identity.patch"]}, "not a list of objects"),
-    ("token", patch("identity", "replace", "/claims/absent", "1"), "it is not there"),
+    ("token", patch("identity", "replace", "/claims/absent", "1"), "it does not exist"),
     ("token", patch("identity", "replace", "/claims/team/1", "1"), "not an index"),
     ("token", patch("identity", "replace", "/claims/team/-", "1"), "not an index"),
     ("token", patch("identity", "add", "/claims/team/2", "1"), "not an index"),
     ("token", patch("identity", "add", "/claims/team/00", "1"), "not an index"),
     ("token", patch("identity", "add", "/claims/team/7/x", "1"), "beyond the end"),
-    ("token", patch("identity", "add", "/claims/absent/x", "1"), "claims/absent is not there"),
-    ("token", patch("identity", "add", "/claims/absent/0", "1"), "claims/absent is not there"),
+    ("token", patch("identity", "add", "/claims/absent/x", "1"), "claims/absent does not exist"),
+    ("token", patch("identity", "add", "/claims/absent/0", "1"), "claims/absent does not exist"),
     ("token", patch("identity", "add", "/claims/email/x", "1"), "neither an object nor an array"),
     ("token", patch("identity", "remove", "/claims/email", "1"), "a value other than null"),
     ("token", patch("identity", None, "/claims/email", "1"), "has no op"),
@@ -169,7 +169,7 @@ DROPPED = [
     ("token", patch("access", "add", "/claims/cid", "1"), "Okta's own claims in an access token"),
     ("token", patch("access", "replace", LIFETIME, 299), "not between 300 and 86400 s"),
     ("token", patch("access", "replace", LIFETIME, 86_401), "not between 300 and 86400 s"),
-    ("token", patch("identity", "remove", "/claims/absent"), "it is not there"),
+    ("token", patch("identity", "remove", "/claims/absent"), "it does not exist"),
     ("token", patch("identity", "move", "/claims/email", 1), "not an operation"),
     ("token", patch("identity", "add", "/claims/x"), "has no value"),
     ("token", patch("identity", "add", "claims/x", "1"), "is not a path"),
@@ -191,10 +191,10 @@ DROPPED = [
         "no attributes.NameFormat",
     ),
     ("saml", patch("assertion", "add", "/absent/x", PATIENT), "cannot be changed"),
-    ("saml", patch("assertion", "add", "/subject/nameId", "a"), "subject is not there"),
+    ("saml", patch("assertion", "add", "/subject/nameId", "a"), "subject does not exist"),
     ("saml", patch("assertion", "add", "/claims", {}), "cannot be changed"),
     ("saml", patch("assertion", "remove", "/claims/department"), "not an operation"),
-    ("saml", patch("assertion", "replace", "/claims/absent", "1"), "it is not there"),
+    ("saml", patch("assertion", "replace", "/claims/absent", "1"), "it does not exist"),
     ("saml", patch("assertion", "replace", "/lifetime/expiration", 1), "cannot be changed"),
     ("sign-up", action(registration="allow"), "can only be ALLOW or DENY"),
     ("sign-up", commands(("action.update", "DENY")), "can only be ALLOW or DENY"),
@@ -203,11 +203,11 @@ DROPPED = [
     ("sign-up", profile(password="x"), "No command can change a user's password"),
     ("profile", profile(title="Dr"), "self-service only"),
     ("password", action(credential=True), "can only be VERIFIED or UNVERIFIED"),
-    ("telephony", commands(("telephony.action", [])), "is no list"),
+    ("telephony", commands(("telephony.action", [])), "is not a list"),
     ("telephony", commands(("telephony.action", ["sent"])), "can only be SUCCESSFUL"),
     ("telephony", sent(status="SENT"), "can only be SUCCESSFUL"),
     ("telephony", sent(**DELIVERY | {"provider": 7}), "provider is not a string"),
-    ("import", action(result="LINK_USER"), "LINK_USER needs com.okta.user.update"),
+    ("import", action(result="LINK_USER"), "LINK_USER also needs com.okta.user.update"),
     ("import", commands(("user.update", {"id": None})), "has no id"),
     ("import", action(result="MERGE"), "can only be CREATE"),
     ("token", [], "not a JSON object"),
@@ -309,7 +309,7 @@ def test_an_answer_that_wants_nothing_changes_nothing(name, status, body):
 
 @pytest.mark.parametrize("status", [200, 204])
 def test_an_event_is_delivered_by_its_status_alone(status):
-    assert judged("event", None, status) == Verdict(True, "Okta takes the events as delivered")
+    assert judged("event", None, status) == Verdict(True, "Okta counts the events as delivered")
 
 
 @pytest.mark.parametrize("name", ["event", "token"])
@@ -326,7 +326,7 @@ NO_ANSWER = [
     ("event", Answer(None, timed_out=True, attempts=2), "No answer in time in 2 attempts: Okta co"),
     ("password-import", Answer(None, error="no access token"), "No answer (no access token): Okta"),
     ("saml", Answer(200, body=b"<html>"), "The body of a 200 is not a JSON object"),
-    ("saml", Answer(200, body=b"{}".ljust(256 * 1024)), "The answer has 256 KB or more"),
+    ("saml", Answer(200, body=b"{}".ljust(256 * 1024)), "The answer is 256 KB or larger"),
 ]
 
 

@@ -190,8 +190,8 @@ def test_nothing_from_elsewhere_runs_in_the_page_and_no_frame_shows_it(page, iss
 WRONG_REQUESTS = {
     '{\n  "a": 1\n  "b": 2}': ("line 3, column 3", 13),
     '{"😀": }': ("line 1, column 7", 6),
-    "[1]": ("begins with {", None),
-    '{"a": NaN}': ("NaN is not a value of JSON", None),
+    "[1]": ("starts with {", None),
+    '{"a": NaN}': ("NaN is not a JSON value", None),
     '{"a": -1e999}': ("-1e999 is too large a number", None),
     "[" * 100_000: ("cannot be sent as JSON", None),
 }
@@ -230,7 +230,7 @@ def test_the_path_may_be_another_and_a_prefix_of_the_service_is_kept(page, stub)
 @pytest.mark.parametrize("event", EVENTS)
 def test_an_edited_request_is_judged_by_its_event_type(page, stub, event):
     result = send(page, stub.url, request=json.dumps(event.payload))
-    assert result["verdict"]["sentence"] == "Okta takes the events as delivered."
+    assert result["verdict"]["sentence"] == "Okta counts the events as delivered."
 
 
 NO_ADDRESS = (
@@ -323,9 +323,9 @@ def test_no_answer_breaks_the_page(page, stub, body):
 
 
 ENDS = [
-    (("", 200), "let in", "The hook answers 200 OK"),
-    (("", 404), "let in", "There is no hook at this path: 404 Not Found"),
-    (("", 403), "POST, user and password", "Another program than this service seems to answer"),
+    (("", 200), "accepted", "The hook answers 200 OK"),
+    (("", 404), "accepted", "There is no hook at this path: 404 Not Found"),
+    (("", 403), "POST, user and password", "A program other than this service seems to answer"),
     (("", 401, {"WWW-Authenticate": "Basic"}), "POST, user and password", "The guard refuses it"),
 ]
 
@@ -337,7 +337,7 @@ def test_the_steps_say_no_more_than_the_answer_shows(page, stub, answer, before,
     *_, last_but_one, last = result["steps"]
     assert last_but_one["label"] == before
     assert last["text"].startswith(text)
-    assert any("AirPlay" in note for note in result["notes"]) is ("Another program" in text)
+    assert any("AirPlay" in note for note in result["notes"]) is ("A program other" in text)
 
 
 @pytest.mark.parametrize("event", EVENTS)

@@ -14,7 +14,7 @@ export async function readActivity() {
   } catch {
     return;
   }
-  // Another tab may have changed it, or a new start of the local Okta.
+  // Another tab or a restart of the local Okta may have changed it.
   if (document.activeElement !== byId("issuer")) byId("issuer").value = answer.issuer;
   showRegistered(answer.registered);
   for (const entry of answer.entries.filter(({ id }) => id > last)) {
@@ -32,7 +32,7 @@ export async function readActivity() {
   while (byId("entries").childElementCount > SHOWN) byId("entries").lastElementChild.remove();
 }
 
-// What flask okta register has made.
+// What flask okta register has created.
 function showRegistered(hooks) {
   byId("registered").hidden = hooks.length === 0;
   byId("hooks-of-the-org").replaceChildren(

@@ -16,7 +16,7 @@ function fill(node, attributes, children) {
   return node;
 }
 
-// A mark that says by its form what its colour says.
+// A mark whose shape says the same as its colour.
 export function mark(good) {
   const [text, name] = good ? ["✓", "good"] : ["✕", "bad"];
   return element("span", { class: `mark ${name}`, "aria-hidden": "true" }, text);

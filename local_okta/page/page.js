@@ -1,4 +1,4 @@
-// The controls of the page, and what the server says to each of them.
+// The controls of the page, and the server's answers to them.
 
 import { readActivity } from "./activity.js";
 import { byId, element, mark } from "./dom.js";
@@ -10,7 +10,7 @@ const narrow = matchMedia("(max-width: 699px)");
 
 let state;
 let busy = false;
-// What the reader has chosen; null while authentication follows the hook.
+// What the user has chosen; null while authentication follows the hook.
 let chosen = null;
 
 const sampleOf = (name) => state.samples.find((sample) => sample.name === name);
@@ -35,8 +35,8 @@ function putCursor(position) {
   box.scrollTop = (lines - 3) * parseFloat(getComputedStyle(box).lineHeight);
 }
 
-// One at a time, since what comes back must belong to what the fields say.
-async function alone(work) {
+// One at a time: what comes back must belong to what the fields say.
+async function oneAtATime(work) {
   if (busy) return;
   busy = true;
   document.body.classList.add("busy");
@@ -65,14 +65,14 @@ function pickHook() {
   clear("Press Send.");
 }
 
-// As `flask okta preview` does: what the reader chose, or what the service asks for. Event hooks get
+// As in `flask okta preview`: what the user chose, or what the service asks for. Event hooks get
 // Basic, since Okta can send them with nothing else.
 function fitting(sample) {
   if (sample.kind === "event") return ["None", "Wrong password"].includes(chosen) ? chosen : "Basic";
   return chosen ?? state.default;
 }
 
-// To choose what the hook would get anyway means to follow the hooks again.
+// Choosing what the hook would get anyway means following the hooks again.
 function chooseAuthentication() {
   chosen = null;
   const { value } = byId("authentication");
@@ -148,7 +148,7 @@ function showTable(visible) {
   byId("summary").textContent = "";
 }
 
-// The roles are for the narrow page, where the style makes a list of the table.
+// The roles are for the narrow page, where the style turns the table into a list.
 function addRow({ name, authentication, status, milliseconds, accepted, sentence }, open) {
   const label = open ? element("button", { type: "button", class: "link" }, name) : name;
   if (open) label.addEventListener("click", open);
@@ -170,8 +170,8 @@ async function rotate() {
   const withToken = !["Basic", "None", "Wrong password"].includes(byId("authentication").value);
   if (withToken) await send();
   byId("activity-note").textContent = withToken
-    ? "The issuer signs with a new key, and the request was sent again: the service asks for the key set, once."
-    : "The issuer signs with a new key. Choose Client secret and press Send: the service asks for the key set, once.";
+    ? "The issuer signs with a new key, and the request was sent again: the service fetches the key set once."
+    : "The issuer signs with a new key. Choose Client secret and press Send: the service fetches the key set once.";
 }
 
 async function setIssuer() {
@@ -193,7 +193,7 @@ function options(select, values) {
 }
 
 function fitHookList() {
-  // Narrow, a list of all the samples would fill the screen.
+  // On a narrow screen, a list of all the samples would fill it.
   byId("hook").size = narrow.matches ? 1 : state.samples.length;
 }
 
@@ -216,14 +216,14 @@ async function start() {
   byId("authentication").addEventListener("change", chooseAuthentication);
   byId("form").addEventListener("submit", (event) => {
     event.preventDefault();
-    alone(send);
+    oneAtATime(send);
   });
   byId("request").addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) alone(send);
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) oneAtATime(send);
   });
-  byId("send-all").addEventListener("click", () => alone(sendAll));
-  byId("verify").addEventListener("click", () => alone(verify));
-  byId("rotate").addEventListener("click", () => alone(rotate));
+  byId("send-all").addEventListener("click", () => oneAtATime(sendAll));
+  byId("verify").addEventListener("click", () => oneAtATime(verify));
+  byId("rotate").addEventListener("click", () => oneAtATime(rotate));
   byId("issuer").addEventListener("change", setIssuer);
   byId("close-all").addEventListener("click", () => showTable(false));
   byId("secrets").addEventListener("click", ({ target }) => {
@@ -233,7 +233,7 @@ async function start() {
     showSecrets(asked);
   });
   new ResizeObserver(showSteps).observe(byId("steps"));
-  // No earlier, or what was typed or picked until now would be lost.
+  // Not earlier: what was typed or picked before this would be lost.
   for (const control of document.querySelectorAll("[disabled]")) control.disabled = false;
   await readActivity();
   setInterval(readActivity, 1000);

@@ -1,4 +1,4 @@
-// Shows what came of one request, region by region.
+// Shows the outcome of one request, region by region.
 
 import { byId, element, mark } from "./dom.js";
 import { picture } from "./steps.js";
@@ -79,7 +79,7 @@ function showSent({ sent, not_sent: notSent }) {
       const masked = name === "Authorization" && !secretsShown;
       return [name, masked ? `${value.split(" ", 1)[0]} ••••••••` : value];
     });
-    // At the first of two attempts, if the second came to nothing.
+    // From the first of two attempts, if the second was not sent.
     parts.push(message(sent.line, lines(headers), `\n${sent.body}`));
   }
   byId("sent-body").replaceChildren(...parts);

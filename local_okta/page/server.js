@@ -1,4 +1,4 @@
-// What the page asks of the server that it came from.
+// Requests to the server of this page.
 
 export async function ask(path, body) {
   const options = body && {

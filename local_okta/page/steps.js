@@ -1,4 +1,4 @@
-// The steps of a request as a picture. A screen reader finds in it a list of sentences.
+// The steps of a request as a picture. For a screen reader, it is a list of sentences.
 
 import { svg } from "./dom.js";
 
@@ -43,12 +43,12 @@ function note(label, x, y) {
 }
 
 function arrow(step, from, to, y, time, width) {
-  const way = Math.sign(to - from);
+  const direction = Math.sign(to - from);
   const stopped = step.outcome !== "good";
   const middle = (from + to) / 2;
   return [
-    svg("line", { class: "arrow", x1: from + (stopped ? way * 11 : 0), x2: to - way * 7, y1: y, y2: y }),
-    svg("path", { class: "tip", d: `M${to} ${y}l${-way * 8} -4v8z` }),
+    svg("line", { class: "arrow", x1: from + (stopped ? direction * 11 : 0), x2: to - direction * 7, y1: y, y2: y }),
+    svg("path", { class: "tip", d: `M${to} ${y}l${-direction * 8} -4v8z` }),
     svg("text", { class: "label", x: middle, y: y - 5, "aria-hidden": "true" }, step.label),
     svg("text", { class: "time", x: middle, y: y + 12, "aria-hidden": "true" }, time),
     ...(stopped ? stop(step.outcome, from, y) : []),

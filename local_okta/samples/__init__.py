@@ -1,7 +1,7 @@
 """The sample requests: one for each kind of hook, and the variants that are answered differently.
 
-A sample is an entry of this list and a file `<name>.json` beside it. All that is known of samples
-(previews, the demo, tests) is computed from here.
+A sample is an entry of this list and a file `<name>.json` beside it. Previews, the
+demo and the tests take everything about samples from here.
 """
 
 import json
@@ -24,26 +24,26 @@ class Sample:
 
     name: str
     kind: str
-    """As the judge knows it: event, registration, token, saml, password-import, …"""
+    """As the judge calls it: event, registration, token, saml, password-import, …"""
     path: str
     about: str
     expected: str | None = None
     """What Okta does with the right answer: how the judge's sentence goes on after "Okta ". Without
-    it, whatever Okta can use is right."""
+    it, every answer that Okta can use is right."""
 
     @property
     def payload(self) -> dict[str, Any]:
         """The body. A file that cannot be read ends a command with a message that names it."""
         payload = read(_FOLDER / f"{self.name}.json", self.kind)
         if self.kind == "event":
-            # New events each time, since the service does not handle those that it knows.
+            # New events each time, since the service handles each event only once.
             for event in payload["data"]["events"]:
                 event["uuid"] = str(uuid4())
         return payload
 
     @property
     def authentications(self) -> tuple[str, ...]:
-        """How Okta can authenticate this kind of hook."""
+        """How Okta can authenticate to this kind of hook."""
         return ("basic",) if self.kind == "event" else ("basic", "client-secret", "private-key")
 
     def is_as_expected(self, verdict) -> bool:
@@ -61,7 +61,7 @@ def read(path: Path, kind: str) -> dict[str, Any]:
                 return payload
             reason = "is for an event hook, but its data.events is not a list of objects"
     except FileNotFoundError:
-        reason = f"is not there, but {PLACE}/__init__.py:{_line_of(path.stem)} lists it"
+        reason = f"does not exist, but {PLACE}/__init__.py:{_line_of(path.stem)} lists it"
     except OSError as error:
         reason = f"cannot be read: {os.strerror(error.errno)}"
     except UnicodeDecodeError:
@@ -90,14 +90,14 @@ _SAMPLES = [
         "event",
         "/userDeactivated",
         "two users were deactivated",
-        "takes the events as delivered",
+        "counts the events as delivered",
     ),
     Sample(
         "event-user-created",
         "event",
         "/userCreated",
         "a user was created",
-        "takes the events as delivered",
+        "counts the events as delivered",
     ),
     Sample(
         "registration-self-service",
@@ -167,14 +167,14 @@ _SAMPLES = [
         "telephony",
         "/telephonyHook",
         "a code by text message",
-        "takes the code as sent by console",
+        "counts the code as sent by console",
     ),
     Sample(
         "telephony-voice",
         "telephony",
         "/telephonyHook",
         "a code by voice call",
-        "takes the code as sent by console",
+        "counts the code as sent by console",
     ),
     Sample(
         "user-import",
@@ -187,8 +187,8 @@ _SAMPLES = [
         "user-import-matched",
         "user-import",
         "/userImport",
-        "the user is there already",
-        "takes the user for one that it has and links it to",
+        "the user already exists",
+        "treats the user as one that it has and links it to",
     ),
 ]
 
@@ -196,6 +196,6 @@ SAMPLES = {sample.name: sample for sample in _SAMPLES}
 
 
 def check_samples() -> None:
-    """Read every sample, so that a command ends before it starts anything if one is broken."""
+    """Read every sample, so that a command with a broken one ends before it starts anything."""
     for sample in SAMPLES.values():
         read(_FOLDER / f"{sample.name}.json", sample.kind)

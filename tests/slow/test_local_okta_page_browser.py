@@ -135,7 +135,7 @@ def steps(page):
 def test_a_sample_that_broke_after_the_start_is_named(page, complaints, tmp_path, monkeypatch):
     monkeypatch.setattr(samples, "_FOLDER", tmp_path)
     page.reload()
-    said = f"local_okta/samples/{next(iter(SAMPLES))}.json is not there"
+    said = f"local_okta/samples/{next(iter(SAMPLES))}.json does not exist"
     expect(page.locator("#banner")).to_contain_text(said)
     # The console may say so too.
     complaints.clear()
@@ -301,7 +301,7 @@ def test_a_token_that_comes_too_late_takes_up_the_three_seconds(page):
     make_issuer(page, "slow")
     send(page)
     last = steps(page).last
-    expect(last).to_contain_text("Okta gives up: 3 seconds are over, and there is no token")
+    expect(last).to_contain_text("Okta gives up: 3 seconds have passed, and there is no token")
     expect(last).to_have_class("silent")
     expect(region(page, "Sent")).to_have_text(
         re.compile("Nothing was sent: Okta waited 3 seconds for its access token.")

@@ -91,7 +91,7 @@ def _needs(project: Path, modules: set[str], samples: set[str]) -> Iterator[str]
                 kind = "the sample" if need["sample"] else "the hook"
                 name = need["sample"] or need["module"]
                 where = path.relative_to(project)
-                yield f"{where}:{number} needs {kind} {name}, which is not there"
+                yield f"{where}:{number} needs {kind} {name}, which does not exist"
                 break
 
 
@@ -106,4 +106,4 @@ def _pages(project: Path, modules: set[str]) -> Iterator[str]:
             for module in sorted(set(re.findall(r"\]\((?:\.\./)?hooks/(\w+)\.py\)", line))):
                 if module not in modules:
                     name = path.relative_to(project)
-                    yield f"{name}:{number} describes hooks/{module}.py, which is not there"
+                    yield f"{name}:{number} describes hooks/{module}.py, which does not exist"
