@@ -43,6 +43,8 @@ def configure(level: str, log_format: str) -> None:
     root = logging.getLogger()
     root.handlers = [*(old for old in root.handlers if old.get_name() != __name__), handler]
     root.setLevel(logging.WARNING)
+    # Its warnings quote what a server has sent, of any length and with a traceback.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
     modules = {path.stem for path in PROJECT.glob("*.py")}
     packages = {path.parent.name for path in PROJECT.glob("*/__init__.py")}
     for name in modules | packages:

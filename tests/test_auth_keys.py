@@ -19,6 +19,7 @@ import auth.keys
 from auth.keys import IssuerError, IssuerKeys, fetch_keys, reason_of
 from local_okta.authorization_server import new_key
 from local_okta.endpoints import METADATA_PATHS
+from tests.support.gunicorn import client_of, log_lines, oauth_settings
 from tests.support.issuer import (
     FaultyIssuer,
     FaultyIssuerElsewhere,
@@ -191,6 +192,13 @@ def test_a_lying_broken_or_slow_issuer_is_a_failed_attempt(issuer, monkeypatch, 
     assert reason_of_attempt(issuer.issuer) == reason
     assert time.monotonic() - started < GENEROUS_SECONDS
     assert issuer.key_requests <= 2
+
+
+def test_nothing_that_the_issuer_sends_gets_into_the_log(issuer, capsys):
+    client_of(oauth_settings(issuer))
+    issuer.fault = sending(OK + b"no colon\r\nforged" + b"x" * 5000 + b": y\r\n\r\n{}")
+    assert reason_of_attempt(issuer.issuer) == ANOTHER_ISSUER
+    assert log_lines(capsys) == []
 
 
 def test_metadata_of_openid_connect_will_do(issuer):
