@@ -1,5 +1,6 @@
 """The two examples, each on a real server, against the local Okta."""
 
+import contextlib
 import hmac
 import importlib.util
 import subprocess
@@ -62,40 +63,43 @@ class Served:
         return self.send(TOKEN_HOOK, bearer(token), json=PATIENT).status_code
 
 
-@pytest.fixture
-def serve(monkeypatch):
+@contextlib.contextmanager
+def served(name: str, **settings: str):
     """Start an example with these settings; gives a `Served`."""
-    servers = []
-
-    def start(name: str, **settings: str) -> Served:
+    spec = importlib.util.spec_from_file_location(name, PROJECT / f"examples/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
         for setting, value in environment(settings).items():
-            monkeypatch.setenv(setting, value)
-        spec = importlib.util.spec_from_file_location(name, PROJECT / f"examples/{name}.py")
-        module = importlib.util.module_from_spec(spec)
+            patch.setenv(setting, value)
         spec.loader.exec_module(module)
-        server = serving(module.app)
-        servers.append(server)
-        return Served(module, server.__enter__())
-
-    yield start
-    for server in servers:
-        server.__exit__(None, None, None)
+    with serving(module.app) as url:
+        yield Served(module, url)
 
 
-@pytest.fixture
-def basic(serve):
-    return serve("basic", **PAIR)
+@pytest.fixture(scope="module")
+def basic():
+    with served("basic", **PAIR) as example:
+        yield example
+
+
+@pytest.fixture(scope="module")
+def oauth(okta):
+    with served("oauth", OKTA_ISSUER=okta.issuer, OKTA_SCOPE="hooks") as example:
+        yield example
 
 
 @pytest.fixture
 def issuer():
+    """An issuer of the test's own, whose keys it may change."""
     with FaultyIssuer() as okta:
         yield okta
 
 
 @pytest.fixture
-def oauth(serve, issuer):
-    return serve("oauth", OKTA_ISSUER=issuer.issuer, OKTA_SCOPE="hooks")
+def fresh(issuer):
+    """The example with this issuer, before it has fetched any key."""
+    with served("oauth", OKTA_ISSUER=issuer.issuer, OKTA_SCOPE="hooks") as example:
+        yield example
 
 
 def let_time_pass(served: Served, monkeypatch) -> None:
@@ -151,7 +155,7 @@ def test_an_example_does_not_start_without_a_setting(name, settings, missing):
 # HTTP Basic
 
 
-def test_the_right_pair_is_let_in(basic):
+def test_the_right_pair_is_accepted(basic):
     assert basic.send(BASIC_HOOK, RIGHT_PAIR, json=EVENTS).status_code == 204
 
 
@@ -170,7 +174,7 @@ def test_the_right_pair_is_let_in(basic):
 )
 @pytest.mark.parametrize("path", [BASIC_HOOK, "/unknown", "/static/x"])
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
-def test_any_other_pair_is_refused_on_every_path(basic, header, path, method):
+def test_a_wrong_pair_is_refused_on_every_path(basic, header, path, method):
     answer = basic.send(path, header and {"Authorization": header}, method)
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Basic realm=")
@@ -191,16 +195,16 @@ def test_the_one_time_check_is_answered(basic):
 # OAuth 2.0
 
 
-def test_a_good_token_is_let_in(oauth, issuer):
-    answer = oauth.send(TOKEN_HOOK, bearer(issuer.issue()), json=PATIENT)
+def test_a_good_token_is_accepted(oauth, okta):
+    answer = oauth.send(TOKEN_HOOK, bearer(okta.issue()), json=PATIENT)
     [command] = answer.json()["commands"]
     assert command["type"] == "com.okta.identity.patch"
     assert command["value"] == [{"op": "add", "path": "/claims/extPatientId", "value": "1235"}]
 
 
 @pytest.mark.parametrize("body", [token_request("nobody@example.com"), {"data": {}}])
-def test_the_token_stays_as_it_is_for_anybody_else(oauth, issuer, body):
-    answer = oauth.send(TOKEN_HOOK, bearer(issuer.issue()), json=body)
+def test_a_user_who_is_no_patient_gets_no_claim(oauth, okta, body):
+    answer = oauth.send(TOKEN_HOOK, bearer(okta.issue()), json=body)
     assert (answer.status_code, answer.content) == (204, b"")
 
 
@@ -213,120 +217,118 @@ def test_a_request_without_a_token_is_refused_on_every_path(oauth, path, method,
     assert "WWW-Authenticate" in answer.headers
 
 
-def test_an_unknown_path_is_a_404_with_a_good_token(oauth, issuer):
-    assert oauth.send("/unknown", bearer(issuer.issue())).status_code == 404
+def test_an_unknown_path_is_a_404_with_a_good_token(oauth, okta):
+    assert oauth.send("/unknown", bearer(okta.issue())).status_code == 404
 
 
-def without(issuer: LocalOkta, claim: str) -> str:
-    claims = issuer.claims()
+def without(okta: LocalOkta, claim: str) -> str:
+    claims = okta.claims()
     del claims[claim]
-    return issuer.sign(claims)
+    return okta.sign(claims)
 
 
-def signed_with_the_public_key(issuer: LocalOkta) -> str:
-    unsigned = issuer.sign(issuer.claims(), {"alg": "HS256"}).rpartition(".")[0]
-    secret = issuer.keys[0].as_pem(private=False)
+def signed_with_the_public_key(okta: LocalOkta) -> str:
+    unsigned = okta.sign(okta.claims(), {"alg": "HS256"}).rpartition(".")[0]
+    secret = okta.keys[0].as_pem(private=False)
     signature = urlsafe_b64encode(hmac.digest(secret, unsigned.encode(), "sha256"))
     return f"{unsigned}.{signature.decode()}"
 
 
 BAD_TOKENS = {
-    "expired": lambda issuer: issuer.issue(exp=int(time.time()) - 90),
-    "no expiry": lambda issuer: without(issuer, "exp"),
-    "expiry is no number": lambda issuer: issuer.issue(exp="never"),
-    "foreign key": lambda issuer: issuer.sign(issuer.claims(), key=new_key()),
-    "wrong audience": lambda issuer: issuer.issue(aud="api://other"),
-    "no audience": lambda issuer: without(issuer, "aud"),
-    "wrong issuer": lambda issuer: issuer.issue(iss="https://example.okta.com/oauth2/default"),
-    "no issuer": lambda issuer: without(issuer, "iss"),
-    "not yet valid": lambda issuer: issuer.issue(nbf=int(time.time()) + 90),
-    "unsigned": lambda issuer: issuer.sign(issuer.claims(), {"alg": "none"}),
-    "another algorithm": lambda issuer: issuer.sign(issuer.claims(), {"alg": "RS512"}),
+    "expired": lambda okta: okta.issue(exp=int(time.time()) - 90),
+    "no expiry": lambda okta: without(okta, "exp"),
+    "expiry is no number": lambda okta: okta.issue(exp="never"),
+    "foreign key": lambda okta: okta.sign(okta.claims(), key=new_key()),
+    "wrong audience": lambda okta: okta.issue(aud="api://other"),
+    "no audience": lambda okta: without(okta, "aud"),
+    "wrong issuer": lambda okta: okta.issue(iss="https://example.okta.com/oauth2/default"),
+    "no issuer": lambda okta: without(okta, "iss"),
+    "not yet valid": lambda okta: okta.issue(nbf=int(time.time()) + 90),
+    "unsigned": lambda okta: okta.sign(okta.claims(), {"alg": "none"}),
+    "another algorithm": lambda okta: okta.sign(okta.claims(), {"alg": "RS512"}),
     "signed with the public key": signed_with_the_public_key,
-    "critical header": lambda issuer: issuer.sign(issuer.claims(), {"crit": 5}),
-    "header is a list": lambda issuer: "WyJhbGciXQ.e30.x",
-    "payload is a list": lambda issuer: issuer.sign([]),
+    "critical header": lambda okta: okta.sign(okta.claims(), {"crit": 5}),
+    "header is a list": lambda okta: "WyJhbGciXQ.e30.x",
+    "payload is a list": lambda okta: okta.sign([]),
 }
 
 
 @pytest.mark.parametrize("kind", BAD_TOKENS)
-def test_a_bad_token_is_refused(oauth, issuer, kind):
-    assert oauth.hook(issuer.issue()) == 200
-    assert oauth.hook(BAD_TOKENS[kind](issuer)) == 401
+def test_a_bad_token_is_refused(oauth, okta, kind):
+    assert oauth.hook(okta.issue()) == 200
+    assert oauth.hook(BAD_TOKENS[kind](okta)) == 401
 
 
-def test_a_token_of_another_key_type_is_refused(oauth, issuer):
+def test_a_token_of_another_key_type_is_refused(fresh, issuer):
     key = ECKey.generate_key("P-256", {"kid": "elliptic", "use": "sig"})
     issuer.keys = (*issuer.keys, key)
-    assert oauth.hook(issuer.issue()) == 200
-    assert oauth.hook(jwt.encode({"alg": "ES256", "kid": key.kid}, issuer.claims(), key)) == 401
+    assert fresh.hook(issuer.issue()) == 200
+    assert fresh.hook(jwt.encode({"alg": "ES256", "kid": key.kid}, issuer.claims(), key)) == 401
 
 
-def test_clocks_may_be_a_minute_apart(oauth, issuer):
-    assert oauth.hook(issuer.issue(exp=int(time.time()) - 30)) == 200
+def test_clocks_may_be_a_minute_apart(oauth, okta):
+    assert oauth.hook(okta.issue(exp=int(time.time()) - 30)) == 200
 
 
 @pytest.mark.parametrize("scopes", [["other"], [], None, ["hooks2"], "other"])
-def test_a_token_without_the_scope_is_refused(oauth, issuer, scopes):
-    assert oauth.hook(issuer.issue(scp=scopes)) == 403
+def test_a_token_without_the_scope_is_refused(oauth, okta, scopes):
+    assert oauth.hook(okta.issue(scp=scopes)) == 403
 
 
-def test_a_token_without_any_scope_is_refused(oauth, issuer):
-    assert oauth.hook(without(issuer, "scp")) == 403
+def test_a_token_without_any_scope_is_refused(oauth, okta):
+    assert oauth.hook(without(okta, "scp")) == 403
 
 
-def test_one_scope_of_several_is_enough(oauth, issuer):
-    assert oauth.hook(issuer.issue(scp=["other", "hooks"])) == 200
+def test_one_scope_of_several_is_enough(oauth, okta):
+    assert oauth.hook(okta.issue(scp=["other", "hooks"])) == 200
 
 
-def test_another_audience_can_be_set(serve, issuer):
-    settings = {"OKTA_ISSUER": issuer.issuer, "OKTA_SCOPE": "hooks", "OKTA_AUDIENCE": "api://own"}
-    oauth = serve("oauth", **settings)
-    assert oauth.hook(issuer.issue(aud="api://own")) == 200
-    assert oauth.hook(issuer.issue()) == 401
+def test_another_audience_can_be_set(okta):
+    settings = {"OKTA_ISSUER": okta.issuer, "OKTA_SCOPE": "hooks", "OKTA_AUDIENCE": "api://own"}
+    with served("oauth", **settings) as example:
+        assert example.hook(okta.issue(aud="api://own")) == 200
+        assert example.hook(okta.issue()) == 401
 
 
 # The issuer's keys
 
 
-def test_keys_are_fetched_once_for_many_requests(oauth, issuer):
+def test_keys_are_fetched_once_for_many_requests(fresh, issuer):
     with ThreadPoolExecutor(10) as threads:
-        statuses = [*threads.map(oauth.hook, [issuer.issue() for _ in range(30)])]
+        statuses = [*threads.map(fresh.hook, [issuer.issue() for _ in range(30)])]
     assert statuses == [200] * 30
     assert fetches(issuer) == 1
 
 
-def test_keys_are_fetched_again_after_a_rotation(oauth, issuer, monkeypatch):
+def test_keys_are_fetched_again_after_a_rotation(fresh, issuer, monkeypatch):
     old = issuer.issue()
-    assert oauth.hook(old) == 200
+    assert fresh.hook(old) == 200
     issuer.rotate_keys()
-    let_time_pass(oauth, monkeypatch)
-    assert [oauth.hook(issuer.issue()) for _ in range(3)] == [200] * 3
-    assert oauth.hook(old) == 200
+    let_time_pass(fresh, monkeypatch)
+    assert [fresh.hook(issuer.issue()) for _ in range(3)] == [200] * 3
+    assert fresh.hook(old) == 200
     assert fetches(issuer) == 2
 
 
-def test_made_up_key_ids_make_no_request_each(oauth, issuer, monkeypatch):
+def test_made_up_key_ids_make_no_request_each(fresh, issuer, monkeypatch):
     forged = [issuer.sign(issuer.claims(), {"kid": f"made-up-{n}"}, new_key()) for n in range(3)]
-    assert oauth.hook(issuer.issue()) == 200
-    assert [oauth.hook(token) for token in forged] == [401] * 3
-    assert oauth.hook(issuer.issue()) == 200
+    assert fresh.hook(issuer.issue()) == 200
+    assert [fresh.hook(token) for token in forged] == [401] * 3
+    assert fresh.hook(issuer.issue()) == 200
     assert fetches(issuer) == 1
-    let_time_pass(oauth, monkeypatch)
-    assert [oauth.hook(token) for token in forged] == [401] * 3
+    let_time_pass(fresh, monkeypatch)
+    assert [fresh.hook(token) for token in forged] == [401] * 3
     assert fetches(issuer) == 2
 
 
-def test_nothing_is_let_in_while_the_issuer_is_down(serve, monkeypatch):
-    issuer = FaultyIssuer().start()
+def test_no_token_is_accepted_while_the_issuer_is_down(fresh, issuer, monkeypatch):
     issuer.stop()
-    oauth = serve("oauth", OKTA_ISSUER=issuer.issuer, OKTA_SCOPE="hooks")
-    assert [oauth.hook(issuer.issue()) for _ in range(3)] == [500, 401, 401]
-    assert oauth.hook(issuer.sign(issuer.claims(), {"alg": "none"})) == 401
-    assert oauth.send(TOKEN_HOOK, json=PATIENT).status_code == 401
-    with issuer:
-        let_time_pass(oauth, monkeypatch)
-        assert oauth.hook(issuer.issue()) == 200
+    assert [fresh.hook(issuer.issue()) for _ in range(3)] == [500, 401, 401]
+    assert fresh.hook(issuer.sign(issuer.claims(), {"alg": "none"})) == 401
+    assert fresh.send(TOKEN_HOOK, json=PATIENT).status_code == 401
+    issuer.start()
+    let_time_pass(fresh, monkeypatch)
+    assert fresh.hook(issuer.issue()) == 200
 
 
 @pytest.mark.parametrize(
@@ -334,19 +336,19 @@ def test_nothing_is_let_in_while_the_issuer_is_down(serve, monkeypatch):
     [(answering(b"{}", 500), 500), (answering(b"<html>"), 500), (key_set(), 401)],
     ids=["500", "HTML", "no key"],
 )
-def test_an_issuer_that_talks_nonsense_takes_no_key_away(oauth, issuer, monkeypatch, fault, status):
+def test_a_bad_answer_of_the_issuer_keeps_the_keys(fresh, issuer, monkeypatch, fault, status):
     good = issuer.issue()
-    assert oauth.hook(good) == 200
+    assert fresh.hook(good) == 200
     issuer.fault = fault
     issuer.rotate_keys()
-    let_time_pass(oauth, monkeypatch)
-    assert oauth.hook(issuer.issue()) == status
-    assert oauth.hook(good) == 200
+    let_time_pass(fresh, monkeypatch)
+    assert fresh.hook(issuer.issue()) == status
+    assert fresh.hook(good) == 200
 
 
-def test_an_issuer_that_hangs_is_given_up_in_time(oauth, issuer):
+def test_a_hanging_issuer_is_given_up_in_time(fresh, issuer):
     issuer.fault = hanging
     began = time.monotonic()
-    assert oauth.hook(issuer.issue()) == 500
+    assert fresh.hook(issuer.issue()) == 500
     # Okta waits for 3 seconds.
     assert time.monotonic() - began < 3
