@@ -65,6 +65,9 @@ class Database:
         kind = url.get_backend_name()
         self.file = Path(url.database) if kind == "sqlite" and url.database else None
         self.insert = sqlite.insert if self.file else postgresql.insert
+        # The pool alone would not do: if a thread fails to connect, the pool does not wake the one
+        # that waits for its connection.
+        self._turn = threading.Lock()
         self._engine = sa.create_engine(
             url,
             connect_args=CONNECT_ARGS[kind],
@@ -90,7 +93,7 @@ class Database:
 
         If it raises SQLAlchemyError or OSError, assume that it was not committed.
         """
-        with self._engine.connect() as connection:
+        with self._turn, self._engine.connect() as connection:
             opened = connection.info.get("file")
             try:
                 if "has_tables" not in connection.info:
@@ -148,7 +151,7 @@ def is_temporary(error: Exception) -> bool:
     cause = getattr(error, "orig", None)
     if isinstance(cause, sqlite3.Error):
         return _result_kind(cause) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-    return isinstance(error, sa.exc.OperationalError | sa.exc.TimeoutError | FileReplaced)
+    return isinstance(error, sa.exc.OperationalError | FileReplaced)
 
 
 def _result_kind(error: object) -> int:

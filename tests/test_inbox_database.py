@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -49,6 +49,19 @@ def files_with(secret, folder):
 
 def mode_of(file):
     return oct(file.stat().st_mode & 0o777)
+
+
+def test_a_thread_does_not_wait_for_a_connection_that_another_failed_to_make(database, file):
+    file.write_text("no database, and longer than a header" * 10)
+
+    def fail():
+        with pytest.raises(sa.exc.DatabaseError), database.begin():
+            pass
+
+    with ThreadPoolExecutor(4) as threads:
+        attempts = [threads.submit(fail) for _ in range(200)]
+        # In the pool of SQLAlchemy, one would wait for half a minute.
+        assert wait(attempts, timeout=25).not_done == set()
 
 
 def test_what_was_handled_is_found_in_no_file_while_the_database_is_in_use(inbox, file):
