@@ -43,17 +43,18 @@ def init_app(app: Flask, settings: Settings) -> IssuerKeys | None:
 
     @app.before_request
     def guard() -> None:
-        if request.endpoint not in OPEN_ENDPOINTS:
-            g.caller = checks[kind_of_hook()]()
+        endpoint = request.endpoint
+        if endpoint not in OPEN_ENDPOINTS:
+            g.caller = checks[kind_of_hook(endpoint)]()
 
     return keys
 
 
-def kind_of_hook() -> Literal["event", "inline", "unknown"]:
-    """The kind of hook that the request is for, by Flask's endpoint and never by the path."""
-    if request.endpoint is None:
+def kind_of_hook(endpoint: str | None) -> Literal["event", "inline", "unknown"]:
+    """The kind of hook that a request is for, by Flask's endpoint and never by the path."""
+    if endpoint is None:
         return "unknown"
-    blueprint = current_app.blueprints.get(request.blueprint or "")
+    blueprint = current_app.blueprints.get(endpoint.rpartition(".")[0])
     return "event" if getattr(blueprint, "kind", None) == "event" else "inline"
 
 
