@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal, overload
 
 from flask import Blueprint, Response, current_app, g, jsonify, request
-from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge, UnsupportedMediaType
 
 ANSWER_LIMIT = 256_000
 """An answer must have fewer bytes than this, or Okta does not accept it."""
@@ -231,10 +231,11 @@ def _all_data() -> bytes:
             # for more on the next read.
             request.stream.read(1)
         return data
-    except HTTPException:
+    except RequestEntityTooLarge:
         raise
     except Exception:
-        # Every server has its own exception for a chunk that it cannot read.
+        # Each server has its own exception for a chunk that it cannot read. Werkzeug's, for a body
+        # that is cut short, is a 400 that speaks of a browser.
         raise UnreadableRequest("The body is incomplete") from None
 
 

@@ -74,6 +74,14 @@ def test_what_is_not_a_json_object_is_refused(client, body):
     assert response.json["error"]["errorCauses"] == []
 
 
+def test_a_body_that_is_cut_short_is_said_to_be_incomplete(client):
+    length = {"CONTENT_LENGTH": "50"}
+    body = {"data": "{", "content_type": "application/json"}
+    response = client.post(PATH, **body, environ_overrides=length)
+    assert response.status_code == 400
+    assert response.json["error"]["errorSummary"] == "The body is incomplete"
+
+
 def test_fields_nobody_reads_never_hurt(client):
     others = {"more": {"half": "\ud800"}, "large": 1e300, "eventTypeVersion": 1, "eventType": []}
     assert client.post(PATH, json=PAYLOAD | others).status_code == 204
