@@ -187,7 +187,7 @@ def test_log_level_is_only_for_this_project(level, capsys):
     client_of(basic_settings(LOG_LEVEL=level)).post(HOOK)
     assert len(log_lines(capsys)) == (level == "DEBUG")
     assert logging.getLogger("hooks.any_of_your_own").getEffectiveLevel() == getattr(logging, level)
-    for library in ("urllib3", "authlib", "flask_httpauth", "twilio", "sqlalchemy"):
+    for library in ("authlib", "flask_httpauth", "twilio", "sqlalchemy"):
         assert logging.getLogger(library).getEffectiveLevel() == logging.WARNING
 
 
