@@ -338,7 +338,7 @@ def secrets_of(org: TriedOrg) -> set[str]:
 @pytest.mark.parametrize("auth", AUTHENTICATIONS)
 def test_no_secret_is_printed_or_logged(org, auth, caplog, capfd):
     caplog.set_level(logging.DEBUG)
-    caplog.set_level(logging.DEBUG, logger="urllib3")
+    caplog.set_level(logging.DEBUG, logger="urllib3.connectionpool")
     outputs = []
     for arguments in (["--plan"], ["--yes"], ["--secrets", "--yes"], ["--remove", "--plan"]):
         result = org.register(auth, *arguments, log_level="DEBUG")
