@@ -28,6 +28,15 @@ class Service(Flask):
     def log_exception(self, exc_info: Any) -> None:
         """Do nothing: `errors` logs each exception once, and without its message."""
 
+    def full_dispatch_request(self) -> Response:
+        """Answer even if a view calls `sys.exit()`, which would end the gunicorn worker."""
+        try:
+            return super().full_dispatch_request()
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            return self.finalize_request(errors.fail(error))
+
 
 def create_app(settings: Settings | None = None) -> Flask:
     """Create the WSGI application.

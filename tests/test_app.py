@@ -1,5 +1,6 @@
 """What app.py puts together: which guard a route gets, and what the log says of a request."""
 
+import asyncio
 import json
 import logging
 import sys
@@ -110,6 +111,23 @@ def test_a_broken_view_is_a_500_whose_log_line_names_the_place_but_nothing_of_th
     assert " ERROR   request " in logged
     assert f'error="{error} at tests/test_app.py:{line}"' in logged
     assert logged.count(SECRET) == 1, "in the path, and nowhere else"
+
+
+def exits(name):
+    sys.exit(f"{name} and {SECRET}")
+
+
+def cancels(name):
+    raise asyncio.CancelledError(SECRET)
+
+
+@pytest.mark.parametrize("view", [exits, cancels])
+def test_a_view_that_would_end_the_process_is_a_broken_one(capsys, view):
+    answer = client_with(view).post("/hook/a", auth=BASIC_PAIR)
+    assert answer.status_code == 500
+    [logged] = log_lines(capsys)
+    assert f"tests/test_app.py:{view.__code__.co_firstlineno + 1}" in logged
+    assert SECRET not in logged
 
 
 def breaks_further_down(name):
