@@ -10,12 +10,12 @@ from local_okta.authorization_server import LocalOkta
 from settings import SettingsError, load_settings
 from tests.support.client import hook_client
 from tests.support.gunicorn import basic_settings
-from tests.support.left_over import left_over
+from tests.support.leftovers import leftovers
 
 # The databases for the tests of stored events.
 pytest_plugins = ["tests.support.postgresql"]
 
-# They take the longest. Each file runs in one process, so that its tests share what they start.
+# These take the longest. Each file runs in one process, so that its tests share what they start.
 FIRST = (
     "test_register",
     "test_inbox_service",
@@ -26,16 +26,16 @@ FIRST = (
     "test_local_okta_demo",
 )
 
-# Without a handler Python would write a warning of a thread that outlives the tests to stderr.
+# Without a handler, Python would write the warnings of threads that outlive the tests to stderr.
 logging.getLogger().addHandler(logging.NullHandler())
 
 
 def pytest_configure():
     """Name what is left of a removed hook, instead of the many failures that it would cause."""
-    if left := left_over(Path(__file__).parent.parent):
+    if left := leftovers(Path(__file__).parent.parent):
         lines = "\n".join(f"  {each}" for each in left)
         raise pytest.UsageError(
-            f"hooks, samples, tests and pages do not fit together (docs/remove-a-hook.md):\n{lines}"
+            f"hooks, samples, tests and pages do not match (docs/remove-a-hook.md):\n{lines}"
         )
 
 
@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def log_of_the_test():
-    """The log of an app goes with its test: a thread that outlives it finds no closed stream."""
+    """Remove an app's log with its test: a thread that outlives it must find no closed stream."""
     yield
     root = logging.getLogger()
     root.handlers = [each for each in root.handlers if each.get_name() != "logs"]
@@ -54,7 +54,7 @@ def log_of_the_test():
 
 @pytest.fixture
 def app(tmp_path):
-    """The whole service, which takes BASIC_PAIR."""
+    """The whole service, which accepts BASIC_PAIR."""
     own = basic_settings(EVENTS_DATABASE_URL=f"sqlite:///{tmp_path}/events.sqlite")
     return create_app(load_settings(own, Path(os.devnull)))
 
@@ -89,7 +89,7 @@ def client():
 
 @pytest.fixture
 def ctrl_c():
-    """A shell ignores Ctrl-C in what it starts in the background, and all its processes do."""
+    """Handle Ctrl-C, which every process ignores that a shell starts in the background."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

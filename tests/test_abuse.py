@@ -1,8 +1,8 @@
-"""What strangers send, and what of it may reach the log.
+"""What strangers send, and how much of it may reach the log.
 
 A service that answers nonsense with a 5xx invites Okta to send a good request twice, and one that
-logs nonsense as it came lets anybody write its log. gunicorn deals with what HTTP itself forbids,
-the proxy with slow senders and bursts.
+logs nonsense unchanged lets anybody write to its log. gunicorn refuses what HTTP itself forbids,
+and the proxy deals with slow senders and bursts.
 """
 
 import json
@@ -42,7 +42,7 @@ def service(tmp_path_factory):
 in_both_formats = pytest.mark.parametrize("log_format", ["text", "json"])
 
 
-def talkative_client(log_format: str, folder: Path):
+def verbose_client(log_format: str, folder: Path):
     """A client of the app in this process, which logs as much as it can."""
     settings = {"LOG_FORMAT": log_format, "LOG_LEVEL": "DEBUG", "TELEPHONY_PROVIDER": "console"}
     return client_of(basic_settings(**settings, EVENTS_DATABASE_URL=f"sqlite:///{folder}/events"))
@@ -121,7 +121,7 @@ def test_gunicorns_own_debug_level_adds_no_secret(tmp_path):
                 head = f"POST {HOOK} HTTP/1.1\r\nHost: x\r\nAuthorization: {pair}\r\n"
                 client.sendall(f"{head}{ending}".encode())
         assert post(service, json.dumps(PAYLOAD)) == ACCEPTED
-    # The service has ended by now, so whatever it had to say is there.
+    # The service has ended by now, so its log is complete.
     assert "Listening at" in service.log
     for secret in (pair.removeprefix("Basic "), BASIC_PAIR[1]):
         assert secret not in service.log
@@ -150,8 +150,8 @@ HOSTILE = {
 
 @in_both_formats
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_no_value_breaks_or_stretches_a_line(tmp_path, capsys, log_format, text):
-    client = talkative_client(log_format, tmp_path)
+def test_no_value_splits_a_log_line_or_makes_it_too_long(tmp_path, capsys, log_format, text):
+    client = verbose_client(log_format, tmp_path)
     raw = text.encode("utf-8", "surrogatepass")
     headers = {
         name: re.sub(r"[\x00-\x1f\x7f]", "", raw.decode("latin-1"))
@@ -188,9 +188,9 @@ def texts_in(value) -> set[str]:
 
 @in_both_formats
 @pytest.mark.parametrize("sample", INLINE_SAMPLES, ids=lambda sample: sample.name)
-def test_no_secret_and_nothing_of_a_body_is_logged(tmp_path, capsys, log_format, sample):
+def test_no_secret_and_no_part_of_a_body_is_logged(tmp_path, capsys, log_format, sample):
     """For bodies that can and cannot be read, with the right pair, a wrong one, and a token."""
-    client = talkative_client(log_format, tmp_path)
+    client = verbose_client(log_format, tmp_path)
     right = {"Authorization": basic_header(*BASIC_PAIR)} | JSON
     wrong = {"Authorization": basic_header(SECRET, SECRET)} | JSON
     good = json.dumps(sample.payload | {"extra": SECRET})

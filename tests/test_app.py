@@ -1,4 +1,4 @@
-"""What app.py puts together: which guard a route gets, and what the log says of a request."""
+"""What app.py puts together: which guard a route gets, and what the log says about a request."""
 
 import asyncio
 import json
@@ -41,8 +41,8 @@ def client_with(view, settings=None):
     return client
 
 
-def test_the_routed_endpoint_decides_who_may_pass_and_never_the_path(okta):
-    """`/hook/<name>` must not open to the Basic pair because an event hook has such a path too."""
+def test_access_depends_on_the_routed_endpoint_and_never_on_the_path(okta):
+    """`/hook/<name>` must not accept the Basic pair because an event hook has such a path too."""
     client = client_with(lambda name: name, oauth_settings(okta))
     events = HookBlueprint("more_events", __name__, kind="event")
     events.post("/hook/events")(lambda: "events")
@@ -98,7 +98,7 @@ def broken_in_a_library(name):
 def test_a_broken_view_is_a_500_whose_log_line_names_the_place_but_nothing_of_the_request(
     capsys, monkeypatch, view, error
 ):
-    # Under gunicorn FLASK_DEBUG changes nothing.
+    # Under gunicorn, FLASK_DEBUG has no effect.
     monkeypatch.setenv("FLASK_DEBUG", "1")
     client = client_with(view)
     answer = client.post(f"/hook/{SECRET}", auth=BASIC_PAIR, query_string={"a": SECRET})
@@ -106,7 +106,7 @@ def test_a_broken_view_is_a_500_whose_log_line_names_the_place_but_nothing_of_th
     assert answer.status_code == 500
     assert answer.json == {"error": {"errorSummary": summary, "errorCauses": []}}
     [logged] = log_lines(capsys)
-    # Not the library's line, though the virtual environment may lie inside the project.
+    # Not the library's line, though the virtual environment may be inside the project.
     line = view.__code__.co_firstlineno + 1
     assert " ERROR   request " in logged
     assert f'error="{error} at tests/test_app.py:{line}"' in logged
@@ -169,7 +169,7 @@ def test_a_view_that_flask_cannot_use_is_a_500_that_says_what_to_do(capsys, view
     assert ("Traceback" in log) == debug
 
 
-def test_a_500_that_a_view_asks_for_looks_like_every_other_refusal():
+def test_a_500_from_abort_looks_like_every_other_refusal():
     client = client_with(lambda name: abort(500, description=SECRET))
     answer = client.post("/hook/a", auth=BASIC_PAIR)
     summary = {"errorSummary": "Internal Server Error", "errorCauses": []}
@@ -191,7 +191,7 @@ def test_wrong_settings_stop_the_service_from_starting_under_any_server(monkeypa
 
 
 @pytest.mark.parametrize("level", ["DEBUG", "INFO"])
-def test_a_health_check_that_succeeds_is_logged_at_debug_only(level, capsys):
+def test_a_health_check_that_succeeds_is_logged_only_at_debug(level, capsys):
     client = client_of(basic_settings(LOG_LEVEL=level))
     for path in ("/healthz", "/readyz"):
         client.get(path)
@@ -214,8 +214,8 @@ def test_log_level_is_only_for_this_project(level, capsys):
     [(None, None), ("198.51.100.7", "198.51.100.7"), ("192.0.2.66, 198.51.100.7", "198.51.100.7")],
 )
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_a_line_names_hook_caller_outcome_and_ids(capsys, log_format, forwarded, nearest):
-    """The peer is always named, and beside it the address that a proxy reports."""
+def test_a_log_line_names_hook_caller_outcome_and_ids(capsys, log_format, forwarded, nearest):
+    """The peer is always named, and so is the address that a proxy reports."""
     headers = {"X-Okta-Request-Id": "id-1"} | ({"X-Forwarded-For": forwarded} if forwarded else {})
     client = client_of(basic_settings(LOG_FORMAT=log_format))
     client.post(HOOK, json=PAYLOAD, auth=BASIC_PAIR, headers=headers)
@@ -245,7 +245,7 @@ def test_a_line_names_hook_caller_outcome_and_ids(capsys, log_format, forwarded,
 
 
 @pytest.mark.parametrize(("is_terminal", "no_color"), [(True, None), (True, "1"), (False, None)])
-def test_colours_are_for_a_terminal_that_wants_them(monkeypatch, capsys, is_terminal, no_color):
+def test_only_a_terminal_without_no_color_gets_colours(monkeypatch, capsys, is_terminal, no_color):
     monkeypatch.setattr("sys.stderr.isatty", lambda: is_terminal)
     if no_color:
         monkeypatch.setenv("NO_COLOR", no_color)

@@ -1,9 +1,9 @@
 """Forged, stolen and mangled tokens.
 
 In the spirit of RFC 8725 (JSON Web Token Best Current Practices) and of the JWS cases of Project
-Wycheproof. A case is right except for what its name says, and signed by the issuer's own key unless
-it says otherwise, so a service that overlooked that one thing would let the request in. The first
-test shows that the unchanged token passes.
+Wycheproof. A token is right except for what its name says, and signed by the issuer's own key
+unless the name says otherwise, so a service that overlooked that one thing would accept it. The
+first test shows that the unchanged token passes.
 """
 
 import hmac
@@ -51,14 +51,14 @@ ABSENT = object()
 
 @dataclass(frozen=True)
 class Target:
-    """The service, whose issuer has rotated its keys twice, and all that an attacker may have."""
+    """The service, whose issuer has rotated its keys twice, and everything an attacker may have."""
 
     client: FlaskClient
     okta: LocalOkta
     attacker: LocalOkta
-    """A server of the attacker's, the same client ID on it. It must never be asked for its keys."""
+    """The attacker's own server, with the same client ID. Nobody may ever request its keys."""
     withdrawn: RSAKey
-    """Signed the tokens once, and is no longer in the issuer's key set."""
+    """Once signed tokens, and is no longer in the issuer's key set."""
 
     @property
     def key(self) -> RSAKey:
@@ -73,12 +73,12 @@ class Target:
         return without_absent(self.okta.claims(**changes))
 
     def changed(self, part: str, change) -> str:
-        """The right token with the JSON of one part changed, and signed like that."""
+        """The right token with the JSON of one part changed before it is signed."""
         parts = {"header": {"kid": self.key.kid, "alg": "RS256"}, "payload": self.claims()}
         return self.jws(**parts | {part: change(json.dumps(parts[part]))})
 
     def jws(self, header, payload, sign=None) -> str:
-        """From a header and a payload each given as object, text or bytes."""
+        """A JWS from a header and a payload, each given as an object, text or bytes."""
         signing_input = f"{segment(header)}.{segment(payload)}"
         signature = (sign or signed_by(self.key))(signing_input.encode())
         return f"{signing_input}.{urlsafe_b64encode(signature).decode()}"
@@ -107,31 +107,31 @@ def target():
         assert target.send(target.token()).status_code == ACCEPTED
         okta.rotate_keys(keep_old=False)
         okta.rotate_keys()
-        # The new kid makes the service ask once more, and forget the withdrawn key.
+        # The new kid makes the service fetch the keys again, and forget the withdrawn one.
         assert target.send(target.token()).status_code == ACCEPTED
         yield target
 
 
-def refuse(target, caplog, token, expected=INVALID_TOKEN, reason="[a-z0-9_:]+") -> None:
-    """The token is refused; the log says why, the answer does not, neither shows the token."""
+def assert_refused(target, caplog, token, expected=INVALID_TOKEN, reason="[a-z0-9_:]+") -> None:
+    """The token is refused. The log says why, the answer does not, and neither shows the token."""
     caplog.clear()
     response = target.send(token)
     records = [record for record in caplog.records if record.name == "logs"]
     [line] = map(LineFormatter("text").format, records)
     if response.status_code == 503:
-        # More keys were asked for than may be: this one may have been published since.
+        # No more refreshes for unknown keys are allowed now: this one may be new.
         assert "reason=key_unknown_for_now " in line
         assert "WWW-Authenticate" not in response.headers
     else:
         assert refusal(response) == expected, line
-    # Anybody can cause a refusal, so none is an error of the service.
+    # Anybody can cause a refusal, so it is not an error of the service.
     status = response.status_code
     assert re.search(f" WARNING request .*status={status} .*result=refused reason={reason} ", line)
     assert target.attacker.requests.total() == 0
     assert not any(part in line for part in token.split(".") if len(part) > 30)
 
 
-def test_the_token_that_all_cases_are_made_of_passes(target):
+def test_the_token_that_all_cases_start_from_passes(target):
     other = target.okta.keys[1]
     for token in (
         target.token(),
@@ -142,12 +142,12 @@ def test_the_token_that_all_cases_are_made_of_passes(target):
         assert target.send(token).status_code == ACCEPTED
 
 
-# Every forged token by its name, made when the keys are there. None of them may pass.
+# Every forged token by its name, made once the keys exist. None of them may pass.
 FORGED = {}
 
 
 def add(about: str, cases, forge=lambda target, case: case(target)) -> None:
-    """`forge(target, case)` makes the token of each of the cases."""
+    """Add cases; `forge(target, case)` makes the token of each."""
     cases = cases if isinstance(cases, dict) else {json.dumps(case): case for case in cases}
     for name, case in cases.items():
         assert f"{about}: {name}" not in FORGED
@@ -185,7 +185,7 @@ def public(encoding, form):
 
 PEM = public(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 add(
-    "HS256 with something that everybody knows",
+    "HS256 with something public",
     {
         "PEM": PEM,
         "PEM without the last newline": lambda key: PEM(key).rstrip(),
@@ -219,7 +219,7 @@ add(
 # The key.
 
 NO_KIDS = [ABSENT, "", None, 12345, True, [], {"kid": "x"}, "k" * 4000]
-# For these the issuer is asked whether it has such a key, now and then.
+# For some of these, the service asks the issuer whether it has such a key.
 UNKNOWN_KIDS = [
     "../../../dev/null", "x' UNION SELECT 'secret' -- ", "$(id)|id;`id`", "__class__", "\0",
     "x\nINFO request status=204", "\u202e\u00e9\U0001f511", "\ud800",
@@ -231,7 +231,7 @@ add(
     {
         "with a NUL": lambda kid: f"{kid}\0",
         "in a path": lambda kid: f"./{kid}",
-        "less a character": lambda kid: kid[:-1],
+        "without its last character": lambda kid: kid[:-1],
         "in another case": str.swapcase,
         "in a list": lambda kid: [kid],
     },
@@ -289,7 +289,7 @@ add("header refused", REFUSED_HEADERS, header)
 
 
 def payload_without_base64(target) -> str:
-    """RFC 7797: such a payload must hold no period, so they are escaped."""
+    """RFC 7797: such a payload must not contain a period, so its periods are escaped."""
     head = segment({"kid": target.key.kid, "alg": "RS256", "b64": False, "crit": ["b64"]})
     text = json.dumps(target.claims()).replace(".", "\\u002e")
     signature = signed_by(target.key)(f"{head}.{text}".encode())
@@ -300,7 +300,7 @@ def payload_without_base64(target) -> str:
 
 
 def encrypted(target) -> str:
-    """A JWE that only the issuer's key opens (RFC 7516)."""
+    """A JWE that only the issuer's key can decrypt (RFC 7516)."""
     key = RSAKey.import_key(target.key.as_dict(private=False) | {"use": "enc", "alg": "RSA-OAEP"})
     head = {"alg": "RSA-OAEP", "enc": "A128CBC-HS256", "kid": key.kid}
     return jwe.encrypt_compact(head, json.dumps(target.claims()), key)
@@ -318,7 +318,7 @@ add(
         "two": lambda t: t.token().rpartition(".")[0],
         "four": lambda t: t.token() + ".x",
         "a period at the start": lambda t: "." + t.token(),
-        "a period too few": lambda t: t.token().replace(".", "", 1),
+        "a period missing": lambda t: t.token().replace(".", "", 1),
         "empty header": lambda t: t.jws("", t.claims()),
         "empty payload": lambda t: t.changed("payload", lambda text: ""),
         "payload without Base64": payload_without_base64,
@@ -357,7 +357,7 @@ add(
         "zero": lambda signature, n: bytes(256),
         "one": lambda signature, n: bytes(255) + b"\1",
         "the modulus": lambda signature, n: n.to_bytes(256, "big"),
-        # The same residue: only its length tells it from the right one (RFC 8017, 8.2.2).
+        # The same residue: it differs from the right one only in its length (RFC 8017, 8.2.2).
         "and the modulus": lambda signature, n: (int.from_bytes(signature, "big") + n).to_bytes(
             257, "big"
         ),
@@ -369,7 +369,7 @@ add(
 
 
 def with_members(text: str):
-    """Adds members, written as they are, at the end of a JSON object."""
+    """Add members, as literal JSON, at the end of a JSON object."""
     return lambda json_text: f"{json_text[:-1]}, {text}}}"
 
 
@@ -379,8 +379,8 @@ NOT_ONE_OBJECT = [
     '{"a":' * (DEPTH // 4), "[" * (DEPTH // 2) + "]" * (DEPTH // 2),
 ]  # fmt: skip
 CHANGED_OBJECT = {
-    "a text that holds the object": json.dumps,
-    "a list that holds the object": lambda text: f"[{text}]",
+    "a string that contains the object": json.dumps,
+    "a list that contains the object": lambda text: f"[{text}]",
     "its last character missing": lambda text: text[:-1],
     "two objects": lambda text: text * 2,
     "not UTF-8": lambda text: with_members('"x": "\u00ff"')(text).encode("latin-1"),
@@ -397,7 +397,7 @@ for part in ("header", "payload"):
 
 
 def instead_of(claim: str):
-    """A claim whose value is written as it is."""
+    """Forge tokens with a claim whose value is literal JSON."""
 
     def forge(target, value) -> str:
         text = json.dumps(target.claims(**{claim: ABSENT}))
@@ -414,7 +414,7 @@ for claim in ("exp", "iat", "nbf"):
     add(f"{claim} is not a time", {value[:20]: value for value in NO_TIMES}, instead_of(claim))
 
 MINUTE = 60
-# In seconds from now; in each case well beyond the minute by which clocks may differ.
+# In seconds from now, and well beyond the minute by which clocks may differ.
 WRONG_TIMES = [
     {"exp": -2 * MINUTE}, {"exp": -MINUTE - 1.5}, {"iat": -9000 * MINUTE, "exp": -8000 * MINUTE},
     {"iat": 5 * MINUTE}, {"iat": 5 * MINUTE + 0.5}, {"iat": 10.0**300}, {"nbf": 5 * MINUTE},
@@ -428,7 +428,7 @@ def at_another_time(target, times) -> str:
 
 add("wrong time", WRONG_TIMES, at_another_time)
 add("expired before 1970", [{"exp": exp} for exp in (0, -1, -1e300, -(10**400))], claims)
-add("not there", ["exp", "iat"], lambda target, claim: claims(target, {claim: ABSENT}))
+add("missing", ["exp", "iat"], lambda target, claim: claims(target, {claim: ABSENT}))
 
 NEARLY_RIGHT = [
     *("{}x", "{}/", "{} ", " {}", "{}\0", "{}\n", "{}\u200b", "https://example.com,{}"),
@@ -457,16 +457,16 @@ def changed_claim(claim: str, wrap=lambda value: value):
 for claim in ("iss", "aud", "cid"):
     add(f"nearly the right {claim}", dict(enumerate(NEARLY_RIGHT)), changed_claim(claim))
     add(f"{claim} of another type", dict(enumerate(ANOTHER_TYPE)), changed_claim(claim))
-# Only aud may be a list that holds the right value.
+# Only aud may be a list that contains the right value.
 add("aud in a list", dict(enumerate(NEARLY_RIGHT)), changed_claim("aud", lambda value: [value]))
 for claim in ("iss", "cid"):
     add(f"{claim} in a list", {"the right one": "{}"}, changed_claim(claim, lambda value: [value]))
 NO_SCOPES = ["hooks", None, True, {"hooks": True}, [["hooks"]], ["hooks", 1], [None, "hooks"]]
-add("scp is not a list of texts", NO_SCOPES, lambda target, scp: claims(target, {"scp": scp}))
+add("scp is not a list of strings", NO_SCOPES, lambda target, scp: claims(target, {"scp": scp}))
 
 
 def id_token(target, **changes) -> str:
-    """As the same server issues it when the same client signs a user in."""
+    """An ID token that the same server issues when the same client signs a user in."""
     person = {"sub": "00u1", "name": "Ann", "amr": ["pwd"], "idp": "00o1", "nonce": "n"}
     right = {"aud": target.okta.client_id, "cid": ABSENT, "scp": ABSENT}
     return target.token(claims=right | person | changes)
@@ -496,7 +496,7 @@ add(
 
 @pytest.mark.parametrize("name", FORGED)
 def test_a_forged_token_is_refused(target, caplog, name):
-    refuse(target, caplog, FORGED[name](target))
+    assert_refused(target, caplog, FORGED[name](target))
 
 
 # The reasons that docs/troubleshooting.md names.
@@ -518,12 +518,14 @@ REASONS = {
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_the_log_says_why_a_token_was_refused(target, caplog, reason):
-    refuse(target, caplog, REASONS[reason](target), reason=reason)
+    assert_refused(target, caplog, REASONS[reason](target), reason=reason)
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256", "RS512"])
 def test_with_another_algorithm_no_key_is_tried(target, caplog, algorithm):
-    refuse(target, caplog, header(target, {"alg": algorithm}), reason="unsupported_algorithm")
+    assert_refused(
+        target, caplog, header(target, {"alg": algorithm}), reason="unsupported_algorithm"
+    )
 
 
 SCOPE_MISSING = [
@@ -534,16 +536,18 @@ SCOPE_MISSING = [
 
 @pytest.mark.parametrize("scopes", SCOPE_MISSING, ids=str)
 def test_a_valid_token_without_the_scope_is_a_403(target, caplog, scopes):
-    refuse(target, caplog, claims(target, {"scp": scopes}), INSUFFICIENT_SCOPE, "scope_missing")
+    assert_refused(
+        target, caplog, claims(target, {"scp": scopes}), INSUFFICIENT_SCOPE, "scope_missing"
+    )
 
 
 @pytest.mark.parametrize("scope", ["hooks", ["hooks"]], ids=str)
 def test_a_scope_in_other_claims_does_not_count(target, caplog, scope):
     others = {"scp": ABSENT} | dict.fromkeys(("scope", "scopes", "SCP", "groups"), scope)
-    refuse(target, caplog, claims(target, others), INSUFFICIENT_SCOPE, "scope_missing")
+    assert_refused(target, caplog, claims(target, others), INSUFFICIENT_SCOPE, "scope_missing")
 
 
-# Where the token stands, in requests that gunicorn reads.
+# Where in the request the token is. These requests go through gunicorn.
 
 
 @pytest.fixture(scope="module")
@@ -561,7 +565,7 @@ def send(
     body=None,
     content_type="application/json",
 ) -> Response:
-    """One request with these headers as they are, in this order, on a connection of its own."""
+    """Send exactly these headers, in this order, on a new connection."""
     body = json.dumps(PAYLOAD) if body is None else body
     with closing(HTTPConnection("127.0.0.1", service.port, timeout=30)) as connection:
         connection.putrequest(method, path)
@@ -582,7 +586,7 @@ def test_no_redirect_leads_to_the_right_path(okta, service, path):
 
 PAIR = basic_header(*BASIC_PAIR)
 PAIR_UNDER_BEARER = PAIR.replace("Basic", "Bearer")
-# Values of Authorization, of which {} is a good token: one header each.
+# Values of Authorization, one header for each. {} is a good token.
 WITH_A_BAD_TOKEN = [
     ["Bearer {}", "Bearer {}"], ["Bearer {}", "Bearer x"], ["Bearer x", "Bearer {}"],
     ["Bearer {}", ""], ["Bearer {}", PAIR], ["Bearer {},{}"], ["Bearer {} x"], ["Bearer Bearer {}"],
@@ -617,7 +621,7 @@ def test_an_odd_authorization_header_is_refused(okta, service, path, expected, v
     assert not any(part in service.log for part in (*token.split(".")[1:], as_user, as_password))
 
 
-# Where a token may stand in some OAuth servers (RFC 6750, 2.2 and 2.3), or in what a proxy sends.
+# Where some OAuth servers accept a token (RFC 6750, 2.2 and 2.3), or a proxy may put one.
 NOT_THE_HEADER = [
     {"path": HOOK + "?access_token={}"},
     {"path": HOOK + ";access_token={}"},

@@ -46,8 +46,8 @@ REFUSED = {
     "wrong password": basic(f"{USER}:wrong"),
     "wrong user": basic(f"other:{PASSWORD}"),
     "user in another case": basic(f"{USER.upper()}:{PASSWORD}"),
-    "password and more": basic(f"{USER}:{PASSWORD}x"),
-    "password but its last character": basic(f"{USER}:{PASSWORD[:-1]}"),
+    "password and another character": basic(f"{USER}:{PASSWORD}x"),
+    "password without its last character": basic(f"{USER}:{PASSWORD[:-1]}"),
     "a newline after the password": basic(f"{USER}:{PASSWORD}\n"),
     "no colon": basic(USER),
     "empty pair": basic(":"),
@@ -58,14 +58,14 @@ REFUSED = {
     "no scheme": RIGHT.removeprefix("Basic "),
     "only a scheme": "Basic",
     "another scheme": RIGHT.replace("Basic", "Token"),
-    "Bearer in place of Basic": RIGHT.replace("Basic", "Bearer"),
+    "Bearer instead of Basic": RIGHT.replace("Basic", "Bearer"),
     "the pair twice": f"{RIGHT}, {RIGHT}",
     "a comma in the Base64": f"{RIGHT[:12]},{RIGHT[12:]}",
 }
 
 
 @pytest.mark.parametrize("authorization", REFUSED.values(), ids=REFUSED)
-def test_anything_else_is_refused_with_a_challenge(client, authorization):
+def test_wrong_credentials_are_refused_with_a_challenge(client, authorization):
     assert refusal(ask(client, authorization)) == NO_PAIR
 
 
@@ -100,7 +100,7 @@ def test_the_previous_password_passes_while_okta_is_switched_over(capsys):
     assert ask(client, auth=("other", PASSWORD)).status_code == 401
 
 
-def test_a_pair_outside_ascii_is_compared_as_utf8():
+def test_a_non_ascii_pair_is_compared_as_utf8():
     pair = {"BASIC_AUTH_USER": "öktå", "BASIC_AUTH_PASSWORD": "пароль"}
     client = client_of(basic_settings(**pair))
     for text, status in (("öktå:пароль", ACCEPTED), ("öktå:пороль", 401)):

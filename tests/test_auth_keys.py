@@ -51,7 +51,7 @@ def issuer(shared_issuer):
 
 @pytest.fixture
 def issuer_elsewhere(tmp_path, monkeypatch):
-    """Its name leads to this machine, and REQUESTS_CA_BUNDLE holds its certificate."""
+    """Its name resolves to this machine, and REQUESTS_CA_BUNDLE has its certificate."""
     # This machine's own proxies and authorities must not matter here.
     for name in [*os.environ]:
         if name.lower().endswith(("_proxy", "_ca_bundle")):
@@ -71,7 +71,7 @@ def issuer_elsewhere(tmp_path, monkeypatch):
 
 @pytest.fixture
 def start_keys(monkeypatch):
-    """Starts IssuerKeys whose background threads ask nobody once the test is over."""
+    """Starts IssuerKeys whose background threads send no requests after the test."""
     over = threading.Event()
     # On a busy machine an answer may take longer than a request waits.
     monkeypatch.setattr(auth.keys, "WAIT_SECONDS", 60.0)
@@ -96,7 +96,7 @@ class Clock:
 
 
 class Fetch:
-    """Stands in for `fetch_keys`: has `kids` or `failure`, and waits while `gate` is closed."""
+    """A fake `fetch_keys`: gives `kids` or raises `failure`, and waits while `gate` is closed."""
 
     def __init__(self, *kids: str):
         self.kids = kids
@@ -118,7 +118,7 @@ class Fetch:
 def wait_until(condition) -> None:
     end = time.monotonic() + GENEROUS_SECONDS
     while not condition():
-        assert time.monotonic() < end, "it never came"
+        assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.005)
 
 
@@ -171,7 +171,7 @@ FAULTS = {
     "HTML": (answering(b"<html>Sign in</html>"), NO_JSON),
     "not UTF-8": (only_keys(answering(b'{"keys": "\xff\xfe"}')), NO_JSON),
     "deeply nested": (only_keys(answering(NESTED)), NO_JSON),
-    "gzip nobody asked for": (answering(GZIP, 200, {"Content-Encoding": "gzip"}), NO_JSON),
+    "gzip that was not requested": (answering(GZIP, 200, {"Content-Encoding": "gzip"}), NO_JSON),
     "cut off": (sending(OK + b'Content-Length: 1000\r\n\r\n{"keys": ['), "ProtocolError"),
     "too much": (only_keys(answering(TOO_MUCH)), "issuer_answered_too_much"),
     "hangs": (hanging, "ReadTimeout"),
@@ -184,7 +184,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("fault", "reason"), FAULTS.values(), ids=FAULTS)
-def test_a_lying_broken_or_slow_issuer_is_a_failed_attempt(issuer, monkeypatch, fault, reason):
+def test_an_attempt_fails_if_the_issuer_is_wrong_broken_or_slow(issuer, monkeypatch, fault, reason):
     if reason == "ReadTimeout":
         monkeypatch.setattr(auth.keys, "ATTEMPT_SECONDS", 0.3)
     issuer.fault = fault
@@ -201,7 +201,7 @@ def test_nothing_that_the_issuer_sends_gets_into_the_log(issuer, capsys):
     assert log_lines(capsys) == []
 
 
-def test_metadata_of_openid_connect_will_do(issuer):
+def test_openid_connect_metadata_is_enough(issuer):
     def only_openid(issuer, request):
         return Response(status=404) if request.path == METADATA_PATHS[0] else None
 
@@ -209,10 +209,10 @@ def test_metadata_of_openid_connect_will_do(issuer):
     assert list(fetch_keys(issuer.issuer)) == [issuer.keys[0].kid]
 
 
-def test_an_issuer_behind_a_firewall_that_drops_packets_is_given_up(monkeypatch):
+def test_an_attempt_times_out_if_a_firewall_drops_its_packets(monkeypatch):
     monkeypatch.setattr(auth.keys, "ATTEMPT_SECONDS", 0.3)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as stack:
-        # The kernel itself takes one more than the backlog; of the others it drops the packets.
+        # The kernel accepts one more than the backlog, and drops the packets of the others.
         for _ in range(3):
             filler = stack.enter_context(socket.socket())
             filler.setblocking(False)
@@ -222,13 +222,13 @@ def test_an_issuer_behind_a_firewall_that_drops_packets_is_given_up(monkeypatch)
         assert reason_of_attempt(f"http://127.0.0.1:{port}") == "ConnectTimeout"
 
 
-def test_an_issuer_on_this_machine_is_asked_directly(issuer, monkeypatch):
+def test_an_issuer_on_this_machine_is_reached_without_a_proxy(issuer, monkeypatch):
     for name in ("HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert reason_of_attempt(issuer.issuer) is None
 
 
-def test_an_issuer_elsewhere_is_asked_through_the_proxy_and_trusted_by_its_certificate(
+def test_a_remote_issuer_is_reached_through_the_proxy_and_trusted_by_its_certificate(
     issuer_elsewhere, issuer, monkeypatch
 ):
     assert reason_of_attempt(issuer_elsewhere.issuer) is None
@@ -239,15 +239,13 @@ def test_an_issuer_elsewhere_is_asked_through_the_proxy_and_trusted_by_its_certi
     assert reason_of_attempt(issuer_elsewhere.issuer) == "ProxyError"
 
 
-def test_an_issuer_elsewhere_cannot_name_this_machine_as_the_place_of_its_keys(
-    issuer_elsewhere, issuer
-):
+def test_a_remote_issuer_cannot_point_its_jwks_uri_at_this_machine(issuer_elsewhere, issuer):
     issuer_elsewhere.fault = metadata(jwks_uri=issuer.jwks_uri)
     assert reason_of_attempt(issuer_elsewhere.issuer) == "jwks_uri_not_https"
     assert issuer.key_requests == 0
 
 
-def test_no_password_of_netrc_is_sent_to_the_issuer(issuer_elsewhere, tmp_path, monkeypatch):
+def test_no_netrc_password_is_sent_to_the_issuer(issuer_elsewhere, tmp_path, monkeypatch):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine issuer.example.com login ann password swordfish\n")
     monkeypatch.setenv("NETRC", str(netrc))
@@ -280,8 +278,8 @@ UNUSABLE_MEMBERS = {
 
 # joserfc itself warns of a short key.
 @pytest.mark.filterwarnings("ignore:Key size")
-def test_members_that_can_check_no_rs256_signature_are_left_out(issuer):
-    """Of two with the same ID, the first counts."""
+def test_keys_that_cannot_verify_rs256_are_left_out(issuer):
+    """If two have the same ID, the first is used."""
     bad = [member | {"kid": name} for name, member in UNUSABLE_MEMBERS.items()]
     bad += [RSA, RSA | {"kid": 7}, "key", None]
     good, other = KEY.as_dict(private=False), new_key().as_dict(private=False)
@@ -294,7 +292,7 @@ def test_members_that_can_check_no_rs256_signature_are_left_out(issuer):
 # Before the first request, and in the background.
 
 
-def test_keys_are_there_before_the_first_request(issuer, start_keys):
+def test_keys_are_fetched_before_the_first_request(issuer, start_keys):
     keys = start_keys(issuer.issuer)
     assert issuer.key_requests == 2
     assert keys.unavailable_reason() is None
@@ -303,12 +301,12 @@ def test_keys_are_there_before_the_first_request(issuer, start_keys):
 
 
 def test_the_times_are_those_of_the_contract():
-    """No test can wait for these."""
+    """A test cannot wait that long."""
     assert auth.keys.REFRESH_EVERY <= 10 * 60
     assert auth.keys.KEEP_FOR == 24 * 60 * 60
     assert auth.keys.WAIT_SECONDS <= 2
     assert auth.keys.MISS_WINDOW == 30
-    # Found again within 10 s of its return, though the last attempt has just failed late.
+    # An issuer is found again within 10 s, even if the last attempt has just timed out.
     assert auth.keys.RETRY_EVERY + 2 * auth.keys.ATTEMPT_SECONDS <= 10
 
 
@@ -337,7 +335,7 @@ def test_a_name_server_that_hangs_holds_up_nothing(issuer, start_keys, monkeypat
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     wait_until(hangs.is_set)
     started = time.monotonic()
-    # So many that none of them can have waited.
+    # Too many for any of them to have waited.
     assert {outcome(keys, issuer.keys[0].kid) for _ in range(1000)} == {"known"}
     assert outcome(keys, "made up") == "issuer_slow"
     assert time.monotonic() - started < GENEROUS_SECONDS
@@ -357,10 +355,10 @@ def test_keys_are_refreshed_in_the_background_and_a_withdrawn_one_is_forgotten(
     assert outcome(keys, "withdrawn") != "known"
 
 
-# A key ID that is not in hand.
+# A key ID that is not known.
 
 
-def test_an_unknown_kid_causes_one_refresh_for_all_who_wait(start_keys, monkeypatch):
+def test_an_unknown_kid_causes_one_refresh_for_all_waiting_requests(start_keys, monkeypatch):
     monkeypatch.setattr(auth.keys, "MISSES_ANSWERED", 1)
     fetch = Fetch("old")
     keys = start_keys(fetch=fetch)
@@ -372,13 +370,13 @@ def test_an_unknown_kid_causes_one_refresh_for_all_who_wait(start_keys, monkeypa
         assert outcome(keys, "old") == "known"
         fetch.gate.set()
         assert {each.result() for each in outcomes[::2]} == {"known"}
-        # A request that came after the refresh had begun cannot tell: it may have come too early.
+        # For a request that arrived after the refresh began, that refresh may have been too early.
         assert {each.result() for each in outcomes[1::2]} <= {"unknown", "key_unknown_for_now"}
     assert fetch.begun == 2
 
 
-def test_a_request_that_comes_while_a_refresh_is_under_way_may_be_repeated(start_keys, monkeypatch):
-    """The key may have been published when the key set had been read: a 503, and no 401."""
+def test_a_request_that_arrives_during_a_refresh_may_be_repeated(start_keys, monkeypatch):
+    """The key may have been published after the key set was read: a 503, not a 401."""
     monkeypatch.setattr(auth.keys, "MISSES_ANSWERED", 1)
     fetch = Fetch("old")
     keys = start_keys(fetch=fetch)
@@ -391,8 +389,7 @@ def test_a_request_that_comes_while_a_refresh_is_under_way_may_be_repeated(start
         assert first.result() == "unknown"
 
 
-def test_an_attempt_under_way_may_have_come_too_early(start_keys, monkeypatch):
-    """A request waits for an attempt that began after it came."""
+def test_a_request_waits_for_an_attempt_that_began_after_it_arrived(start_keys, monkeypatch):
     monkeypatch.setattr(auth.keys, "REFRESH_EVERY", 0.01)
     fetch = Fetch("old")
     keys = start_keys(fetch=fetch)
@@ -405,7 +402,7 @@ def test_an_attempt_under_way_may_have_come_too_early(start_keys, monkeypatch):
     assert outcome(keys, "new") == "known"
 
 
-def test_misses_are_answered_by_a_small_budget_of_refreshes(start_keys):
+def test_unknown_kids_cause_only_a_few_refreshes(start_keys):
     clock, fetch, budget = Clock(), Fetch("a"), auth.keys.MISSES_ANSWERED
     assert 1 <= budget <= 3
     keys = start_keys(fetch=fetch, clock=clock)
@@ -413,7 +410,7 @@ def test_misses_are_answered_by_a_small_budget_of_refreshes(start_keys):
     assert [outcome(keys, "b") for _ in range(budget)] == ["unknown"] * budget
     fetch.kids = ("a", "b")
     clock.now += 29.9
-    # A token of a key that was published meanwhile is for Okta to send again.
+    # Okta should send a token again whose key was published in the meantime.
     assert [outcome(keys, kid) for kid in ("b", "c")] == ["key_unknown_for_now"] * 2
     assert fetch.begun == 1 + budget
     clock.now += 0.2
@@ -439,7 +436,7 @@ def test_a_miss_is_unknown_after_a_refresh_that_worked_and_unavailable_after_a_b
 # An outage.
 
 
-def test_keys_in_hand_stay_good_for_24_hours(start_keys, monkeypatch):
+def test_keys_stay_good_for_24_hours_in_an_outage(start_keys, monkeypatch):
     monkeypatch.setattr(auth.keys, "RETRY_EVERY", 3600.0)
     clock, fetch = Clock(), Fetch("a")
     keys = start_keys(fetch=fetch, clock=clock)
@@ -477,9 +474,9 @@ def test_an_issuer_is_found_again_without_a_request_whatever_an_attempt_raised(
     fetch.failure = None
     wait_until(lambda: keys.unavailable_reason() is None)
     assert outcome(keys, "a") == "known"
-    # The log says when it begins, now and then while it goes on, and when it ends. The keys of
-    # other tests may still be refreshed, so only the lines of this issuer count.
+    # The log says when an outage begins, repeats that while it lasts, and says when it ends. The
+    # keys of other tests may still be refreshed, so only the lines of this issuer count.
     records = [line for line in caplog.records if line.fields["issuer"] == issuer]
-    said = 1 + fetch.failed // 4
-    assert [line.message for line in records] == ["keys not fetched"] * said + ["keys fetched"]
+    logged = 1 + fetch.failed // 4
+    assert [line.message for line in records] == ["keys not fetched"] * logged + ["keys fetched"]
     assert records[0].fields["reason"] == reason

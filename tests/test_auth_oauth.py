@@ -87,7 +87,7 @@ def test_a_token_used_before_is_refused_once_it_expires(okta, client, monkeypatc
     assert status(client, token) == 401
 
 
-def test_the_log_says_why_no_token_counts(okta, capsys):
+def test_the_log_says_why_credentials_are_refused(okta, capsys):
     client = client_of(oauth_settings(okta))
     unknown = okta.sign(okta.claims(), {"kid": "another"})
     for header, reason in (
@@ -101,7 +101,7 @@ def test_the_log_says_why_no_token_counts(okta, capsys):
         assert f" auth=oauth result=refused reason={reason} " in line
 
 
-def test_event_hooks_take_only_basic(okta, client):
+def test_event_hooks_accept_only_basic(okta, client):
     for path in {sample.path for sample in SAMPLES.values() if sample.kind == "event"}:
         assert client.post(path, json=EVENT_PAYLOAD, auth=BASIC_PAIR).status_code == 204
         for credentials in ({}, {"headers": bearer(okta.issue())}, {"auth": WRONG_PAIR}):
@@ -119,11 +119,11 @@ def test_without_good_credentials_every_path_and_method_looks_the_same(
 ):
     for path in ("/", HOOK, "/no-such-path", "/healthz/", f"{HOOK}/", f"{EVENT_HOOK}/"):
         assert refusal(client.open(path, method=method, **credentials)) == expected
-    # Only the challenge tells an event hook apart: it names what Okta is to send there.
+    # Only the challenge tells an event hook apart: it names what Okta must send there.
     assert client.open(EVENT_HOOK or "/", method=method, **credentials).status_code == 401
 
 
-# method, path, what is right with a token, what is right with the Basic pair
+# method, path, the right statuses with a token, the right statuses with the Basic pair
 WITH_CREDENTIALS = [
     ("POST", "/no-such-path", {404}, {404}),
     ("GET", "/", {404}, {404}),
@@ -196,7 +196,7 @@ ONLY_ONE_CHECK = {
 
 
 @pytest.mark.parametrize(("others", "cases"), ONLY_ONE_CHECK.values(), ids=ONLY_ONE_CHECK)
-def test_the_settings_say_which_tokens_open_the_hooks(okta, others, cases):
+def test_the_settings_decide_which_tokens_are_accepted(okta, others, cases):
     client = client_of(oauth_settings(okta, **others))
     for claims, expected in cases:
         assert status(client, okta.issue(**claims)) == expected

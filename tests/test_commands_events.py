@@ -1,4 +1,4 @@
-"""`flask events …`, the doctor's lines on it, and the setting that says where events are stored."""
+"""`flask events …`, what the doctor says about events, and where events are stored."""
 
 import contextlib
 import re
@@ -26,7 +26,7 @@ def database(sqlite_url):
 
 @pytest.fixture
 def inbox(database):
-    """With one event that waits and two that have failed."""
+    """With one waiting event and two failed ones."""
     inbox = Inbox(database)
     inbox.store({uuid: an_event(uuid) for uuid in ("fail-1", "fail-2")})
     for _ in range(2):
@@ -36,7 +36,7 @@ def inbox(database):
 
 
 def runner(url, **settings):
-    """Runs a command; gives its exit status and what it printed."""
+    """A function that runs a command, and returns its exit status and its output."""
     app = app_with_commands(Settings(events_database_url=url, **settings))
     runner = app.test_cli_runner()
 
@@ -74,7 +74,7 @@ def test_list_says_what_waits_and_what_has_failed(inbox, flask):
     assert flask("events", "list", "--failed") == (0, "".join(lines))
 
 
-def test_list_fails_where_nothing_handles_what_waits(inbox, database, flask):
+def test_list_fails_if_events_wait_and_nothing_handles_them(inbox, database, flask):
     def worker():
         status, output = flask("events", "list")
         return status, output.splitlines()[-1]
@@ -89,7 +89,7 @@ def test_list_fails_where_nothing_handles_what_waits(inbox, database, flask):
     assert worker()[0] == 0
 
 
-def test_list_says_what_has_no_handler_here(inbox, flask):
+def test_list_names_the_types_without_a_handler(inbox, flask):
     inbox.store({"other": {"eventType": "zone.update"}})
     assert "\nno handler   1      zone.update\n" in flask("events", "list")[1]
     assert "note   no handler           1 of types without" in flask("okta", "doctor")[1]
@@ -100,7 +100,7 @@ def test_list_says_that_nothing_has_failed(inbox, flask):
     assert flask("events", "list", "--failed") == (0, "No event has failed.\n")
 
 
-def test_retry_takes_one_or_all(inbox, flask):
+def test_retry_needs_one_uuid_or_all(inbox, flask):
     assert flask("events", "retry", "fail-2") == (0, "1 to be tried again.\n")
     status, output = flask("events", "retry", "fail-2")
     assert (status, "fail-2 is not a failed event" in output) == (1, True)
@@ -111,7 +111,7 @@ def test_retry_takes_one_or_all(inbox, flask):
     assert (inbox.backlog().waiting, inbox.backlog().failed) == (3, 0)
 
 
-def test_remove_asks_first(inbox, flask):
+def test_remove_asks_for_confirmation(inbox, flask):
     assert flask("events", "remove", "fail-1", input="n\n")[0] == 1
     assert inbox.backlog().failed == 2
     status, output = flask("events", "remove", "fail-1", input="y\n")
@@ -122,7 +122,7 @@ def test_remove_asks_first(inbox, flask):
     assert (status, "fail-2 is not a waiting or failed event." in output) == (1, True)
 
 
-def test_commands_that_only_read_make_no_file(flask, tmp_path):
+def test_commands_that_only_read_create_no_file(flask, tmp_path):
     for words in (["events", "list"], ["events", "retry", "--all"], ["okta", "doctor"]):
         assert "Nothing has been stored yet" in flask(*words)[1]
     assert [*tmp_path.iterdir()] == []
@@ -137,10 +137,10 @@ def test_wrong_settings_end_a_command_with_their_message(command):
     assert "OKTA_ISSUER  is not set" in result.output
 
 
-def test_a_database_that_cannot_be_used_is_named_in_one_line(sqlite_url, tmp_path):
+def test_an_unusable_database_is_reported_in_one_line(sqlite_url, tmp_path):
     (tmp_path / "events.sqlite").write_text("no database, and longer than a header" * 10)
-    away = sa.make_url(f"postgresql+psycopg://okta:{SECRET}@127.0.0.1:1/hooks")
-    for url in (sqlite_url, away):
+    unreachable = sa.make_url(f"postgresql+psycopg://okta:{SECRET}@127.0.0.1:1/hooks")
+    for url in (sqlite_url, unreachable):
         flask = runner(url)
         status, output = flask("events", "list")
         assert status == 1
@@ -150,7 +150,7 @@ def test_a_database_that_cannot_be_used_is_named_in_one_line(sqlite_url, tmp_pat
         assert SECRET not in output + doctor
 
 
-def test_the_doctor_tells_backlog_and_worker(inbox, database, flask):
+def test_the_doctor_reports_backlog_and_worker(inbox, database, flask):
     def worker():
         return re.search(r"^.*  worker .*$", flask("okta", "doctor")[1], re.MULTILINE)[0]
 
@@ -173,12 +173,12 @@ def test_the_doctor_tells_backlog_and_worker(inbox, database, flask):
     assert re.search(r"note   worker +last seen 60 min ago$", worker())
 
 
-def test_the_doctor_names_the_command_where_the_service_handles_nothing(inbox, sqlite_url):
+def test_the_doctor_names_the_command_if_the_service_handles_no_events(inbox, sqlite_url):
     flask = runner(sqlite_url, event_threads=0)
     assert "EVENT_THREADS is 0, so flask events work handles" in flask("okta", "doctor")[1]
 
 
-def test_the_workshop_is_not_imported_by_the_commands():
+def test_the_commands_import_neither_local_okta_nor_tools():
     code = (
         "import sys, commands.doctor, commands.events; "
         "print([name for name in sys.modules if name.startswith(('local_okta', 'tools'))])"
@@ -187,13 +187,13 @@ def test_the_workshop_is_not_imported_by_the_commands():
     assert printed == "[]\n"
 
 
-def test_the_file_is_its_owners_alone_and_written_to_the_disk(tmp_path):
+def test_only_the_owner_can_read_the_file_and_commits_reach_the_disk(tmp_path):
     url = sa.URL.create("sqlite", database=f"{tmp_path}/folder/events.sqlite")
     with (
         contextlib.closing(Database(url)) as database,
         database.begin() as connection,
     ):
-        # EXTRA: a power cut takes back nothing that was committed.
+        # EXTRA: a power cut does not undo a commit.
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 3
         assert connection.exec_driver_sql("PRAGMA secure_delete").scalar() == 1
     assert [path.stat().st_mode & 0o777 for path in (tmp_path / "folder").rglob("*")] == [0o600]

@@ -1,4 +1,4 @@
-"""What is deployed: the image, and what else a platform reads."""
+"""What is deployed: the image, and the other files that a platform reads."""
 
 import re
 import shutil
@@ -40,14 +40,14 @@ def run_in(folder, *command: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize("command", ["gunicorn --check-config", "flask --help"])
-def test_the_image_holds_what_the_service_and_its_commands_need(image, command):
+def test_the_image_has_what_the_service_and_its_commands_need(image, command):
     done = run_in(image, *command.split())
     assert done.returncode == 0, done.stderr
-    # flask only warns where the app cannot be loaded.
+    # flask only warns if the app cannot be loaded.
     assert "Error" not in done.stderr
 
 
-def test_the_image_is_built_from_files_that_are_here():
+def test_the_image_is_built_from_files_that_exist():
     build = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
     copied = [name for line in re.findall(r"^COPY (.+) ", build, re.M) for name in line.split()]
     installed = re.findall(r" -[rc] (\S+)", build)
@@ -57,7 +57,7 @@ def test_the_image_is_built_from_files_that_are_here():
 
 
 @pytest.mark.parametrize("name", [".env", ".env.production", ".git", ".venv", "instance", "tests"])
-def test_the_image_holds_no_secret_and_no_workshop(name):
+def test_the_image_has_no_secrets_and_no_development_files(name):
     assert is_ignored(name)
 
 

@@ -1,7 +1,7 @@
 """README and docs against the project: links, settings, commands, and the log lines they quote.
 
 `tests/slow/test_docs_walkthrough.py` goes through them. If you make the project your own, delete
-the last line of README.md: nothing is checked then.
+the last line of README.md to switch these checks off.
 """
 
 import ast
@@ -33,7 +33,7 @@ README = PROJECT / "README.md"
 DOCUMENTS = [README, *sorted((PROJECT / "docs").glob("*.md"))]
 OWN_SAMPLES = ("loyalty", "event-user-locked")
 
-if "as long as this line stands here" not in README.read_text(encoding="utf-8"):
+if "as long as this line is here" not in README.read_text(encoding="utf-8"):
     pytest.skip("README.md does not ask for it", allow_module_level=True)
 
 by_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -44,7 +44,7 @@ def prose_of(document: Path) -> str:
 
 
 def provoke(okta, database: Path) -> None:
-    """Makes everything happen once that troubleshooting.md quotes."""
+    """Cause everything that troubleshooting.md quotes."""
     event, token = "/userCreated", "/tokenHook"
     right = basic_header(*BASIC_PAIR)
     own = basic_settings(EVENTS_DATABASE_URL=f"sqlite:///{database}")
@@ -53,7 +53,7 @@ def provoke(okta, database: Path) -> None:
         basic.post(token, headers=header and {"Authorization": header})
     basic.get(event)
     basic.get(event, headers={"Authorization": right})
-    # The URL of one hook in another one.
+    # A hook in Okta with the URL of another one.
     other = SAMPLES.get("saml", INLINE_SAMPLES[-1])
     basic.post(token, headers={"Authorization": right}, json=other.payload)
 
@@ -75,12 +75,12 @@ def provoke(okta, database: Path) -> None:
         "mal.for.med",
     ):
         oauth.post(token, headers=bearer(wrong))
-    away = "http://127.0.0.1:1/oauth2/default"
-    without_keys = create_app(Settings(**own, okta_issuer=away)).test_client()
-    without_keys.post(token, headers=bearer(okta.issue(iss=away)))
+    unreachable = "http://127.0.0.1:1/oauth2/default"
+    without_keys = create_app(Settings(**own, okta_issuer=unreachable)).test_client()
+    without_keys.post(token, headers=bearer(okta.issue(iss=unreachable)))
 
 
-def test_every_log_line_and_reason_that_is_quoted_is_a_real_one(okta, tmp_path, capsys):
+def test_every_quoted_log_line_and_reason_is_real(okta, tmp_path, capsys):
     provoke(okta, tmp_path / "events.sqlite")
     log = capsys.readouterr().err
     blocks = [block for document in DOCUMENTS for block in blocks_of(document)]
@@ -133,17 +133,17 @@ def test_the_tutorial_shows_every_line_of_the_examples():
     examples = {str(path.relative_to(PROJECT)): path for path in PROJECT.glob("examples/*.py")}
     assert shown.keys() == examples.keys()
     for name, path in examples.items():
-        # What comes before the imports is the docstring.
+        # The docstring comes before the imports.
         code = path.read_text(encoding="utf-8").partition("\nimport ")
         assert lines_of(shown[name]) == lines_of("".join(code[1:]))
 
 
 def lines_of(text: str) -> list[str]:
-    """Without the blank ones: where a page divides the code, they are its own."""
+    """The lines that are not blank: a page has blank lines of its own where it splits the code."""
     return [line for line in text.splitlines() if line]
 
 
-def test_every_page_is_reached_from_the_readme():
+def test_the_readme_links_to_every_page():
     for page in DOCUMENTS[1:]:
         assert f"(docs/{page.name})" in README.read_text(encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Somebody who removes half a hook is told which lines are left, and by a command which file."""
+"""If a hook is only partly removed, the tests name what is left, and a command names the file."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from local_okta import samples
 from local_okta.samples import SAMPLES
 from settings import Settings
 from tests.support.gunicorn import INLINE_SAMPLES, app_with_commands
-from tests.support.left_over import left_over
+from tests.support.leftovers import leftovers
 from tests.support.page import BASIC
 from tests.support.pages import copy_of_the_project
 
@@ -33,16 +33,16 @@ def change(path, old, new):
     path.write_text(text.replace(old, new), "utf-8")
 
 
-def test_every_hook_that_is_here_is_complete(project):
-    assert left_over(project) == []
+def test_every_hook_is_complete(project):
+    assert leftovers(project) == []
 
 
-def test_all_that_is_left_of_a_removed_module_is_named(project):
+def test_everything_left_of_a_removed_module_is_named(project):
     path = project / "hooks" / f"{HOOK}.py"
     hook_paths = [sample for sample in SAMPLES.values() if f'"{sample.path}"' in path.read_text()]
     assert hook_paths
     path.unlink()
-    left = "\n".join(left_over(project))
+    left = "\n".join(leftovers(project))
     assert f"lists {HOOK}, but there is no hooks/{HOOK}.py" in left
     for sample in hook_paths:
         assert f"has the sample {sample.name}, but no hook has the path {sample.path}" in left
@@ -50,38 +50,35 @@ def test_all_that_is_left_of_a_removed_module_is_named(project):
     assert f"tests/test_hooks_{HOOK}.py:" in left
 
 
-def test_the_suite_starts_with_what_is_left_and_with_nothing_else(project):
+def test_the_suite_names_what_is_left_and_runs_no_test(project):
     (project / "hooks" / f"{HOOK}.py").unlink()
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-n", "2"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     first, *left = (done.stdout + done.stderr).strip().splitlines()
-    assert (
-        first
-        == "ERROR: hooks, samples, tests and pages do not fit together (docs/remove-a-hook.md):"
-    )
-    assert [line.strip() for line in left] == left_over(project)
+    assert first == "ERROR: hooks, samples, tests and pages do not match (docs/remove-a-hook.md):"
+    assert [line.strip() for line in left] == leftovers(project)
 
 
 def test_a_hook_that_is_not_listed_is_named(project):
     change(project / "hooks" / "__init__.py", f'    "{HOOK}",\n', "")
-    assert left_over(project) == [f"hooks/{HOOK}.py is a hook that hooks/__init__.py does not list"]
+    assert leftovers(project) == [f"hooks/{HOOK}.py is a hook that hooks/__init__.py does not list"]
 
 
-def test_a_sample_without_entry_or_file_is_named(project):
+def test_a_sample_without_an_entry_or_a_file_is_named(project):
     folder = project / "local_okta" / "samples"
     (folder / f"{SAMPLE.name}.json").rename(folder / "other.json")
-    entry, other = left_over(project)
+    entry, other = leftovers(project)
     assert entry.endswith(f"but there is no local_okta/samples/{SAMPLE.name}.json")
     assert other == "local_okta/samples/other.json belongs to no hook"
 
 
-def test_code_that_needs_what_is_not_there_is_named(project):
+def test_code_that_needs_a_missing_hook_or_sample_is_named(project):
     (project / "commands" / "own.py").write_text("from hooks.own import HANDLERS\n")
     (project / "tests" / "support" / "own.py").write_text("import re\nfrom hooks import own\n")
     (project / "tests" / "test_own.py").write_text(f"\nBODY = SAMPLES[{json.dumps('own')}]\n")
     (project / "tests" / "test_rule.py").write_text("from hooks.own import rule\n")
-    assert left_over(project) == [
+    assert leftovers(project) == [
         "commands/own.py:1 needs the hook own, which does not exist",
         "tests/support/own.py:2 needs the hook own, which does not exist",
         "tests/test_own.py:2 needs the sample own, which does not exist",
@@ -89,22 +86,22 @@ def test_code_that_needs_what_is_not_there_is_named(project):
     ]
 
 
-def test_pages_count_only_as_long_as_the_readme_asks_for_it(project):
+def test_pages_are_checked_only_if_the_readme_asks_for_it(project):
     readme = project / "README.md"
-    asked = "as long as this line stands here"
+    asked = "as long as this line is here"
     readme.write_text(f"| `POST /own` | [own](hooks/own.py) |\n\n{asked}\n")
-    assert "README.md:1 describes hooks/own.py, which does not exist" in left_over(project)
+    assert "README.md:1 describes hooks/own.py, which does not exist" in leftovers(project)
     change(readme, asked, "")
-    assert left_over(project) == []
+    assert leftovers(project) == []
 
 
-def test_a_listed_hook_without_a_module_ends_the_start_with_its_line(monkeypatch):
+def test_a_listed_hook_without_a_module_is_named_at_the_start(monkeypatch):
     monkeypatch.setattr(hooks, "HOOKS", ("gone",))
     with pytest.raises(ImportError, match=r'hooks/__init__.py lists "gone", but there is no hooks'):
         hooks.register_hooks(Flask(__name__))
 
 
-def test_what_a_hook_itself_cannot_import_is_named_as_it_is(monkeypatch, tmp_path):
+def test_an_import_that_fails_inside_a_hook_is_reported_unchanged(monkeypatch, tmp_path):
     (tmp_path / "needy.py").write_text("import not_installed")
     monkeypatch.setattr(hooks, "HOOKS", ("needy",))
     monkeypatch.setattr(hooks, "__path__", [str(tmp_path)])
@@ -139,12 +136,12 @@ def test_a_broken_sample_is_named_by_every_command(
 @pytest.mark.parametrize(("content", "message"), BROKEN[:-1])
 def test_a_broken_sample_is_named_before_any_test_runs(project, content, message):
     (project / "local_okta" / "samples" / f"{SAMPLE.name}.json").write_bytes(content)
-    [left] = left_over(project)
+    [left] = leftovers(project)
     assert f"{left}\n".startswith(f"local_okta/samples/{SAMPLE.name}{message}")
 
 
 @pytest.mark.parametrize("data", ["[]", "{}", '{"events": {}}', '{"events": ["not an object"]}'])
-def test_a_sample_of_an_event_hook_holds_events(tmp_path, data):
+def test_a_sample_of_an_event_hook_must_have_events(tmp_path, data):
     path = tmp_path / "own.json"
     path.write_text(f'{{"data": {data}}}')
     assert samples.read(path, "token") == json.loads(path.read_text())

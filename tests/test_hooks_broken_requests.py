@@ -1,4 +1,4 @@
-"""Whatever comes in place of what a hook reads, it answers: JSON or nothing, never a 5xx."""
+"""Whatever a hook gets instead of what it expects, it answers with JSON or nothing, never a 5xx."""
 
 import copy
 import hashlib
@@ -10,7 +10,7 @@ from local_okta.samples import SAMPLES
 
 # json.dumps writes half of a surrogate pair and infinity, as some senders do.
 ODD = (None, True, -1, float("inf"), "", "\ud800", [], {})
-# All paths of event hooks lead to one function.
+# All paths of event hooks have the same view.
 BY_PATH = {each.path if each.kind != "event" else "events": each for each in SAMPLES.values()}
 
 
@@ -30,7 +30,7 @@ def containers(value):
 
 
 def broken(payload):
-    """The payload as JSON with something odd, or nothing, in each of its places in turn."""
+    """The payload as JSON, with each of its values in turn left out or replaced by an odd one."""
     payload = copy.deepcopy(payload)
     for container in list(containers(payload)):
         for name in list(container) if isinstance(container, dict) else range(len(container)):

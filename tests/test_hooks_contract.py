@@ -82,7 +82,7 @@ def test_a_body_that_is_cut_short_is_said_to_be_incomplete(client):
     assert response.json["error"]["errorSummary"] == "The body is incomplete"
 
 
-def test_fields_nobody_reads_never_hurt(client):
+def test_fields_that_no_hook_reads_are_ignored(client):
     others = {"more": {"half": "\ud800"}, "large": 1e300, "eventTypeVersion": 1, "eventType": []}
     assert client.post(PATH, json=PAYLOAD | others).status_code == 204
 
@@ -91,7 +91,7 @@ def test_fields_nobody_reads_never_hurt(client):
     ("event_type", "warnings"),
     [("com.example.own", 0), (None, 0), (7, 0), ("com.okta.saml.tokens.transform", 1)],
 )
-def test_a_request_of_another_kind_of_hook_is_answered_and_noted(
+def test_a_request_for_another_kind_of_hook_is_answered_and_logged(
     client, caplog, event_type, warnings
 ):
     assert client.post(PATH, json=PAYLOAD | {"eventType": event_type}).status_code == 204
@@ -99,7 +99,7 @@ def test_a_request_of_another_kind_of_hook_is_answered_and_noted(
     assert [record.fields for record in caplog.records] == [noted] * warnings
 
 
-def test_every_sample_is_of_the_kind_that_its_path_expects(caplog):
+def test_every_sample_has_the_event_type_that_its_path_expects(caplog):
     client = hook_client()
     for sample in SAMPLES.values():
         client.post(sample.path, json=sample.payload)
@@ -135,7 +135,7 @@ READERS = ("text", "text_or_number", "object", "list")
 
 
 def read(reader, *paths, **options):
-    """What is read, or reason and location of the refusal."""
+    """What is read, or the reason and location of the refusal."""
     try:
         return getattr(Payload(BODY), reader)(*paths, **options)
     except UnreadableRequest as refusal:
@@ -165,14 +165,14 @@ def test_a_field_is_read_by_its_path(reader, path, value):
         ("list", ["null", "object", "text"]),
     ],
 )
-def test_another_type_is_refused(reader, paths):
+def test_a_value_of_another_type_is_refused(reader, paths):
     for path in paths:
         assert read(reader, path) == ("WRONG_TYPE", path)
         assert path == "null" or read(reader, path, optional=True) == ("WRONG_TYPE", path)
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_missing_field_is_named_whole(reader):
+def test_a_missing_field_is_named_by_its_full_path(reader):
     for path in ("none", "object.none", "none.none.none"):
         assert read(reader, path) == ("MISSING_FIELD", path)
         assert read(reader, path, optional=True) is None
@@ -185,7 +185,7 @@ def test_a_parent_of_another_type_is_refused_even_if_the_field_is_optional(reade
 
 
 @pytest.mark.parametrize("reader", ["text", "text_or_number"])
-def test_null_stands_for_an_absent_text(reader):
+def test_null_counts_as_an_absent_text(reader):
     assert read(reader, "null", optional=True) is None
 
 
@@ -203,7 +203,7 @@ def test_a_number_is_read_as_text(value, text):
     assert Payload({"field": value}).text_or_number("field") == text
 
 
-def test_the_first_text_that_is_there():
+def test_the_first_text_that_is_present_is_read():
     assert read("first_text", "none", "null", "text", "object.text") == ("text", "x")
     assert read("first_text", "none", "null") == ("MISSING_FIELD", "none")
 
@@ -220,7 +220,7 @@ def test_a_claim_name_becomes_a_json_pointer(name, path):
     assert add_claim(name, 1) == {"op": "add", "path": path, "value": 1}
 
 
-def test_an_answer_that_okta_would_not_take_is_an_error(client, caplog):
+def test_an_answer_too_large_for_okta_is_an_error(client, caplog):
     with client.application.app_context():
         empty = answer(command("x", "")).calculate_content_length()
         fits = answer(command("x", "y" * (ANSWER_LIMIT - 1 - empty)))

@@ -29,7 +29,7 @@ def log(caplog):
 
 @pytest.fixture
 def inbox(client):
-    """What the client stores, empty at first."""
+    """The inbox of the client, empty at first."""
     url = client.application.config["EVENTS_DATABASE_URL"]
     with contextlib.closing(Database(url)) as database:
         with database.begin() as connection:
@@ -49,7 +49,7 @@ def deliver(client, *items, path="/userDeactivated"):
 
 
 def lines(log):
-    # Threads of other tests may write at any time.
+    # Threads of other tests may log at any time.
     ours = [record for record in log.records if record.name == "hooks.events"]
     return [(record.message, getattr(record, "fields", {})) for record in ours]
 
@@ -61,7 +61,7 @@ def test_the_one_time_check_is_answered_with_its_challenge(client, path):
 
 
 @pytest.mark.parametrize("headers", [{}, {CHALLENGE: ""}])
-def test_a_check_without_challenge_is_refused(client, headers):
+def test_a_check_without_a_challenge_is_refused(client, headers):
     response = client.get("/userCreated", headers=headers)
     assert response.status_code == 400
     [cause] = response.json["error"]["errorCauses"]
@@ -88,7 +88,7 @@ def test_the_handlers_of_the_samples_name_the_user(event, message, log):
     assert lines(log) == [(message, named)]
 
 
-def test_a_second_delivery_and_an_event_twice_in_one_change_nothing(client, inbox, log):
+def test_an_event_is_stored_only_once_however_often_it_is_delivered(client, inbox, log):
     assert deliver(client, DEACTIVATED, DEACTIVATED).status_code == 204
     assert deliver(client, DEACTIVATED, CREATED).status_code == 204
     messages = [message for message, _ in lines(log)]
@@ -103,24 +103,24 @@ def test_a_type_that_nothing_handles_is_logged_and_not_stored(client, inbox, log
 
 
 @pytest.mark.parametrize("bad", [None, [], {}, {"eventType": []}, {"eventType": "\ud800"}])
-def test_a_bad_item_does_not_lose_the_others(client, bad, inbox, log):
+def test_a_bad_item_does_not_affect_the_others(client, bad, inbox, log):
     assert deliver(client, DEACTIVATED, bad, CREATED).status_code == 204
     assert lines(log)[0] == ("events not readable", {"items": 1})
     assert stored(inbox) == [DEACTIVATED, CREATED]
 
 
-def test_items_that_are_no_events_get_one_line_together_in_no_time(client, inbox, log):
+def test_many_items_that_are_not_events_quickly_get_one_log_line(client, inbox, log):
     items = [0] * 300_000
     started = time.perf_counter()
     assert deliver(client, *items, DEACTIVATED).status_code == 204
-    # A line for each takes several seconds.
+    # A line for each would take several seconds.
     assert time.perf_counter() - started < 1.5
     assert lines(log)[0] == ("events not readable", {"items": len(items)})
     assert stored(inbox) == [DEACTIVATED]
 
 
 @pytest.mark.parametrize("levels", [100, 900])
-def test_an_event_may_be_nested_as_deep_as_a_body_that_can_be_read(client, levels, inbox):
+def test_an_event_may_be_nested_as_deeply_as_a_readable_body(client, levels, inbox):
     nested = "[" * levels + "]" * levels
     body = json.dumps({"data": {"events": [DEACTIVATED | {"x": 0}]}}).replace("0}", nested + "}")
     response = client.post(PATHS[0], data=body, content_type="application/json")
@@ -161,5 +161,5 @@ def test_the_users_an_event_is_about(target, user):
         ({"data": {"events": {}}}, ("WRONG_TYPE", "data.events")),
     ],
 )
-def test_a_call_without_a_list_of_events_is_refused(client, body, refusal):
+def test_a_request_without_a_list_of_events_is_refused(client, body, refusal):
     assert refused_field(client.post("/userCreated", json=body)) == refusal

@@ -1,4 +1,4 @@
-"""The hooks and samples against Okta's own description of them, if it lies beside the project."""
+"""The hooks and samples against Okta's own description of them, if it is beside the project."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from tests.support.gunicorn import INLINE_SAMPLES, PROJECT
 CONTRACT = PROJECT.parent / "shared" / "okta-contract"
 DESCRIPTION = CONTRACT / "okta-openapi-hooks.json"
 REQUESTS = sorted((CONTRACT / "requests").glob("*.json"))
-# By the event type of a request: what Okta's description calls request and answer.
+# By the event type of a request: the names of request and answer in Okta's description.
 SCHEMAS = {
     "com.okta.user.pre-registration": ("RegistrationInlineHookRequest", "RegistrationResponse"),
     "com.okta.oauth2.tokens.transform": ("TokenRequest", "TokenHookResponse"),
@@ -38,7 +38,7 @@ def description() -> dict[str, Any]:
 
 
 def with_null(schema: Any) -> Any:
-    """Let every value be null: Okta's own examples have null where its schemas do not say so."""
+    """Let every value be null: Okta's own examples have null where its schemas do not allow it."""
     if isinstance(schema, list):
         return [with_null(each) for each in schema]
     if not isinstance(schema, dict):

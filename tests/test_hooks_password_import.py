@@ -49,14 +49,14 @@ def test_an_unknown_user_costs_as_much_as_a_wrong_password(client, monkeypatch):
     assert [len(part) for part in known] == [len(part) for part in decoy]
 
 
-def test_the_decoy_opens_nothing(client, monkeypatch):
+def test_the_decoy_password_is_never_verified(client, monkeypatch):
     decoy = security.generate_password_hash("decoy", "pbkdf2:sha256:1")
     monkeypatch.setattr(password_import, "DECOY_HASH", decoy)
     assert verdict(client, "ann@example.com", "decoy") == {"credential": "UNVERIFIED"}
 
 
 @pytest.mark.parametrize("field", [USERNAME, PASSWORD])
-def test_what_is_missing_or_no_text_is_refused_and_written_nowhere(client, field, caplog):
+def test_a_missing_or_wrong_field_is_refused_and_no_password_is_logged(client, field, caplog):
     caplog.set_level("DEBUG")
     body = changed(PAYLOAD, {PASSWORD: "correct horse"})
     for value in (None, 7, ["correct horse"]):

@@ -18,7 +18,7 @@ DENY = {"type": "com.okta.action.update", "value": {"registration": "DENY"}}
 
 
 def outcome(response):
-    """The one command, or for a denial reason and location of each cause."""
+    """The one command or, for a denial, the reason and location of each cause."""
     assert response.status_code == 200
     [command] = response.json["commands"]
     if command != DENY:
@@ -72,7 +72,7 @@ ELSEWHERE = "ann@example.com"
         (SSR, SIGN_UP, ALLOW),
         (SSR, without(SIGN_UP, FIRST_NUMBER), ALLOW),
         (SSR, changed(SIGN_UP, {EMAIL: ELSEWHERE}), [WRONG_EMAIL]),
-        # The login counts where there is no email, but never makes an empty one good.
+        # The login counts if there is no email, but not if the email is empty.
         (SSR, without(SIGN_UP, EMAIL), ALLOW),
         (SSR, changed(SIGN_UP, {EMAIL: None, LOGIN: ELSEWHERE}), [(WRONG_EMAIL[0], LOGIN)]),
         (SSR, changed(SIGN_UP, {EMAIL: ""}), [WRONG_EMAIL]),
@@ -90,7 +90,7 @@ def test_who_may_sign_up(client, path, body, expected):
     assert outcome(client.post(path, json=body)) == expected
 
 
-# As an org of Classic Engine sends it, where no flow but self-service exists.
+# As a Classic Engine org sends it, where self-service is the only flow.
 CLASSIC = {
     "eventType": "com.okta.user.pre-registration",
     "data": {"userProfile": {"email": "a@okta.com", "login": "a@okta.com"}, "action": None},

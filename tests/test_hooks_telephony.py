@@ -45,7 +45,7 @@ FROM_NUMBER = "+15005550006"
 
 @pytest.fixture
 def client():
-    """A client of an app whose provider notes in `client.sent` what it is asked to send."""
+    """A client of an app whose provider records in `client.sent` what it is asked to send."""
 
     def send(*message):
         client.sent.append(message)
@@ -64,7 +64,7 @@ def delivery(response):
 
 
 def undelivered(response):
-    """Summary and location of the one cause of an answer that says no code went out."""
+    """Summary and location of the one cause of an answer that says that no code was sent."""
     assert (response.status_code, response.json.keys()) == (200, {"error"})
     [cause] = response.json["error"]["errorCauses"]
     assert cause["reason"] == "NOT_DELIVERED"
@@ -72,8 +72,8 @@ def undelivered(response):
 
 
 def test_a_code_is_delivered(client):
-    told = {"status": "SUCCESSFUL", "provider": "test", "transactionId": "transaction-1"}
-    assert delivery(client.post(HOOK, json=PAYLOAD)) == [told]
+    report = {"status": "SUCCESSFUL", "provider": "test", "transactionId": "transaction-1"}
+    assert delivery(client.post(HOOK, json=PAYLOAD)) == [report]
     assert client.sent == [("+15550100123", "012345", SMS, "EN-US", TEXT)]
 
 
@@ -95,13 +95,13 @@ def test_a_code_is_delivered(client):
         (without(PAYLOAD, TEMPLATE), None),
     ],
 )
-def test_what_the_provider_gets(client, body, part):
+def test_the_provider_gets_normalized_values(client, body, part):
     client.post(HOOK, json=body)
     assert part in client.sent[0]
 
 
 @pytest.mark.parametrize(("path", "value"), [(CHANNEL, "fax"), (PHONE_NUMBER, ""), (CODE, "")])
-def test_a_message_that_cannot_be_delivered_is_not_tried(client, path, value):
+def test_a_message_that_cannot_be_delivered_is_not_sent(client, path, value):
     assert undelivered(client.post(HOOK, json=changed(PAYLOAD, {path: value})))[1] == path
     assert client.sent == []
 
@@ -150,7 +150,7 @@ def test_the_console_shows_neither_number_nor_code(caplog):
         *((other, "Your verification code is 01234.") for other in (None, "", "Hi!", "${otp}")),
     ],
 )
-def test_okta_s_message_is_sent_if_it_has_the_code(template, text):
+def test_oktas_message_is_sent_if_it_has_the_code(template, text):
     assert message_text("01234", "en", template) == text
 
 
@@ -158,7 +158,7 @@ def test_okta_s_message_is_sent_if_it_has_the_code(template, text):
     ("locale", "language"),
     [("de", "de"), ("pt_BR", "pt"), ("ES-mx", "es"), ("sw", "en"), ("", "en"), ("english", "en")],
 )
-def test_our_message_is_in_the_user_s_language(locale, language):
+def test_our_message_is_in_the_users_language(locale, language):
     assert message_text("7", locale) == MESSAGES[language].format(code="7")
     assert MESSAGES.keys() == VOICES.keys()
 
@@ -211,8 +211,8 @@ def twilio_client(base):
 )
 def test_twilio_sends_a_text_or_calls(twilio, channel, resource, content):
     response = twilio_client(twilio.base).post(HOOK, json=changed(PAYLOAD, {CHANNEL: channel}))
-    told = {"status": "SUCCESSFUL", "provider": "twilio", "transactionId": "SM1"}
-    assert delivery(response) == [told]
+    report = {"status": "SUCCESSFUL", "provider": "twilio", "transactionId": "SM1"}
+    assert delivery(response) == [report]
     form = {"To": "+15550100123", "From": FROM_NUMBER} | content
     path = f"/2010-04-01/Accounts/{ACCOUNT_SID}/{resource}.json"
     assert twilio.requests == [(path, basic_header(ACCOUNT_SID, AUTH_TOKEN), form)]
@@ -233,7 +233,7 @@ REFUSED = "Twilio refused the message, error"
         (307, b"", f"{REFUSED} 307"),
     ],
 )
-def test_the_words_of_twilio_are_not_passed_on(twilio, caplog, status, body, summary):
+def test_twilios_own_words_are_not_passed_on(twilio, caplog, status, body, summary):
     caplog.set_level("DEBUG")
     twilio.answers(status, body)
     response = twilio_client(twilio.base).post(HOOK, json=PAYLOAD)
@@ -300,7 +300,7 @@ def test_a_message_leaves_no_open_connection():
         gc.enable()
 
 
-def test_a_twilio_that_is_away_is_an_error():
+def test_an_unreachable_twilio_is_an_error():
     client = twilio_client(f"http://127.0.0.1:{free_port()}")
     assert undelivered(client.post(HOOK, json=PAYLOAD))[0] == "Twilio could not be reached"
 
@@ -321,7 +321,7 @@ SETTINGS = basic_settings(
         ("TWILIO_AUTH_TOKEN", "{sho rt}", "placeholder"),
     ],
 )
-def test_a_wrong_setting_is_named_and_its_value_not_shown(tmp_path, name, value, what):
+def test_a_wrong_setting_is_named_without_its_value(tmp_path, name, value, what):
     with pytest.raises(settings.SettingsError) as raised:
         settings.load_settings(SETTINGS | {name: value}, tmp_path / ".env")
     assert what in raised.value.problems[name]

@@ -45,7 +45,7 @@ def test_a_patient_gets_the_claim(client, fields, patient_id):
         without(PAYLOAD, "data.identity"),
     ],
 )
-def test_another_user_or_a_call_without_an_id_token_gets_no_claim(client, body):
+def test_another_user_or_a_request_without_an_id_token_gets_no_claim(client, body):
     response = client.post(HOOK, json=body)
     assert (response.status_code, response.data) == (204, b"")
 
@@ -58,7 +58,7 @@ def test_another_user_or_a_call_without_an_id_token_gets_no_claim(client, body):
         (without(PAYLOAD, "data.identity"), ["access"]),
     ],
 )
-def test_with_one_line_changed_the_access_token_also_gets_the_claim(
+def test_with_one_line_changed_the_access_token_gets_the_claim_too(
     client, body, kinds, monkeypatch
 ):
     monkeypatch.setattr(token, "ENRICHED_TOKENS", ("identity", "access"))

@@ -61,9 +61,9 @@ def test_an_issuer_that_is_down_at_the_start_is_a_503_until_it_is_back(tmp_path)
             assert reason not in answer.text
             assert f"keys not fetched issuer={issuer.issuer} reason={reason} " in service.log
             issuer.start()
-            # Without a request that needs a key.
-            service.wait_until(lambda: issuer.key_requests >= 2, "not asked again")
-            service.wait_until(lambda: ready(service) == (200, None), "not found again")
+            # No request that needs a key is sent.
+            service.wait_until(lambda: issuer.key_requests >= 2, "no second attempt")
+            service.wait_until(lambda: ready(service) == (200, None), "keys not fetched again")
             assert status(service, issuer.issue()) == ACCEPTED
 
 
@@ -75,9 +75,9 @@ def test_no_request_is_refused_for_good_during_a_rotation(issuer, service):
     new = issuer.issue()
     answers = statuses(service, [old, new] * 20)
     assert set(answers[::2]) == {ACCEPTED}
-    # An issuer on a busy machine may take longer than a request waits: 503, and never 401.
+    # An issuer on a busy machine may take longer than a request waits: 503, but never 401.
     assert set(answers[1::2]) <= {ACCEPTED, 503}
-    service.wait_until(lambda: status(service, new) == ACCEPTED, "the new key is never known")
+    service.wait_until(lambda: status(service, new) == ACCEPTED, "the new key was never accepted")
     assert issuer.key_requests <= before + 4
 
 
@@ -88,7 +88,7 @@ def test_100_made_up_kids_cost_a_handful_of_requests_and_a_new_key_gets_no_401(i
     assert issuer.key_requests - before <= 2 * (1 + 3 * MISSES_ANSWERED)
     issuer.rotate_keys()
     assert status(service, good) == ACCEPTED
-    # Okta sends it again after a 503, and never after a 401.
+    # Okta sends it again after a 503, but never after a 401.
     assert status(service, issuer.issue()) in (ACCEPTED, 503)
 
 

@@ -1,4 +1,4 @@
-"""Who may import whom: the arrows between the project's packages, none of which runs back up."""
+"""Which packages of the project may import which."""
 
 import ast
 import subprocess
@@ -41,7 +41,7 @@ def imports_of(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", MAY_IMPORT)
-def test_no_import_runs_back_up(name):
+def test_a_package_imports_only_what_it_may(name):
     assert imports_of(name) <= MAY_IMPORT[name]
 
 

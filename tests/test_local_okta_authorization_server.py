@@ -85,7 +85,7 @@ def test_a_wrong_assertion_is_refused(okta, wrong):
     assert ask_with_key(okta, **wrong).json()["error"] == "invalid_client"
 
 
-def test_an_assertion_is_good_once(okta):
+def test_an_assertion_can_be_used_only_once(okta):
     assert ask_with_key(okta, jti="once").status_code == 200
     assert ask_with_key(okta, jti="once").json()["error"] == "invalid_client"
 
@@ -105,7 +105,7 @@ def test_rotation_keeps_the_old_key_beside_the_new_one_and_publishes_no_secret(o
     assert verified(okta, before).header["kid"] == old["kid"]
 
 
-def test_a_stopped_server_takes_no_connection_and_returns_on_its_port(okta):
+def test_a_stopped_server_refuses_connections_and_restarts_on_its_port(okta):
     with requests.Session() as session:
         session.get(okta.jwks_uri, timeout=30)
         address = okta.jwks_uri

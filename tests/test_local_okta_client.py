@@ -1,4 +1,4 @@
-"""The client keeps to Okta's rules: one retry at most, no redirects, a bound on all of it."""
+"""The client keeps to Okta's rules: one retry at most, no redirects, limits on time and size."""
 
 import base64
 import contextlib
@@ -16,14 +16,14 @@ from local_okta import client
 from local_okta.client import Answer
 from local_okta.exchange import SIZE_LIMIT
 
-# Seconds in which a busy machine still answers itself.
+# Seconds within which even a busy machine answers itself.
 SOON = 1.0
-# Seconds for what never answers in time.
+# Seconds to wait for what never answers in time.
 SHORT = 0.3
 
 
 class Service(ThreadingHTTPServer):
-    """Does to one request after the other what `behaviours` say; the last one stays."""
+    """Applies the next of `behaviours` to each request, and repeats the last one."""
 
     daemon_threads = True
 
@@ -73,7 +73,7 @@ def hang(handler):
 
 
 def trickle(start, piece):
-    """A piece now and then: each read succeeds, the answer never ends."""
+    """One small piece after another: each read succeeds, but the answer never ends."""
 
     def behave(handler):
         handler.wfile.write(b"HTTP/1.0 200 OK\r\n" + start)
@@ -136,7 +136,7 @@ ATTEMPTS = [
 
 
 @pytest.mark.parametrize(("kind", "behaviours", "code", "attempts"), ATTEMPTS)
-def test_one_retry_after_a_server_error_or_a_time_out_and_no_other(
+def test_only_a_server_error_or_a_time_out_is_retried_and_only_once(
     service, monkeypatch, kind, behaviours, code, attempts
 ):
     service.behaviours = [*behaviours]
@@ -148,14 +148,14 @@ def test_one_retry_after_a_server_error_or_a_time_out_and_no_other(
 
 
 @pytest.mark.parametrize("behaviour", [hang, trickle(b"\r\n", b" "), trickle(b"", b"X: 1\r\n")])
-def test_a_time_out_has_no_status_and_is_not_retried_either(service, monkeypatch, behaviour):
+def test_a_time_out_has_no_status_and_a_token_hook_is_not_retried(service, monkeypatch, behaviour):
     monkeypatch.setattr(client, "SECONDS", SHORT)
     service.behaviours = [behaviour]
     answer = send(service, "token")
     assert (answer.status, answer.timed_out, answer.attempts) == (None, True, 1)
 
 
-def test_neither_a_proxy_nor_a_netrc_of_this_machine_takes_part(service, tmp_path, monkeypatch):
+def test_the_proxy_and_netrc_of_this_machine_are_ignored(service, tmp_path, monkeypatch):
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login ann password swordfish\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
@@ -164,7 +164,7 @@ def test_neither_a_proxy_nor_a_netrc_of_this_machine_takes_part(service, tmp_pat
     assert "Authorization" not in headers
 
 
-def test_a_service_that_does_not_run_is_named_and_does_not_count_as_a_time_out():
+def test_a_service_that_is_not_running_is_named_and_is_not_a_time_out():
     with Service() as closed:
         pass
     answer = send(closed)
@@ -173,13 +173,13 @@ def test_a_service_that_does_not_run_is_named_and_does_not_count_as_a_time_out()
     assert not answer.was_sent
 
 
-def test_an_answer_in_another_protocol_than_http_is_an_error(service):
+def test_an_answer_that_is_not_http_is_an_error(service):
     service.behaviours = [lambda handler: handler.wfile.write(b"SSH-2.0-OpenSSH_9.6\r\n")]
     answer = send(service)
     assert (answer.status, answer.timed_out) == (None, False)
 
 
-def test_a_host_that_cannot_be_one_is_named_at_once(monkeypatch):
+def test_an_invalid_host_is_named_at_once(monkeypatch):
     monkeypatch.setattr(client, "SECONDS", 60.0)
     answer = client.send("http://a..b:1/hook", {}, kind="saml")
     assert (answer.error, answer.was_sent) == ("a..b:1: there is no such host", False)
@@ -208,9 +208,7 @@ def test_an_endless_answer_is_cut_off_and_its_connection_closed(service):
 
 
 @pytest.mark.parametrize("start", [b"", b"\r\n"], ids=["in the headers", "in the body"])
-def test_an_answer_that_does_not_come_in_time_has_its_connection_closed(
-    service, monkeypatch, start
-):
+def test_the_connection_of_a_late_answer_is_closed(service, monkeypatch, start):
     monkeypatch.setattr(client, "SECONDS", SHORT)
     ended = threading.Event()
 
@@ -230,7 +228,7 @@ def test_an_answer_that_does_not_come_in_time_has_its_connection_closed(
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_a_compressed_answer_grows_no_further_than_any_other(service, encoding):
+def test_a_compressed_answer_has_the_same_size_limit(service, encoding):
     def compressed(text):
         return gzip.compress(text) if encoding == "gzip" else zlib.compress(text)
 
@@ -248,7 +246,7 @@ def test_a_compressed_answer_grows_no_further_than_any_other(service, encoding):
 @pytest.mark.parametrize(
     "cut", [b"Content-Length: 9\r\n\r\n{}", b"Transfer-Encoding: chunked\r\n\r\n9\r\n{}"]
 )
-def test_an_answer_that_breaks_off_is_none(service, cut):
+def test_an_incomplete_answer_is_an_error(service, cut):
     service.behaviours = [lambda handler: handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + cut)]
     answer = send(service)
     assert (answer.status, answer.was_sent) == (None, True)
@@ -259,7 +257,7 @@ NOT_JSON = [b"", b"{", b"NaN", b'{"a": -Infinity}', b"[1e999]", b"[" * 100_000, 
 
 
 @pytest.mark.parametrize("body", NOT_JSON, ids=lambda body: body[:10])
-def test_what_other_parsers_refuse_is_not_json(body):
+def test_json_that_other_parsers_refuse_is_not_accepted(body):
     assert Answer(200, body=body).json is None
 
 
@@ -268,7 +266,7 @@ def test_json_may_be_nested_a_hundred_levels_deep_and_no_deeper():
     assert Answer(200, body=b"[" * 101 + b"]" * 101).json is None
 
 
-def test_the_time_says_what_it_went_into():
+def test_the_times_tell_the_attempts_and_the_time_for_the_token():
     assert Answer(200, milliseconds=9).times == "9 ms"
     with_token = Answer(200, milliseconds=9, token_milliseconds=5)
     assert with_token.times == "9 ms, 5 ms of it for the token"
@@ -289,7 +287,7 @@ NO_TOKEN = [
 
 
 @pytest.mark.parametrize(("behaviour", "reason"), NO_TOKEN)
-def test_without_a_token_the_hook_is_not_asked(service, behaviour, reason):
+def test_without_a_token_nothing_is_sent_to_the_hook(service, behaviour, reason):
     service.behaviours = [behaviour]
     answer = send(service, credentials=with_token(service))
     assert (answer.status, answer.attempts, service.paths) == (None, 1, ["/token"])
@@ -300,7 +298,7 @@ def test_without_a_token_the_hook_is_not_asked(service, behaviour, reason):
 
 
 @pytest.mark.parametrize("seconds", [0.6 * SHORT, 2 * SHORT])
-def test_the_time_for_the_token_counts(service, monkeypatch, seconds):
+def test_the_time_for_the_token_counts_towards_the_limit(service, monkeypatch, seconds):
     """The token takes most of the time, or all of it, so that too little is left for the hook."""
     monkeypatch.setattr(client, "SECONDS", SHORT)
     token = b'{"access_token": "t"}'

@@ -41,7 +41,7 @@ EVENTS = [sample for sample in SAMPLES.values() if sample.kind == "event"]
 
 @pytest.fixture
 def stub():
-    """Answers every hook with `stub.answer`, and keeps what came."""
+    """Answers every hook with `stub.answer`, and records the requests."""
     stub = SimpleNamespace(answer=("", 204), authorizations=[], paths=[], bodies=[], seconds=0)
     app = Flask("stub")
 
@@ -119,20 +119,20 @@ def test_preview_shows_request_response_and_verdict_and_masks_the_credentials(ru
     assert stub.authorizations[0] not in result.output
 
 
-def test_preview_folds_a_long_body_unless_asked(run, stub):
+def test_preview_shortens_a_long_body_unless_verbose(run, stub):
     last_line = json.dumps(INLINE_HOOK.payload, indent=2).splitlines()[-2]
     assert last_line not in run("preview", INLINE_HOOK.name, "--url", stub.url).output
     assert last_line in run("preview", INLINE_HOOK.name, "--verbose", "--url", stub.url).output
 
 
-def test_preview_fails_where_okta_could_not_use_the_answer(run, stub):
+def test_preview_fails_if_okta_could_not_use_the_answer(run, stub):
     stub.answer = ("<html>", 500)
     result = run("preview", INLINE_HOOK.name, "--url", stub.url)
     assert_fails(result, "500 Internal Server Error")
     assert "<html>" in result.output
 
 
-def test_preview_of_all_has_one_line_for_each(run, stub):
+def test_preview_of_all_prints_one_line_for_each_sample(run, stub):
     result = run("preview", "--url", stub.url)
     assert result.exit_code == 0
     for name in SAMPLES:
@@ -193,11 +193,11 @@ def test_preview_with_a_token_needs_a_local_okta(run, stub):
 
 
 @pytest.mark.parametrize("issuer", [None, "https://example.okta.com/oauth2/default"])
-def test_preview_asks_no_other_issuer_for_a_token(run, stub, okta, issuer):
+def test_preview_requests_a_token_only_from_the_local_okta(run, stub, okta, issuer):
     assert_fails(run(*WITH_TOKEN, stub.url, okta_issuer=issuer), "OKTA_ISSUER is")
 
 
-def test_an_address_that_cannot_be_one_is_named(run):
+def test_an_invalid_address_is_named(run):
     result = run("preview", "--url", "127.0.0.1:5000")
     assert result.exit_code == 2
     assert "127.0.0.1:5000 is not an address" in result.output
@@ -205,16 +205,16 @@ def test_an_address_that_cannot_be_one_is_named(run):
 
 @pytest.mark.parametrize("prefix", ["", "/gateway", "/a%20b/c"])
 @pytest.mark.parametrize("pasted", ["", "/", INLINE_HOOK.path, f"{INLINE_HOOK.path}/"])
-def test_a_prefix_is_kept_and_the_path_of_a_pasted_hook_left_out(run, stub, prefix, pasted):
+def test_a_prefix_is_kept_and_the_path_of_a_pasted_hook_is_left_out(run, stub, prefix, pasted):
     result = run("preview", INLINE_HOOK.name, "--url", f"{stub.url}{prefix}{pasted}")
     assert result.exit_code == 0, result.output
-    said = f"Left out the hook's path at the end: {stub.url}{prefix}\n"
-    assert (said in result.output) is (pasted not in ("", "/"))
+    note = f"Left out the hook's path at the end: {stub.url}{prefix}\n"
+    assert (note in result.output) is (pasted not in ("", "/"))
     assert [quote(path) for path in stub.paths] == [f"{prefix}{INLINE_HOOK.path}"]
 
 
 @needs_event_hooks
-def test_the_check_of_event_hooks_takes_a_prefix_and_a_pasted_path_too(run, stub):
+def test_verify_event_hook_accepts_a_prefix_and_a_pasted_path(run, stub):
     for path in ("/gateway", f"/gateway{EVENTS[0].path}"):
         assert run("verify-event-hook", "--url", stub.url + path).exit_code == 0
     assert {path.rpartition("/")[0] for path in stub.paths} == {"/gateway"}
@@ -223,7 +223,7 @@ def test_the_check_of_event_hooks_takes_a_prefix_and_a_pasted_path_too(run, stub
 OWN = ("preview", "--path", "/myHook", "--body", "-", "--url")
 
 
-def test_a_request_of_ones_own_from_standard_input(run, stub):
+def test_a_custom_request_can_come_from_standard_input(run, stub):
     result = run(*OWN, f"{stub.url}/myHook", input=b'\xef\xbb\xbf{"a": "\xc3\xa9"}')
     assert result.exit_code == 0, result.output
     assert (stub.paths, stub.bodies) == (["/myHook"], [{"a": "é"}])
@@ -232,7 +232,7 @@ def test_a_request_of_ones_own_from_standard_input(run, stub):
     assert run(*OWN, stub.url, input="{}").exit_code == 1
 
 
-def test_a_request_of_ones_own_is_judged_by_its_event_type_or_the_one_that_is_named(run, stub):
+def test_a_custom_request_is_judged_by_its_event_type_or_the_given_one(run, stub):
     for text, options in (
         (json.dumps(INLINE_HOOK.payload), ()),
         ("{}", ("--event-type", INLINE_HOOK.payload["eventType"])),
@@ -244,7 +244,7 @@ def test_a_request_of_ones_own_is_judged_by_its_event_type_or_the_one_that_is_na
 
 
 @needs_event_hooks
-def test_an_event_of_ones_own_is_sent_with_basic(run, stub):
+def test_a_custom_event_is_sent_with_basic(run, stub):
     event = json.dumps(EVENTS[0].payload)
     stub.answer = ("", 204)
     result = run(*OWN, stub.url, input=event, **PAIR, auth_mode="oauth")
@@ -252,7 +252,7 @@ def test_an_event_of_ones_own_is_sent_with_basic(run, stub):
     assert stub.authorizations[-1].startswith("Basic ")
 
 
-def test_path_and_body_take_the_place_of_the_samples(run, stub):
+def test_path_and_body_replace_those_of_the_sample(run, stub):
     file = run.folder / "request.json"
     file.write_text("{}")
     assert run("preview", INLINE_HOOK.name, "--path", "/a b?c=d", "--url", stub.url).exit_code == 0
@@ -288,10 +288,10 @@ def test_a_request_that_cannot_be_made_is_a_usage_error(run, options):
         ("[]", "starts with {"),
     ],
 )
-def test_a_body_that_is_no_request_is_named(run, stub, text, words):
+def test_an_invalid_body_is_explained(run, stub, text, words):
     result = run(*OWN, stub.url, input=text)
     assert (result.exit_code, stub.paths) == (2, [])
-    # click folds what it prints.
+    # click wraps its output.
     assert words in " ".join(result.output.replace("│", " ").split())
 
 
@@ -306,14 +306,14 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
-def test_no_answer_ends_the_preview_or_steers_the_terminal(run, stub, body):
+def test_no_answer_crashes_the_preview_or_controls_the_terminal(run, stub, body):
     stub.answer = (body, 200, {"X": "\x9b31m"})
     result = run("preview", INLINE_HOOK.name, "--url", stub.url)
     assert result.exc_info[0] is SystemExit
     assert not [each for each in result.output if not each.isprintable() and each != "\n"]
 
 
-def test_where_there_is_no_token_the_preview_does_not_claim_to_have_sent_anything(run, stub, okta):
+def test_without_a_token_the_preview_does_not_claim_to_have_sent_anything(run, stub, okta):
     good = run.client_file.read_text()
     run.client_file.write_text(good.replace(okta.client_secret, "another"))
     result = run(*WITH_TOKEN, stub.url, **okta.settings)
@@ -325,7 +325,7 @@ def test_where_there_is_no_token_the_preview_does_not_claim_to_have_sent_anythin
 
 @needs_event_hooks
 @pytest.mark.parametrize(("threads", "words"), [(2, "in the background"), (0, "events work")])
-def test_after_an_event_it_says_what_becomes_of_it(run, stub, threads, words):
+def test_after_an_event_preview_says_what_happens_to_it(run, stub, threads, words):
     result = run("preview", EVENTS[0].name, "--url", stub.url, **PAIR, event_threads=threads)
     assert f"EVENT_THREADS={threads}" in result.output
     assert words in " ".join(result.output.split())
@@ -333,7 +333,7 @@ def test_after_an_event_it_says_what_becomes_of_it(run, stub, threads, words):
     assert "EVENT_THREADS" not in run("preview", EVENTS[0].name, "--url", stub.url).output
 
 
-def test_what_takes_its_time_says_what_it_waits_for(run, stub, monkeypatch):
+def test_preview_says_what_it_waits_for_if_that_takes_long(run, stub, monkeypatch):
     monkeypatch.setattr(terminal, "SECONDS_BEFORE_NOTE", 0.05)
     assert "Waiting" not in run("preview", INLINE_HOOK.name, "--url", stub.url).output
     stub.seconds = 0.5
@@ -356,13 +356,13 @@ def test_verify_event_hook_checks_every_path_of_an_event_hook(run, stub):
 def test_an_event_hook_without_a_sample_is_verified_too():
     app = create_app(Settings())
     own = HookBlueprint("own", __name__, kind="event")
-    own.get("/onPathOfItsOwn")(lambda: "")
+    own.get("/onItsOwnPath")(lambda: "")
     app.register_blueprint(own)
     with app.app_context():
-        assert "/onPathOfItsOwn" in event_hook_paths()
+        assert "/onItsOwnPath" in event_hook_paths()
 
 
-def test_auth_secret_is_the_header_and_nothing_else(run):
+def test_auth_secret_prints_the_header_and_nothing_else(run):
     result = run("auth-secret")
     scheme, encoded = result.output.split(" ")
     assert scheme == "Basic"
@@ -395,14 +395,14 @@ def test_the_doctor_says_what_to_type_into_okta_only_when_nothing_is_wrong(run, 
         assert title not in result.output
 
 
-def test_the_doctor_names_a_certificate_file_that_is_not_there(run, monkeypatch):
+def test_the_doctor_names_a_certificate_file_that_does_not_exist(run, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nonexistent")
     elsewhere = {"okta_issuer": "https://issuer.example.com", "okta_scope": "hooks"}
     result = run("doctor", auth_mode="oauth", **elsewhere, **PAIR)
     assert "OSError: REQUESTS_CA_BUNDLE names a file" in result.output
 
 
-def test_new_env_is_for_your_eyes_only_and_overwrites_nothing(run):
+def test_new_env_makes_a_private_file_and_overwrites_nothing(run):
     shutil.copy(PROJECT / ".env.example", run.folder)
     made = run.folder / ".env"
     previous = os.umask(0)
@@ -444,14 +444,14 @@ def test_a_command_that_needs_settings_says_what_is_wrong_with_them(run, command
 
 @pytest.fixture
 def serve(run, monkeypatch):
-    """Runs `serve` until it waits; gives its result and the keys that it published."""
+    """Runs `serve` until it waits, and returns its result and the keys that it published."""
     port, published = free_port(), []
 
-    def look_and_go_on():
+    def record_keys():
         url = f"http://127.0.0.1:{port}/oauth2/default/v1/keys"
         published.append(requests.get(url, timeout=30).json()["keys"])
 
-    monkeypatch.setattr(serve_module, "wait_for_ctrl_c", look_and_go_on)
+    monkeypatch.setattr(serve_module, "wait_for_ctrl_c", record_keys)
     return lambda: (run("serve", "--port", port, error=WRONG), published[-1])
 
 
@@ -466,7 +466,7 @@ def test_serve_prints_what_goes_into_dotenv_whatever_the_settings_are(serve, run
     assert "/oauth2/default/v1/keys  200" in result.output
 
 
-def test_serve_keeps_its_client_for_your_eyes_only(serve, run):
+def test_serve_keeps_its_client_in_a_private_file(serve, run):
     _, first_keys = serve()
     kept = run.client_file.read_text()
     assert stat.S_IMODE(run.client_file.stat().st_mode) == 0o600
@@ -475,7 +475,7 @@ def test_serve_keeps_its_client_for_your_eyes_only(serve, run):
     assert keys != first_keys
 
 
-def test_serve_names_what_is_in_its_way(run, okta):
+def test_serve_names_a_busy_port_and_an_unusable_client_file(run, okta):
     result = run("serve", "--port", okta.port)
     assert_fails(result, f"Port {okta.port} cannot be used (Address already in use)")
     for text in ("{", "{}", "[]", '{"client_id": "", "client_secret": "", "client_key": {}}'):
@@ -488,7 +488,7 @@ def test_serve_names_what_is_in_its_way(run, okta):
 
 def test_a_folder_that_cannot_be_written_is_named(run):
     shutil.copy(PROJECT / ".env.example", run.folder)
-    # The tests may run as root, who may write into any folder that is there.
+    # The tests may run as root, who may write into any folder that exists.
     run.client_file.parent.symlink_to("nowhere")
     assert_fails(run("serve"), f"{run.client_file} cannot be written (File exists)")
     (run.folder / ".env.example").unlink()
@@ -498,7 +498,7 @@ def test_a_folder_that_cannot_be_written_is_named(run):
     )
 
 
-def test_rotate_keys(run, stub, okta):
+def test_rotate_keys_signs_with_a_new_key_and_keeps_the_old_one(run, stub, okta):
     old = okta.keys[0].kid
     result = run("rotate-keys", "--port", okta.port, error=WRONG)
     assert result.exit_code == 0

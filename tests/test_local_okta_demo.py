@@ -21,7 +21,7 @@ PAIR = "okta", "a password"
 
 @contextlib.contextmanager
 def guarded_by(guard):
-    """A service that answers every hook with 204, if `guard` lets it; gives its address."""
+    """A service that answers every hook with 204, if `guard` lets it. Yields its address."""
     app = Flask("stub")
     app.before_request(guard)
     app.add_url_rule("/<path:path>", view_func=lambda path: ("", 204), methods=["POST"])
@@ -30,7 +30,7 @@ def guarded_by(guard):
 
 
 def test_a_service_that_lets_everything_through_is_noticed(monkeypatch):
-    # One of each kind is enough to miss a refusal.
+    # One sample is enough to miss a refusal.
     monkeypatch.setattr(demo, "INLINE_SAMPLES", demo.INLINE_SAMPLES[:1])
     with guarded_by(lambda: None) as url, LocalOkta() as okta:
         run = demo.oauth_mode(url, [], *PAIR, okta)
@@ -67,12 +67,12 @@ def test_one_unguarded_path_is_noticed():
 
 def test_an_answer_that_does_too_little_and_an_event_hook_that_is_not_verified_are_noticed():
     with guarded_by(lambda: None) as url:
-        run = demo.basic_mode(url, ["/onPathOfItsOwn"], *PAIR)
+        run = demo.basic_mode(url, ["/onItsOwnPath"], *PAIR)
     for sample in SAMPLES.values():
         verdict = judge(sample.kind, sample.payload, Answer(204))
         line = f"{sample.name}, basic: 204, {verdict.sentence}"
         assert (line in run.differences) is not sample.is_as_expected(verdict)
-    assert any(line.startswith("verify /onPathOfItsOwn, basic: 405") for line in run.differences)
+    assert any(line.startswith("verify /onItsOwnPath, basic: 405") for line in run.differences)
 
 
 def test_without_an_expected_outcome_a_sample_is_right_when_okta_can_use_the_answer():
@@ -81,7 +81,7 @@ def test_without_an_expected_outcome_a_sample_is_right_when_okta_can_use_the_ans
     assert not sample.is_as_expected(Verdict(False, "Okta does nothing"))
 
 
-def test_a_gunicorn_that_does_not_start_is_shown():
+def test_the_output_of_a_gunicorn_that_does_not_start_is_shown():
     app = create_app(Settings())
     with (
         app.app_context(),

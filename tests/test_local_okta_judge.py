@@ -141,7 +141,7 @@ DONE = [
 
 
 @pytest.mark.parametrize(("name", "body", "words"), DONE)
-def test_what_an_answer_does(name, body, words):
+def test_what_a_good_answer_does_is_described(name, body, words):
     verdict = judged(name, body)
     assert verdict.accepted, verdict.sentence
     assert verdict.sentence.startswith(f"Okta {words}")
@@ -217,7 +217,7 @@ DROPPED = [
 
 
 @pytest.mark.parametrize(("name", "body", "reason"), DROPPED)
-def test_what_okta_drops(name, body, reason):
+def test_an_unusable_answer_is_explained(name, body, reason):
     verdict = judged(name, body)
     assert not verdict.accepted
     assert reason in verdict.sentence
@@ -229,11 +229,11 @@ def test_operations_build_on_one_another():
     in_order = commands(("identity.patch", [add_object, add_member]))
     assert judged("token", in_order).accepted
     assert not judged("token", commands(("identity.patch", [add_member, add_object]))).accepted
-    # The request itself stays as it is.
+    # The request itself is not changed.
     assert "unit" not in TOKEN["claims"]
 
 
-# Okta's own examples, where its description lies beside the project.
+# Okta's own examples, if its description is beside the project.
 
 DESCRIPTION = PROJECT.parent / "shared" / "okta-contract" / "okta-openapi-hooks.json"
 SLIPS = {
@@ -269,7 +269,7 @@ def examples():
     return {name: example["value"] for name, example in described.items()}
 
 
-def test_oktas_own_example_answers_are_usable_but_for_its_slips(examples):
+def test_oktas_own_example_answers_are_usable_except_for_its_slips(examples):
     token = {"claims": TOKEN_CLAIMS}
     saml = examples["SAMLPayLoadExample"]["data"]["assertion"]
     saml["claims"][URI_CLAIM] = saml["claims"]["middle"]
@@ -301,14 +301,14 @@ def test_a_command_for_a_token_that_was_not_asked_for_drops_the_whole_answer(dat
 
 @pytest.mark.parametrize("name", [name for name in REQUESTS if name != "event"])
 @pytest.mark.parametrize(("status", "body"), [(204, None), (200, {}), (200, {"commands": []})])
-def test_an_answer_that_wants_nothing_changes_nothing(name, status, body):
+def test_an_empty_answer_changes_nothing(name, status, body):
     verdict = judged(name, body, status)
     assert verdict.accepted
     assert re.search("unchanged|its default, UNVERIFIED|its own provider", verdict.sentence)
 
 
 @pytest.mark.parametrize("status", [200, 204])
-def test_an_event_is_delivered_by_its_status_alone(status):
+def test_only_the_status_decides_whether_an_event_is_delivered(status):
     assert judged("event", None, status) == Verdict(True, "Okta counts the events as delivered")
 
 

@@ -1,4 +1,4 @@
-"""The page of the local Okta over plain HTTP: whom it answers, and what it says."""
+"""The page of the local Okta over plain HTTP: who may use it, and what it says."""
 
 import json
 import os
@@ -31,7 +31,7 @@ CHANGES = {
     "/page/issuer": {"mode": "down"},
     KEY_ROTATION: {"use": "sig"},
 }
-NOBODY_THERE = "http://127.0.0.1:1"
+NO_SERVICE = "http://127.0.0.1:1"
 # The first sample of each, if there is one.
 EVENTS = [sample for sample in SAMPLES.values() if sample.kind == "event"][:1]
 RETRIED = [sample for sample in INLINE_SAMPLES if sample.kind not in client.NEVER_RETRIED][:1]
@@ -50,7 +50,7 @@ def page(okta):
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """Takes only Basic."""
+    """Accepts only Basic."""
     folder = tmp_path_factory.mktemp("events")
     own = basic_settings(EVENTS_DATABASE_URL=f"sqlite:///{folder}/events.sqlite")
     with serving(create_app(load_settings(own, Path(os.devnull)))) as address:
@@ -66,20 +66,20 @@ def post(page, path, body, **headers):
 
 
 def send(
-    page, service=NOBODY_THERE, authentication="Basic", request=None, path=None, sample=INLINE_HOOK
+    page, service=NO_SERVICE, authentication="Basic", request=None, path=None, sample=INLINE_HOOK
 ):
     request = json.dumps(sample.payload) if request is None else request
     form = {"service": service, "hook": sample.name, "authentication": authentication}
     form |= {"path": path or sample.path, "request": request}
     answer = post(page, "/page/send", form)
     assert answer.status_code == 200, answer.text
-    # As a browser reads it, which takes no NaN.
+    # As strict as a browser, which refuses NaN.
     return parse(answer.content)
 
 
 @pytest.fixture
 def stub():
-    """Answers with `stub.answer`, whatever comes, and keeps the paths."""
+    """Answers every request with `stub.answer`, and records the paths."""
     stub = SimpleNamespace(answer=("", 204), paths=[])
     app = Flask("stub")
 
@@ -117,7 +117,7 @@ HOSTS = {
 
 
 @pytest.mark.parametrize("path", HOSTS)
-def test_another_host_is_refused(page, okta, path):
+def test_a_request_for_another_host_is_refused(page, okta, path):
     host = HOSTS[path].format(port=okta.port)
     assert get(page, path, Host=host).status_code == 403
 
@@ -137,7 +137,7 @@ FOREIGN = [
     [(path, {"Origin": "https://example.com"}) for path in CHANGES]
     + [("/page/issuer", headers) for headers in FOREIGN],
 )
-def test_another_origin_changes_nothing(page, okta, path, headers):
+def test_another_origin_cannot_change_anything(page, okta, path, headers):
     keys = okta.keys
     headers = {name: value.format(port=okta.port) for name, value in headers.items()}
     assert post(page, path, CHANGES[path], **headers).status_code == 403
@@ -145,7 +145,7 @@ def test_another_origin_changes_nothing(page, okta, path, headers):
     assert get(page, "/page/state").json()["issuer"] == "answers"
 
 
-def test_another_origin_gets_no_token_and_reads_nothing_but_may_lead_to_the_page(page, okta):
+def test_another_origin_gets_no_token_and_reads_nothing_but_may_link_to_the_page(page, okta):
     form = {"grant_type": "client_credentials", "client_id": okta.client_id, "scope": "hooks"}
     form |= {"client_secret": okta.client_secret}
     for headers, status in (({"Origin": "https://example.com"}, 403), ({}, 200)):
@@ -157,7 +157,7 @@ def test_another_origin_gets_no_token_and_reads_nothing_but_may_lead_to_the_page
 
 
 @pytest.mark.parametrize("path", [path for path in CHANGES if path != KEY_ROTATION])
-def test_what_a_form_can_send_changes_nothing(page, okta, path):
+def test_a_form_cannot_change_anything(page, okta, path):
     keys, headers = okta.keys, {"Content-Type": "text/plain"}
     answer = requests.post(page + path, json.dumps(CHANGES[path]), headers=headers, timeout=30)
     assert answer.status_code == 415
@@ -165,7 +165,7 @@ def test_what_a_form_can_send_changes_nothing(page, okta, path):
     assert okta.keys == keys
 
 
-def test_it_listens_on_loopback_only(page, okta):
+def test_the_page_is_served_only_on_loopback(page, okta):
     listening = [
         each.laddr.ip
         for each in psutil.Process().net_connections("inet")
@@ -176,7 +176,7 @@ def test_it_listens_on_loopback_only(page, okta):
 
 @pytest.mark.parametrize("mode", ISSUER_MODES)
 @pytest.mark.parametrize("path", ["/", "/page/page.js", "/page/state", "/page/nothing"])
-def test_nothing_from_elsewhere_runs_in_the_page_and_no_frame_shows_it(page, issuer, mode, path):
+def test_the_page_runs_nothing_from_elsewhere_and_cannot_be_framed(page, issuer, mode, path):
     issuer(mode)
     headers = get(page, path).headers
     policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
@@ -198,7 +198,7 @@ WRONG_REQUESTS = {
 
 
 @pytest.mark.parametrize("text", WRONG_REQUESTS, ids=lambda text: text[:12])
-def test_a_request_that_cannot_be_sent_is_named(page, text):
+def test_a_request_that_cannot_be_sent_is_explained(page, text):
     result = send(page, request=text)
     words, position = WRONG_REQUESTS[text]
     assert words in result["errors"]["request"]
@@ -206,22 +206,22 @@ def test_a_request_that_cannot_be_sent_is_named(page, text):
     assert "sent" not in result
 
 
-def test_what_the_script_would_not_send_is_refused(page):
+def test_a_body_that_the_script_would_not_send_is_refused(page):
     for body in ("[" * 100_000, "[]", "{}"):
         headers = {"Content-Type": "application/json"}
         answer = requests.post(f"{page}/page/send", body, headers=headers, timeout=30)
         assert answer.status_code == 400
 
 
-def test_the_path_may_be_another_and_a_prefix_of_the_service_is_kept(page, stub):
-    for service, path, asked in (
+def test_the_path_can_be_changed_and_a_prefix_of_the_service_is_kept(page, stub):
+    for service, path, requested in (
         (stub.url, "/my hook?a=b", "/my hook"),
         (f"{stub.url}/gateway/", INLINE_HOOK.path, f"/gateway{INLINE_HOOK.path}"),
         (f"{stub.url}/gateway{INLINE_HOOK.path}", INLINE_HOOK.path, f"/gateway{INLINE_HOOK.path}"),
         (f"{stub.url}/myHook", "/myHook", "/myHook"),
     ):
         result = send(page, service, path=path)
-        assert stub.paths[-1] == asked
+        assert stub.paths[-1] == requested
         assert result["sent"]["line"] == f"POST {result['service']}{result['path']}"
     for path in ("myHook", "/\ud800"):
         assert "path" in send(page, stub.url, path=path)["errors"]
@@ -242,12 +242,12 @@ NO_ADDRESS = (
     "http://u:p@127.0.0.1",
 )
 WRONG_ADDRESSES = dict.fromkeys(NO_ADDRESS, "is not an address such as")
-WRONG_ADDRESSES[NOBODY_THERE] = "(Connection refused). Start it: make run"
+WRONG_ADDRESSES[NO_SERVICE] = "(Connection refused). Start it: make run"
 WRONG_ADDRESSES["http://a..b:1"] = "(there is no such host)"
 
 
 @pytest.mark.parametrize("address", WRONG_ADDRESSES)
-def test_an_address_without_a_service_is_named(page, address):
+def test_an_address_without_a_service_is_explained(page, address):
     assert WRONG_ADDRESSES[address] in send(page, address)["errors"]["service"]
     if EVENT_HOOK:
         verification = post(page, "/page/verify", {"service": address})
@@ -255,14 +255,14 @@ def test_an_address_without_a_service_is_named(page, address):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_the_local_oktas_own_address_is_no_service(page, okta, host):
+def test_the_local_oktas_own_address_is_refused(page, okta, host):
     result = send(page, f"http://{host}:{okta.port}")
     assert "the address of the local Okta itself" in result["errors"]["service"]
     assert "steps" not in result
 
 
 @pytest.mark.parametrize(("mode", "label"), [("slow", "no token in 0.3 s"), ("down", "no token")])
-def test_without_a_token_nothing_was_sent(page, stub, issuer, monkeypatch, mode, label):
+def test_without_a_token_nothing_is_sent(page, stub, issuer, monkeypatch, mode, label):
     monkeypatch.setattr(client, "SECONDS", 0.3 if mode == "slow" else 60.0)
     monkeypatch.setattr(page_steps, "SECONDS", 0.3)
     # The page does not know that the issuer is down, and so does not sign a token itself.
@@ -281,7 +281,7 @@ def test_without_a_token_nothing_was_sent(page, stub, issuer, monkeypatch, mode,
     assert sent == [(f"not sent to {INLINE_HOOK.path}", label)]
 
 
-def test_without_a_connection_nothing_was_sent_though_there_is_a_token(page):
+def test_without_a_connection_nothing_is_sent_even_with_a_token(page):
     result = send(page, authentication="Client secret")
     assert (result["sent"], result["token"]["good"]) == (None, True)
     assert result["not_sent"] == "Nothing was sent: there was no connection to the service."
@@ -289,9 +289,7 @@ def test_without_a_connection_nothing_was_sent_though_there_is_a_token(page):
 
 
 @pytest.mark.parametrize("sample", RETRIED)
-def test_what_the_first_attempt_sent_is_shown_where_the_second_gets_no_token(
-    page, stub, issuer, sample
-):
+def test_the_first_attempt_is_shown_if_the_second_gets_no_token(page, stub, issuer, sample):
     def answer():
         issuer("down")
         return "", 500
@@ -341,7 +339,7 @@ def test_the_steps_say_no_more_than_the_answer_shows(page, stub, answer, before,
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_green_is_said_in_words_and_after_an_event_what_becomes_of_it(page, service, stub, event):
+def test_words_explain_the_colour_and_what_happens_to_an_event(page, service, stub, event):
     result = send(page, service, sample=event)
     assert result["verdict"]["meaning"].startswith("Green means that Okta counts this as done")
     assert "EVENT_THREADS=2" in result["notes"][-1]
@@ -353,7 +351,7 @@ def test_green_is_said_in_words_and_after_an_event_what_becomes_of_it(page, serv
     assert "whether a yes or a no" in send(page, stub.url)["verdict"]["meaning"]
 
 
-def test_a_service_that_hangs_takes_three_seconds(page):
+def test_a_service_that_hangs_is_given_up_after_three_seconds(page):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         result = send(page, f"http://127.0.0.1:{listener.getsockname()[1]}")
     last = result["steps"][-1]
@@ -369,7 +367,7 @@ def test_a_service_that_hangs_takes_three_seconds(page):
         (SettingsError({"AUTH_MODE": "is wrong"}), "the settings are wrong"),
     ],
 )
-def test_without_a_basic_pair_it_says_why_and_tokens_can_be_tried(error, words):
+def test_without_a_basic_pair_the_page_says_why_and_tokens_can_be_tried(error, words):
     with served_page(LocalOkta(), Settings(), error) as page:
         state = get(page, "/page/state").json()
         assert (state["default"], state["settings_error"]) == ("Basic", error and str(error))
@@ -377,12 +375,12 @@ def test_without_a_basic_pair_it_says_why_and_tokens_can_be_tried(error, words):
         assert send(page, authentication="Client secret")["token"]["good"]
 
 
-def test_a_token_is_chosen_at_first_where_the_service_wants_one(page):
+def test_a_token_is_preselected_if_the_service_needs_one(page):
     assert get(page, "/page/state").json()["default"] == "Client secret"
 
 
 @pytest.mark.parametrize("mode", ["slow", "down"])
-def test_an_issuer_that_misbehaves_does_so_for_everybody_but_the_page(okta, page, mode):
+def test_an_issuer_that_misbehaves_does_not_affect_the_page(okta, page, mode):
     post(page, "/page/issuer", {"mode": mode})
     try:
         with pytest.raises(requests.RequestException):
@@ -393,7 +391,7 @@ def test_an_issuer_that_misbehaves_does_so_for_everybody_but_the_page(okta, page
     assert requests.get(okta.jwks_uri, timeout=30).status_code == 200
 
 
-def test_activity_is_what_the_issuer_was_asked_for_and_what_was_sent(page, okta, service):
+def test_activity_lists_the_requests_to_the_issuer_and_what_was_sent(page, okta, service):
     last = last_entry(page)
     send(page, service, "Private key")
     requests.get(okta.jwks_uri, timeout=30)
@@ -406,9 +404,7 @@ def test_activity_is_what_the_issuer_was_asked_for_and_what_was_sent(page, okta,
     ]
 
 
-def test_a_service_that_takes_only_basic_gets_the_lines_named_that_make_it_take_tokens(
-    page, okta, service
-):
+def test_for_a_service_with_basic_the_page_shows_the_settings_for_tokens(page, okta, service):
     for authentication in AUTHENTICATIONS:
         result = send(page, service, authentication)
         accepted = authentication == "Basic"

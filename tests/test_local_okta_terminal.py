@@ -1,4 +1,4 @@
-"""What the commands print fits the terminal, and never steers it."""
+"""What the commands print fits the terminal, and never controls it."""
 
 import io
 import re
@@ -27,7 +27,9 @@ def columns(monkeypatch):
 
 
 @pytest.mark.parametrize("width", [106, 120])
-def test_wide_a_row_is_a_line_of_a_table_and_goes_on_in_its_last_column(columns, capsys, width):
+def test_on_a_wide_terminal_a_row_is_a_table_line_that_wraps_in_its_last_column(
+    columns, capsys, width
+):
     columns(width)
     terminal.heading()
     terminal.row(*ROW, good=True)
@@ -39,7 +41,7 @@ def test_wide_a_row_is_a_line_of_a_table_and_goes_on_in_its_last_column(columns,
 
 
 @pytest.mark.parametrize("width", [40, 80, 105])
-def test_narrow_a_row_is_stacked_and_there_is_no_heading(columns, capsys, width):
+def test_on_a_narrow_terminal_a_row_is_stacked_and_there_is_no_heading(columns, capsys, width):
     columns(width)
     terminal.heading()
     terminal.row(*ROW, good=True)
@@ -57,7 +59,7 @@ def test_in_a_file_a_row_is_one_line_without_colours(capsys):
     )
 
 
-def test_what_would_steer_the_terminal_is_shown_as_escapes(columns, capsys):
+def test_control_characters_are_shown_as_escapes(columns, capsys):
     columns(80)
     terminal.say("\x1b[2J \x9b31m \r \u202e \ud800 é\t\n", bold=True)
     assert shown(capsys)[0] == r"\x1b[2J \x9b31m \r \u202e \ud800 é" + "\t"
@@ -71,7 +73,7 @@ def test_what_would_steer_the_terminal_is_shown_as_escapes(columns, capsys):
         ("ascii", '*... \\xe9 "a" \\u65e5'),
     ],
 )
-def test_a_terminal_that_cannot_write_all_of_unicode_gets_what_it_can(monkeypatch, encoding, words):
+def test_characters_that_a_terminal_cannot_show_are_replaced(monkeypatch, encoding, words):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding))
     terminal.say("•… é “a” 日")

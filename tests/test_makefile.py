@@ -1,4 +1,4 @@
-"""The Makefile, with a Python that makes an environment of a few lines and installs nothing."""
+"""The Makefile, with a fake Python that makes a tiny environment and installs nothing."""
 
 import os
 import shutil
@@ -47,7 +47,7 @@ def project(tmp_path):
     return Project(tmp_path / "project")
 
 
-def test_an_environment_is_made_once(project):
+def test_an_environment_is_created_only_once(project):
     for _ in range(2):
         assert project.set_up().returncode == 0
     assert project.times_made == 1
@@ -96,10 +96,10 @@ def has_no_scripts(project):
 BROKEN = (half_made, has_no_scripts, moved, copied, lost_its_python, got_another_python)
 
 
-@pytest.mark.parametrize("it", BROKEN)
-def test_an_environment_that_cannot_be_used_is_made_again(project, it):
+@pytest.mark.parametrize("damage", BROKEN)
+def test_an_unusable_environment_is_created_again(project, damage):
     project.set_up()
-    it(project)
+    damage(project)
     assert project.set_up().returncode == 0
     assert project.times_made == 2
     assert (project.folder / ".venv/.installed").exists()
@@ -125,7 +125,7 @@ def test_ctrl_c_ends_make_run_without_an_error(project):
     flask.chmod(0o755)
     (project.folder / ".env").touch()
     make = subprocess.Popen(
-        # `make test` would pass its own flags on, and this one would name its folder.
+        # `make test` would pass its own flags on, and make this one print its folder.
         ["make", "--no-print-directory", "run"],
         cwd=project.folder,
         stdout=subprocess.PIPE,

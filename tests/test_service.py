@@ -59,27 +59,27 @@ def service(tmp_path_factory):
         yield running
 
 
-def test_gunicorn_needs_no_argument_and_takes_a_worker_for_each_core(service):
+def test_gunicorn_needs_no_argument_and_starts_a_worker_for_each_core(service):
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     expected = min(cores, 4)
-    service.wait_until(lambda: len(workers_of(service)) == expected, "other number of workers")
+    service.wait_until(lambda: len(workers_of(service)) == expected, "wrong number of workers")
     assert status(service) == ACCEPTED
-    # Said once for all workers.
+    # Logged once for all workers.
     assert service.log.count("BASIC_AUTH_PASSWORD_PREVIOUS is still accepted") == 1
 
 
 def test_only_cores_that_the_process_may_use_count():
     code = "import runpy; print(runpy.run_path('gunicorn.conf.py')['workers'])"
-    # Where a process cannot be confined to one core, all of them count.
-    held = hasattr(os, "sched_setaffinity")
-    if held:
+    # If a process cannot be confined to one core, all of them count.
+    confined = hasattr(os, "sched_setaffinity")
+    if confined:
         code = f"import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); {code}"
     command = [sys.executable, "-c", code]
     printed = subprocess.check_output(command, cwd=PROJECT, env=environment({}))
-    assert int(printed) == (1 if held else os.cpu_count())
+    assert int(printed) == (1 if confined else os.cpu_count())
 
 
-def test_many_cores_take_no_more_than_four_workers():
+def test_there_are_at_most_four_workers_however_many_cores():
     code = (
         "import os, runpy; os.sched_getaffinity = lambda _: range(12); "
         "print(runpy.run_path('gunicorn.conf.py')['workers'])"
@@ -95,12 +95,12 @@ def test_gunicorn_finds_the_app_from_another_folder(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_gunicorn_starts_where_python_looks_for_no_module_in_the_current_folder(tmp_path):
+def test_gunicorn_starts_with_pythonsafepath(tmp_path):
     with Service(basic_settings(PYTHONSAFEPATH="1"), tmp_path / "log") as service:
         assert status(service) == ACCEPTED
 
 
-def test_a_reload_takes_new_workers_and_answers_on(service):
+def test_a_reload_replaces_the_workers_without_an_outage(service):
     before = workers_of(service)
     service.process.send_signal(signal.SIGHUP)
     while workers_of(service) & before:
@@ -108,7 +108,7 @@ def test_a_reload_takes_new_workers_and_answers_on(service):
     assert status(service) == ACCEPTED
 
 
-def test_a_stop_answers_what_is_in_flight(tmp_path):
+def test_a_request_in_flight_is_answered_before_a_stop(tmp_path):
     body = json.dumps(PAYLOAD)
     head = (
         f"POST {HOOK} HTTP/1.1\r\nHost: x\r\nAuthorization: {basic_header(*BASIC_PAIR)}\r\n"
@@ -141,7 +141,7 @@ def set_up():
     return dict(re.findall(r"(?m)^(\w+) += (.*)$", gunicorn("--print-config").stdout))
 
 
-def test_gunicorn_is_set_up_with_no_way_in_but_the_hooks(set_up):
+def test_gunicorn_is_set_up_to_expose_nothing_but_the_hooks(set_up):
     expected = {
         "control_socket_disable": "True",
         "accesslog": "None",
@@ -154,11 +154,11 @@ def test_gunicorn_is_set_up_with_no_way_in_but_the_hooks(set_up):
 
 
 def test_gunicorn_is_set_up_for_short_requests_that_may_wait(set_up):
-    # Threads, so that one slow rule holds up no other hook. No connection is kept: the worker that
-    # is free takes the next request.
+    # Threads, so that one slow rule does not hold up other hooks. No connection is kept open, so
+    # that any free worker takes the next request.
     expected = {"threads": "4", "keepalive": "0", "graceful_timeout": "10"}
     assert {name: set_up[name] for name in expected} == expected
-    # Each may take a few open files, of which a process usually may have 1024.
+    # Each may need a few open files, and a process may usually have 1024.
     assert 64 <= int(set_up["worker_connections"]) < 512
 
 
@@ -168,12 +168,12 @@ def test_no_connection_is_kept_after_an_answer(service):
     assert answer.headers["Connection"] == "close"
 
 
-def test_gunicorn_may_be_told_the_app_by_its_usual_name(monkeypatch):
+def test_a_server_can_import_the_app_by_its_usual_name(monkeypatch):
     for name, value in (NOT_SET | basic_settings()).items():
         monkeypatch.setenv(name, value)
     client = app.app.test_client()
     assert client.post(HOOK, json=PAYLOAD, auth=BASIC_PAIR).status_code == ACCEPTED
-    assert app.app is app.app, "one app, however often it is asked for"
+    assert app.app is app.app, "the same app each time"
 
 
 def test_python_app_says_in_one_line_what_to_type():
@@ -181,7 +181,7 @@ def test_python_app_says_in_one_line_what_to_type():
         runpy.run_path(str(PROJECT / "app.py"), run_name="__main__")
 
 
-def test_flask_run_serves_this_machine_and_says_what_it_tolerates(tmp_path):
+def test_flask_run_serves_this_machine_and_warns_of_the_published_password(tmp_path):
     class FlaskRun(Service):
         command = ("flask", "run")
 
@@ -219,7 +219,7 @@ def test_make_run_leaves_the_debugger_off_and_shows_no_password():
         re.findall(rf"(?m)^{target}:.*\n\t(.*)", makefile) for target in ("run", r"\.env")
     )
     assert "--no-debugger" in run
-    # A local user can read every command line, so none makes the password.
+    # Every local user can read command lines, so the password is in none of them.
     assert dotenv.endswith("flask okta new-env")
 
 
@@ -241,11 +241,11 @@ def service_in_a_middleware(tmp_path):
         yield service
 
 
-def test_the_app_may_stand_in_a_middleware(service_in_a_middleware):
+def test_the_app_works_inside_a_middleware(service_in_a_middleware):
     assert status(service_in_a_middleware) == ACCEPTED
 
 
-def test_an_exception_outside_of_flask_is_an_error_that_says_what_and_where(
+def test_an_exception_outside_flask_is_logged_with_its_type_and_place(
     service_in_a_middleware,
 ):
     service = service_in_a_middleware
@@ -257,7 +257,7 @@ def test_an_exception_outside_of_flask_is_an_error_that_says_what_and_where(
     assert "Basic" not in line
 
 
-def test_with_json_every_line_of_the_log_is_json(tmp_path):
+def test_with_log_format_json_every_line_of_the_log_is_json(tmp_path):
     settings = basic_settings(LOG_FORMAT="json", BASIC_AUTH_PASSWORD_PREVIOUS="the old one")
     with Service(settings, tmp_path / "log") as service:
         with socket.create_connection(("127.0.0.1", service.port)) as connection:

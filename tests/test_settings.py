@@ -1,4 +1,4 @@
-"""What the environment and .env may say, and every mistake that ends the start by its name."""
+"""What the environment and .env may contain, and the mistakes that stop the service."""
 
 import os
 import subprocess
@@ -21,9 +21,6 @@ OAUTH = {
 }
 
 
-# --- Where a value comes from --------------------------------------------------------------------
-
-
 def test_defaults(load):
     loaded = load(PAIR)
     assert (loaded.auth_mode, loaded.okta_audience) == ("basic", "api://default")
@@ -37,7 +34,7 @@ def test_the_environment_wins_over_dotenv(load):
     assert (loaded.basic_auth_user, loaded.log_level) == ("okta", "DEBUG")
 
 
-def test_an_empty_value_of_the_environment_means_not_set_whatever_dotenv_says(load):
+def test_an_empty_value_in_the_environment_means_not_set_whatever_dotenv_says(load):
     assert load(PAIR | {"LOG_LEVEL": ""}, "LOG_LEVEL=debug\n").log_level == "INFO"
 
 
@@ -57,7 +54,7 @@ def test_the_guides_names_count_only_in_dotenv(load, problems_of):
     assert set(problems) == {"BASIC_AUTH_USER", "BASIC_AUTH_PASSWORD"}
 
 
-def test_a_wrong_value_under_a_name_of_the_guide_is_named_by_it(problems_of):
+def test_a_wrong_value_under_one_of_the_guides_names_is_reported_under_that_name(problems_of):
     problems = problems_of({}, "USER=a:b\nPASSWORD=supersecret\n")
     assert set(problems) == {"USER", "PASSWORD"}
 
@@ -66,7 +63,7 @@ def test_a_byte_order_mark_before_the_first_name_does_no_harm(load):
     assert load(PAIR, "\ufeffLOG_LEVEL=debug\n").log_level == "DEBUG"
 
 
-def test_a_password_in_dotenv_is_taken_as_it_is_written_there(load):
+def test_a_password_in_dotenv_is_taken_literally(load):
     dotenv = "BASIC_AUTH_USER=okta\nBASIC_AUTH_PASSWORD={}\n"
     loaded = load({"HOME": "home"}, dotenv.format("pa$$ $HOME#1"))
     assert loaded.basic_auth_password == "pa$$ $HOME#1"
@@ -76,12 +73,9 @@ def test_a_password_in_dotenv_is_taken_as_it_is_written_there(load):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.8.8.8"])
-def test_http_is_for_loopback(load, host):
+def test_http_is_accepted_on_loopback(load, host):
     issuer = f"http://{host}:8010/oauth2/default"
     assert load(OAUTH | {"OKTA_ISSUER": issuer}).okta_issuer == issuer
-
-
-# --- Values that are wrong -----------------------------------------------------------------------
 
 
 def test_all_mistakes_are_reported_together(problems_of):
@@ -109,7 +103,7 @@ ISSUERS = [
     ("https://example.okta.com/oauth2/v1/token", "the issuer is “https://example.okta.com”"),
     (f"{ISSUER}/.well-known/openid-configuration", f"the issuer is “{ISSUER}”"),
 ]
-# What is right, the setting that is not, its text, and what is said of it.
+# The right settings, the name of the wrong one, its text, and words of the message.
 WRONG = [
     (PAIR, "AUTH_MODE", "digest", "basic or oauth"),
     (PAIR, "BASIC_AUTH_PASSWORD", "", "empty"),
@@ -166,10 +160,7 @@ def test_a_missing_setting_is_named(problems_of, environ, name, what):
     assert what in problems_of(environ)[name]
 
 
-# --- Names that are not settings -----------------------------------------------------------------
-
-
-# A name that is close to a setting of the guard, and what is said of it.
+# A name that is close to a setting of the guard, and words of the message.
 MISSPELT = [
     (PAIR, "AUTHMODE", "is AUTH_MODE meant?"),
     (PAIR, "auth_mode", "in capitals, AUTH_MODE"),
@@ -184,13 +175,13 @@ MISSPELT = [
 
 
 @pytest.mark.parametrize(("right", "name", "what"), MISSPELT)
-def test_a_misspelt_name_that_would_open_the_guard_wider_is_refused(problems_of, right, name, what):
+def test_a_misspelt_name_that_would_weaken_the_guard_is_refused(problems_of, right, name, what):
     assert what in problems_of(right | {name: "value"})[name]
     assert what in problems_of(right, f"{name}=value")[name]
 
 
 @pytest.mark.parametrize("name", ["LOGLEVEL", "log_level", "OKTA_SCOPES", "MAX_CONTENT_LENGHT"])
-def test_a_name_of_another_tool_that_opens_nothing_is_a_note(load, name):
+def test_a_similar_name_that_weakens_nothing_is_only_noted(load, name):
     basic = PAIR | {"AUTH_MODE": "basic"}
     for loaded in (load(basic | {name: "value"}), load(basic, f"{name}=value")):
         assert ".env has names" not in " ".join(loaded.notes)
@@ -198,7 +189,7 @@ def test_a_name_of_another_tool_that_opens_nothing_is_a_note(load, name):
 
 
 @pytest.mark.parametrize("name", ["OKTA_SCOPES", "okta_scope", "AUTHMODE"])
-def test_a_similar_name_beside_the_right_one_is_left_alone(load, name):
+def test_a_similar_name_beside_the_right_one_is_ignored(load, name):
     assert name not in " ".join(load(OAUTH | {name: "value"}).notes)
 
 
@@ -218,19 +209,16 @@ def test_names_in_dotenv_that_only_flask_puts_into_the_environment_are_noted(loa
     assert "pgs3cret" not in notes
 
 
-def test_a_name_in_dotenv_that_the_environment_has_too_is_not_noted(load):
+def test_a_name_in_dotenv_that_is_also_in_the_environment_is_not_noted(load):
     assert "HTTPS_PROXY" not in " ".join(load(PAIR | {"HTTPS_PROXY": ""}, OTHERS).notes)
 
 
-def test_a_line_of_a_key_in_dotenv_is_shown_by_its_number_only(load, problems_of):
+def test_a_line_of_a_private_key_in_dotenv_is_named_only_by_its_number(load, problems_of):
     line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7VJTUt9Us8cKj"
     notes = " ".join(load(PAIR, f"{line}=\nVJTUt9/Us8cKj==\n").notes)
     assert line not in notes
     assert "VJTUt9" not in notes
     assert set(problems_of(PAIR, f"LOG_LEVEL=debug\n{line}\n")) == {".env, line 2"}
-
-
-# --- .env ----------------------------------------------------------------------------------------
 
 
 WRONG_LINES = [
@@ -246,12 +234,12 @@ WRONG_LINES = [
 
 
 @pytest.mark.parametrize(("line", "name", "what"), WRONG_LINES)
-def test_a_line_of_dotenv_that_would_not_mean_what_it_says_is_named(problems_of, line, name, what):
+def test_a_line_of_dotenv_that_does_not_mean_what_it_says_is_named(problems_of, line, name, what):
     assert what in problems_of({}, line)[name]
 
 
 def unreadable(path: Path, monkeypatch) -> None:
-    """Root may read everything, so the system's answer is played."""
+    """Root may read everything, so the system's refusal is simulated."""
     path.write_text("BASIC_AUTH_PASSWORD=value")
 
     def refuse(self, *arguments, **options):
@@ -272,7 +260,7 @@ DOTENVS = {
 def test_a_dotenv_that_cannot_be_read_is_the_only_problem_named(tmp_path, monkeypatch, cause):
     path = tmp_path / ".env"
     DOTENVS[cause](path, monkeypatch)
-    # Not even the default, which .env may replace, is looked at.
+    # The default, which .env may replace, is not checked either.
     monkeypatch.setattr(os, "access", lambda *arguments: False)
     with pytest.raises(SettingsError) as raised:
         load_settings({"AUTH_MODE": "oauth"}, path)
@@ -282,7 +270,7 @@ def test_a_dotenv_that_cannot_be_read_is_the_only_problem_named(tmp_path, monkey
 
 
 @pytest.mark.parametrize("name", [".env", ".flaskenv"])
-def test_a_file_of_another_folder_that_flask_has_read_is_a_note(tmp_path, monkeypatch, name):
+def test_a_file_in_another_folder_that_flask_has_read_is_noted(tmp_path, monkeypatch, name):
     project = tmp_path / "project"
     project.mkdir()
     monkeypatch.chdir(project)
@@ -302,16 +290,10 @@ def test_a_file_of_another_folder_that_flask_has_read_is_a_note(tmp_path, monkey
     assert "flask has" not in notes()
 
 
-# --- The password of Okta's guide ----------------------------------------------------------------
-
-
 @pytest.mark.parametrize("used_by", ["flask run", "flask command"])
 def test_flask_tolerates_the_published_pair_with_a_note(load, used_by):
     loaded = load(PUBLISHED, used_by=used_by)
     assert "BASIC_AUTH_PASSWORD is printed in Okta's guide" in " ".join(loaded.notes)
-
-
-# --- Notes ---------------------------------------------------------------------------------------
 
 
 NOTES = [
@@ -328,20 +310,17 @@ NOTES = [
 
 
 @pytest.mark.parametrize(("environ", "note"), NOTES, ids=[note for _, note in NOTES])
-def test_what_is_worth_a_note_is_noted(load, environ, note):
+def test_questionable_settings_are_noted(load, environ, note):
     assert note in " ".join(load(environ).notes)
 
 
-def test_there_is_no_note_without_a_reason(load, tmp_path):
+def test_good_settings_cause_no_note(load, tmp_path):
     own = {
         "TELEPHONY_PROVIDER": "console",
         "EVENTS_DATABASE_URL": f"sqlite:///{tmp_path}/events.sqlite",
     }
     assert load(PAIR | OAUTH | own).notes == ()
     assert load(OAUTH | own, "USER=okta\nPASSWORD=correct horse\n").notes == ()
-
-
-# --- The message ---------------------------------------------------------------------------------
 
 
 def test_no_message_and_no_repr_shows_a_secret(load):

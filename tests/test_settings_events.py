@@ -18,7 +18,7 @@ from tests.test_settings import OAUTH, PAIR
 
 SECRET = "s3cr3t-of-the-database"
 ON_HOST = f"postgresql+psycopg://okta:{SECRET}@host"
-# A URL that cannot be used, and what is said of it.
+# A URL that cannot be used, and words of the message.
 WRONG_URLS = [
     (SECRET, "is not a URL"),
     (f"{ON_HOST}:none/hooks", "is not a URL"),
@@ -62,7 +62,7 @@ def test_a_database_url_that_cannot_be_used_is_named_without_its_password(proble
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
 @pytest.mark.parametrize("sign", ["", "%40", "/", "#", "?", "%25", ":"])
-def test_a_postgresql_url_is_taken_as_platforms_give_it_out(load, scheme, sign):
+def test_a_postgresql_url_is_accepted_as_platforms_write_it(load, scheme, sign):
     url = f"{scheme}://okta:{SECRET}{sign}@host:5433/hooks?sslmode=require&passfile=/run/pgpass"
     url = load(PAIR | {"EVENTS_DATABASE_URL": url}).events_database_url
     assert (url.drivername, url.host, url.port) == ("postgresql+psycopg", "host", 5433)
@@ -82,7 +82,7 @@ def test_postgresql_without_its_driver_names_what_to_install(problems_of, monkey
     assert "pip install -r requirements/postgresql.txt" in problems["EVENTS_DATABASE_URL"]
 
 
-def test_the_password_of_the_database_is_in_no_repr(load):
+def test_no_repr_shows_the_database_password(load):
     loaded = load(PAIR | {"EVENTS_DATABASE_URL": f"{ON_HOST}/hooks"})
     config = create_app(loaded).config
     assert config["EVENTS_DATABASE_URL"].password == SECRET
@@ -107,7 +107,7 @@ def test_the_default_file_is_in_the_project_whatever_its_folder_is_called(tmp_pa
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_a_path_with_special_characters_is_written_as_in_every_url(load, tmp_path, name):
+def test_a_path_with_special_characters_is_encoded_as_in_every_url(load, tmp_path, name):
     (tmp_path / name).mkdir()
     url = f"sqlite:///{quote(str(tmp_path / name / 'events.sqlite'))}"
     loaded = load(PAIR | {"EVENTS_DATABASE_URL": url})
@@ -121,18 +121,18 @@ def old_sqlite(monkeypatch):
 
 
 @pytest.mark.usefixtures("old_sqlite")
-def test_an_sqlite_that_is_too_old_is_named_where_events_go_to_sqlite(load, problems_of):
+def test_an_sqlite_that_is_too_old_is_named_if_it_stores_the_events(load, problems_of):
     problem = problems_of(PAIR)["EVENTS_DATABASE_URL"]
     assert "3.34.1" in problem
     assert "3.35" in problem
     assert load(PAIR | {"EVENTS_DATABASE_URL": f"{ON_HOST}/hooks"}).events_file is None
-    # Without a Basic pair no event comes.
+    # Without a Basic pair, no events arrive.
     assert load(OAUTH).basic_auth_password is None
 
 
 @pytest.fixture
 def not_allowed(monkeypatch):
-    """Paths that the user may not write. To root, which tests may run as, the system allows all."""
+    """Paths that the user may not write. Simulated, since tests may run as root."""
     paths = set()
     allowed = os.access
 
@@ -144,7 +144,7 @@ def not_allowed(monkeypatch):
 
 
 @pytest.mark.parametrize("what", ["the folder", "the file", "the default"])
-def test_a_file_of_events_that_cannot_be_written_is_named(load, not_allowed, tmp_path, what):
+def test_an_events_file_that_cannot_be_written_is_named(load, not_allowed, tmp_path, what):
     file, environ = tmp_path / "events.sqlite", PAIR
     if what == "the default":
         file = PROJECT / "instance/events.sqlite"
@@ -158,18 +158,20 @@ def test_a_file_of_events_that_cannot_be_written_is_named(load, not_allowed, tmp
             load(environ, used_by=used_by)
         assert raised.value.problems.keys() == {"EVENTS_DATABASE_URL"}
         assert f"is {file}, which the user" in raised.value.problems["EVENTS_DATABASE_URL"]
-    # A command may only read, and no event comes without a Basic pair.
+    # A command may only read, and without a Basic pair no events arrive.
     load(environ, used_by="flask command")
     load(OAUTH)
 
 
-def test_a_wrong_database_url_is_not_replaced_by_a_problem_of_the_default(problems_of, not_allowed):
+def test_a_wrong_database_url_is_named_instead_of_a_problem_with_the_default(
+    problems_of, not_allowed
+):
     not_allowed |= {PROJECT, PROJECT / "instance"}
     problem = problems_of(PAIR | {"EVENTS_DATABASE_URL": "sqlite://"})["EVENTS_DATABASE_URL"]
     assert "in memory" in problem
 
 
-def test_the_default_file_is_a_note_under_gunicorn(load, tmp_path):
+def test_the_default_file_is_noted_under_gunicorn(load, tmp_path):
     note = f"events are stored in {PROJECT}/instance/events.sqlite"
     own = {"EVENTS_DATABASE_URL": f"sqlite:///{tmp_path}/events.sqlite"}
     assert note in " ".join(load(PAIR).notes)
@@ -188,7 +190,7 @@ def test_the_doctor_says_that_this_user_cannot_store_events(not_allowed, tmp_pat
 
     assert "WRONG  database" in doctor()
     assert f"may not write {tmp_path}/events.sqlite: set EVENTS_DATABASE_URL" in doctor()
-    # Without a Basic pair no event comes.
+    # Without a Basic pair, no events arrive.
     assert "note   database" in doctor(auth_mode="oauth", okta_issuer="http://127.0.0.1:1")
     not_allowed.clear()
     assert "note   database" in doctor()

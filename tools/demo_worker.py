@@ -1,6 +1,6 @@
-"""The worker of `make demo`, with a handler that shows what a worker is for.
+"""The worker of `make demo`, with a handler that shows what a worker does.
 
-What usually takes minutes takes seconds here, since the demo has an audience.
+Minutes are shortened to seconds, since somebody is watching the demo.
 """
 
 import time
@@ -13,14 +13,14 @@ from inbox.database import Database
 from inbox.inbox import Inbox
 from inbox.worker import Times, Worker
 
-broke: list[str] = []
+failures: list[str] = []
 
 
 def handler(event: dict[str, Any]) -> None:
     """Act as the event's uuid says."""
     uuid = event["uuid"]
-    if uuid.startswith("breaks-twice") and broke.count(uuid) < 2:
-        broke.append(uuid)
+    if uuid.startswith("breaks-twice") and failures.count(uuid) < 2:
+        failures.append(uuid)
         raise ConnectionError("the ticket system is down")
     if uuid.startswith("slow"):
         time.sleep(1)

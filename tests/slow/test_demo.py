@@ -19,6 +19,6 @@ def test_the_demo_finds_everything_as_it_should_be():
     *rows, summary, next_step = done.stdout.splitlines()
     assert "each accepted or refused as it should be" in summary
     assert next_step.startswith("Next: make run")
-    # What the private key would repeat is said once.
+    # The private key gives the same results, summed up in one row.
     [summed_up] = [row for row in rows if "private key" in row]
     assert "Okta does the same as above" in summed_up

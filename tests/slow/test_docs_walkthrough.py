@@ -1,7 +1,7 @@
 """README and docs, followed from top to bottom as a reader does, each in a copy of the project.
 
 After the pages about your own hooks, the whole suite and the demo run in the copy. This takes
-longer than all of `make test`, so it is not a part of that: `make test-pages` runs it.
+longer than all of `make test`, so only `make test-pages` runs it.
 """
 
 import subprocess
@@ -13,9 +13,9 @@ import pytest
 from tests.support.gunicorn import PROJECT
 from tests.support.pages import Reader
 
-OF_OWN_HOOKS = ("write-a-hook.md", "remove-a-hook.md")
+ABOUT_OWN_HOOKS = ("write-a-hook.md", "remove-a-hook.md")
 OTHERS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
-OTHERS = [page for page in OTHERS if page.name not in OF_OWN_HOOKS]
+OTHERS = [page for page in OTHERS if page.name not in ABOUT_OWN_HOOKS]
 TESTS = ["pytest", "-n", "4", "--dist", "loadfile"]
 # Tests that failed under load run once more, one at a time.
 AGAIN = ["pytest", "--last-failed", "--last-failed-no-failures", "none"]
@@ -28,12 +28,12 @@ OTHER_CHECKS = (
 
 
 @pytest.mark.parametrize("page", OTHERS, ids=lambda path: path.name)
-def test_a_page_can_be_gone_through(page, tmp_path):
+def test_a_page_can_be_followed(page, tmp_path):
     with Reader(tmp_path / "project") as reader:
         reader.go_through(page)
 
 
-@pytest.mark.parametrize("page", OF_OWN_HOOKS)
+@pytest.mark.parametrize("page", ABOUT_OWN_HOOKS)
 def test_the_project_is_in_order_after_the_page(page, tmp_path):
     with Reader(tmp_path / "project") as reader:
         reader.go_through(PROJECT / "docs" / page)

@@ -1,4 +1,4 @@
-"""Events handled by gunicorn's own processes, and how these end."""
+"""Events handled by gunicorn's own processes, and how those processes end."""
 
 import signal
 import socket
@@ -31,7 +31,7 @@ def test_gunicorn_needs_no_other_process_to_handle_events(arguments, sqlite_url,
     assert backlog(sqlite_url).waiting == 0
 
 
-def test_without_threads_of_events_gunicorn_handles_none(sqlite_url, tmp_path):
+def test_without_event_threads_gunicorn_handles_no_events(sqlite_url, tmp_path):
     with RecordingService(sqlite_url, tmp_path, threads=0) as service:
         deliver(service, an_event("a"))
         time.sleep(1)
@@ -39,7 +39,7 @@ def test_without_threads_of_events_gunicorn_handles_none(sqlite_url, tmp_path):
         assert "worker started" not in service.log
 
 
-def test_term_lets_a_handler_end_and_begins_no_other(sqlite_url, tmp_path):
+def test_term_lets_a_handler_end_and_starts_no_other(sqlite_url, tmp_path):
     with RecordingService(sqlite_url, tmp_path, "--graceful-timeout", "4") as service:
         deliver(service, an_event("slow", seconds=1))
         service.wait_until(lambda: "event taken" in service.log)
@@ -69,7 +69,7 @@ def test_hup_lets_a_handler_end_and_the_new_process_handles_what_comes(sqlite_ur
     assert service.log.count("event taken") == 2
 
 
-def test_a_handler_that_does_not_end_keeps_no_process_and_its_event_is_due_again(
+def test_an_endless_handler_keeps_no_process_alive_and_its_event_is_tried_again(
     sqlite_url, tmp_path
 ):
     with RecordingService(sqlite_url, tmp_path, "--graceful-timeout", "2") as service:
@@ -84,7 +84,7 @@ def test_a_handler_that_does_not_end_keeps_no_process_and_its_event_is_due_again
         worker.kill()
 
 
-def test_a_handler_that_closes_stderr_ends_nothing_but_the_log(sqlite_url, tmp_path):
+def test_a_handler_that_closes_stderr_ends_only_the_log(sqlite_url, tmp_path):
     with RecordingService(sqlite_url, tmp_path) as service:
         deliver(service, an_event("a", closes_stderr=True))
         service.wait_until(lambda: service.handled == ["a"])
@@ -93,12 +93,12 @@ def test_a_handler_that_closes_stderr_ends_nothing_but_the_log(sqlite_url, tmp_p
         service.wait_until(lambda: backlog(sqlite_url).waiting == 0)
 
 
-def test_two_services_on_one_database_leave_each_other_their_events(database_url, tmp_path):
+def test_two_services_on_one_database_do_not_take_each_others_events(database_url, tmp_path):
     """The other one stores events of a type that has no handler here."""
     with RecordingService(database_url, tmp_path) as service:
         store_directly(database_url, an_event("theirs", eventType="zone.update"))
         deliver(service, an_event("ours"))
         service.wait_until(lambda: service.handled == ["ours"])
-        said = "waiting events have no handler here type=zone.update events=1"
-        service.wait_until(lambda: said in service.log)
+        line = "waiting events have no handler here type=zone.update events=1"
+        service.wait_until(lambda: line in service.log)
     assert backlog(database_url).waiting == 1

@@ -1,4 +1,4 @@
-"""`kill -9` of whatever takes part, again and again, while events arrive: none may be lost.
+"""`kill -9` of every process involved, again and again, while events arrive: none may be lost.
 
 Events are handled by the processes that serve and by two worker processes. `make test-killed` runs
 this, about a minute for each database. It prints what it counted.
@@ -26,13 +26,13 @@ def kill(*processes: int) -> None:
 
 
 def kill_all_of(service: Service) -> None:
-    """As when the machine stops, and starts again."""
+    """As if the machine had crashed and started again."""
     kill(service.process.pid, *children_of(service.process.pid))
     service.process.wait()
     service.__enter__()
 
 
-def test_nothing_that_was_answered_is_lost(database_url, tmp_path):
+def test_no_accepted_event_is_lost(database_url, tmp_path):
     chance = random.Random(SEED)
     killed, handled = Counter(), Counter()
     with contextlib.ExitStack() as running:
@@ -41,13 +41,13 @@ def test_nothing_that_was_answered_is_lost(database_url, tmp_path):
         )
         workers = [running.enter_context(RecordingWorker(database_url, tmp_path)) for _ in "ab"]
 
-        def more_is_handled():
+        def more_are_handled():
             return len(workers[0].handled) > handled.total() + 3
 
         with Senders(service, SEED) as senders:
             for number in range(KILLS):
-                # Work goes on before each kill, so that it hits something.
-                workers[0].wait_until(more_is_handled)
+                # Some events are handled before each kill, so that it interrupts work.
+                workers[0].wait_until(more_are_handled)
                 time.sleep(chance.uniform(0, 0.3))
                 handled = Counter(workers[0].handled)
                 target = ("worker", "web worker", "worker", "all of gunicorn")[number % 4]

@@ -1,4 +1,4 @@
-"""The page of the local Okta as its reader sees it, in a real Chromium."""
+"""The page of the local Okta as a user sees it, in a real Chromium."""
 
 import re
 
@@ -24,7 +24,7 @@ from tests.support.page import installed_browser, served_page
 
 BROWSER = installed_browser()
 if BROWSER is None:
-    pytest.skip("no Chromium is installed to look at the page with", allow_module_level=True)
+    pytest.skip("Chromium is not installed", allow_module_level=True)
 
 expect.set_options(timeout=30_000)
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 800}
@@ -32,8 +32,8 @@ EVENT_PATHS = {sample.path for sample in SAMPLES.values() if sample.kind == "eve
 DENIED = SAMPLES.get("registration-self-service-denied")
 SENTENCE = f"Okta {INLINE_HOOK.expected or ''}"
 
-# What the service with AUTH_MODE=oauth answers to the token hook: status, what is wrong in the
-# token, where the way ends.
+# What a service with AUTH_MODE=oauth answers to a request to the token hook: the status, what is
+# wrong in the token, and where the request ends.
 OUTCOMES = {
     "Basic": (401, [], "Guard"),
     "Client secret": (200, [], "Hook"),
@@ -70,17 +70,17 @@ def service(okta, address, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def complaints():
-    """What stands in the page's console, and what was asked for at another host."""
+    """The messages in the page's console, and its requests to other hosts."""
     return []
 
 
 @pytest.fixture(scope="module")
 def tab(address, complaints):
-    """One for all tests: to open one takes longer than to load the page."""
+    """One tab for all tests: opening one takes longer than loading the page."""
 
     def note_elsewhere(request):
         if not request.url.startswith(f"{address}/"):
-            complaints.append(f"asked for {request.url}")
+            complaints.append(f"requested {request.url}")
 
     with (
         sync_playwright() as playwright,
@@ -135,13 +135,13 @@ def steps(page):
 def test_a_sample_that_broke_after_the_start_is_named(page, complaints, tmp_path, monkeypatch):
     monkeypatch.setattr(samples, "_FOLDER", tmp_path)
     page.reload()
-    said = f"local_okta/samples/{next(iter(SAMPLES))}.json does not exist"
-    expect(page.locator("#banner")).to_contain_text(said)
+    message = f"local_okta/samples/{next(iter(SAMPLES))}.json does not exist"
+    expect(page.locator("#banner")).to_contain_text(message)
     # The console may say so too.
     complaints.clear()
 
 
-def test_what_was_sent_what_came_back_and_each_step_are_shown(page, service):
+def test_request_response_and_steps_are_shown(page, service):
     send(page)
     expect(verdict(page)).to_contain_text(f"✓{SENTENCE}")
     expect(region(page, "Sent")).to_contain_text(f"POST {service.url}{INLINE_HOOK.path}")
@@ -168,7 +168,7 @@ def test_each_authentication_ends_where_it_should(page):
     expect(verdict(page)).to_contain_text("The answer says no more than “Unauthorized”")
 
 
-def test_the_service_goes_on_when_keys_are_rotated_and_while_the_issuer_is_down(page):
+def test_the_service_keeps_working_after_a_key_rotation_and_while_the_issuer_is_down(page):
     send(page)
     activity = region(page, "Activity").get_by_role("listitem")
     expect(activity.first).to_contain_text("sent")
@@ -184,7 +184,7 @@ def test_the_service_goes_on_when_keys_are_rotated_and_while_the_issuer_is_down(
     expect(verdict(page)).to_contain_text(f"✓{SENTENCE}")
 
 
-def test_secrets_show_only_when_asked_for(page):
+def test_secrets_are_shown_only_on_request(page):
     for authentication, shape in (
         ("Basic", "Basic [A-Za-z0-9+/]{8}"),
         ("Private key", "Bearer ey"),
@@ -219,7 +219,7 @@ def test_send_all_and_verify_fill_a_table_and_a_row_shows_its_request(page, serv
 
 
 @pytest.mark.parametrize("event", [each for each in SAMPLES.values() if each.kind == "event"][:1])
-def test_authentication_follows_the_hook_until_the_reader_has_chosen(page, event):
+def test_authentication_follows_the_hook_until_the_user_chooses(page, event):
     authentication = page.get_by_label("Authentication")
 
     def expect_of(hook, value):
@@ -233,7 +233,7 @@ def test_authentication_follows_the_hook_until_the_reader_has_chosen(page, event
     expect_of(INLINE_HOOK, "Unsigned token")
     authentication.select_option("Wrong password")
     expect_of(event, "Wrong password")
-    # What the hook gets by itself is no choice, and ends the one before.
+    # Choosing what the hook gets anyway takes the earlier choice back.
     authentication.select_option("Basic")
     expect_of(INLINE_HOOK, "Client secret")
     expect_of(event, "Basic")
@@ -250,7 +250,7 @@ def test_the_path_can_be_edited(page, service):
     expect(steps(page).last).to_contain_text("There is no hook at this path: 404")
 
 
-def test_on_a_narrow_screen_what_was_sent_to_all_is_a_list_below_its_summary(page):
+def test_on_a_narrow_screen_the_results_are_a_list_below_their_summary(page):
     page.set_viewport_size(NARROW)
     press(page, "Send all")
     results = region(page, "Results")
@@ -263,11 +263,11 @@ def test_on_a_narrow_screen_what_was_sent_to_all_is_a_list_below_its_summary(pag
         whole = row.bounding_box()
         name, outcome = row.get_by_role("rowheader"), row.get_by_role("cell").last
         assert name.bounding_box()["width"] == outcome.bounding_box()["width"] == whole["width"]
-        # No word of the name is broken, nor is it put on a second line.
+        # The name is on one line.
         assert name.bounding_box()["height"] < 30
 
 
-def test_bad_input_is_named_beside_its_field(page):
+def test_bad_input_is_explained_beside_its_field(page):
     request, address = page.get_by_label("Request"), page.get_by_label("Service")
     request.fill('{\n  "a": 1\n  "b": 2}')
     press(page, "Send")
@@ -321,7 +321,7 @@ def test_what_is_sent_and_what_comes_back_are_shown_as_text(page):
     assert page.locator("main img").count() == 0
 
 
-def test_the_keyboard_alone_is_enough(page):
+def test_the_page_can_be_used_with_only_the_keyboard(page):
     page.get_by_label("Hook").focus()
     page.keyboard.type(INLINE_HOOK.name)
     page.get_by_label("Request").focus()
@@ -339,7 +339,7 @@ def test_the_keyboard_alone_is_enough(page):
 
 
 @pytest.mark.parametrize(("scheme", "viewport"), [("light", WIDE), ("dark", NARROW)])
-def test_the_page_fits_and_can_be_read_by_everybody(page, scheme, viewport):
+def test_the_page_fits_the_screen_and_is_accessible(page, scheme, viewport):
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size(viewport)
     send(page, authentication="Expired token")

@@ -1,4 +1,4 @@
-"""The hooks, without guard and server."""
+"""The hooks, without the guard and without a server."""
 
 import copy
 import tempfile
@@ -12,12 +12,12 @@ from hooks import register_hooks
 from hooks.contract import error_response
 from settings import Settings
 
-# Removed with the process.
+# Removed when the process ends.
 FOLDER = tempfile.TemporaryDirectory(prefix="okta-hooks-")
 
 
 def hook_client(**config) -> FlaskClient:
-    """A client of an app that holds nothing but the hooks. What a hook raises, the test gets."""
+    """A client of an app that has only the hooks. Exceptions of a hook reach the test."""
     app = Flask(__name__)
     app.config.update(
         TESTING=True,
@@ -56,7 +56,7 @@ def without(payload: dict, *paths: str) -> dict:
 
 
 def refused_field(response) -> tuple[str, str]:
-    """Reason and path that a 400 names."""
+    """The reason and the path that a 400 names."""
     assert response.status_code == 400
     [cause] = response.json["error"]["errorCauses"]
     assert cause["errorSummary"] == response.json["error"]["errorSummary"]

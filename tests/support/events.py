@@ -23,7 +23,7 @@ OKTA_WAITS_SECONDS = 3
 
 def events_settings(url: sa.URL) -> dict[str, str]:
     text = url.render_as_string(hide_password=False)
-    # With a worker of the test's own, which records what it handles.
+    # The test runs its own worker, which records what it handles.
     return basic_settings(EVENTS_DATABASE_URL=text, EVENT_THREADS="0")
 
 
@@ -44,7 +44,7 @@ def store_directly(url: sa.URL, event: dict) -> None:
 
 
 def ends(process, seconds: float) -> int:
-    """Wait for the end of a process, which must come within this time. Gives its exit status."""
+    """Wait for a process, which must end within this time. Returns its exit status."""
     started = time.monotonic()
     status = process.wait(60)
     assert time.monotonic() - started < seconds
@@ -52,7 +52,7 @@ def ends(process, seconds: float) -> int:
 
 
 def refusal_seconds(service: Service, *events: dict) -> float:
-    """How long a delivery took that was not stored."""
+    """How long it took to refuse a delivery that could not be stored."""
     response = deliver(service, *events)
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
     assert response.json() == {"error": {"errorSummary": "Service Unavailable", "errorCauses": []}}
@@ -60,7 +60,7 @@ def refusal_seconds(service: Service, *events: dict) -> float:
 
 
 def is_refused_in_time(service: Service, *events: dict) -> bool:
-    # On a busy machine one may be late.
+    # On a busy machine, one may be late.
     return any(refusal_seconds(service, *events) < OKTA_WAITS_SECONDS for _ in range(3))
 
 
@@ -75,7 +75,7 @@ def backlog(url: sa.URL) -> Backlog:
 
 
 class Senders:
-    """Three threads that deliver until the end of the block, and note what was answered 204."""
+    """Three threads that deliver until the end of the block, and record what got a 204."""
 
     def __init__(self, service: Service, seed: int):
         self.accepted: list[str] = []
@@ -103,7 +103,7 @@ class Senders:
             uuids = [f"{sender}-{number + more}" for more in range(chance.randint(1, 3))]
             number += len(uuids)
             events = [an_event(uuid, seconds=chance.choice([0, 0, 0.05])) for uuid in uuids]
-            # Okta tries once more; a third time here, so that not all of them go by.
+            # Okta tries once more. These try a third time, so that not all of them fail.
             for _ in range(3):
                 with contextlib.suppress(requests.RequestException):
                     if deliver(self._service, *events).status_code == 204:
@@ -114,7 +114,7 @@ class Senders:
 
 
 class Recording(Service):
-    """A process that handles events. What it has handled, and its log, outlive it."""
+    """A process that handles events. Its log and the record of what it has handled outlive it."""
 
     def __init__(self, url: sa.URL, folder: Path, log_name: str, *, threads: int = 0, **options):
         self._record_path = folder / "record"
@@ -123,7 +123,7 @@ class Recording(Service):
 
     @property
     def handled(self) -> list[str]:
-        """The uuids, one for each time."""
+        """The uuid of each event, once for each time that it was handled."""
         return self._record_path.read_text().split() if self._record_path.exists() else []
 
 

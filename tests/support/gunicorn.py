@@ -25,10 +25,10 @@ from settings import PARSERS, Settings, load_settings
 PROJECT = Path(__file__).parent.parent.parent
 BASIC_PAIR = ("okta", "correct horse battery staple")
 INLINE_SAMPLES = [sample for sample in SAMPLES.values() if sample.kind != "event"]
-# Where the tests of the guard send to: the token hook as long as it is there, and what it answers.
+# The hook that the tests of the guard use: the token hook, unless it was removed.
 INLINE_HOOK = SAMPLES.get("token", INLINE_SAMPLES[0])
 HOOK, PAYLOAD = INLINE_HOOK.path, INLINE_HOOK.payload | {"eventId": "e1"}
-# Without event hooks here, what is about them is skipped.
+# Without event hooks, the tests about them are skipped.
 EVENT_HOOK = next((sample.path for sample in SAMPLES.values() if sample.kind == "event"), None)
 needs_event_hooks = pytest.mark.skipif(EVENT_HOOK is None, reason="there are no event hooks")
 # Each inline sample is about a request that changes something.
@@ -44,7 +44,7 @@ NO_TOKEN = (401, UNAUTHORIZED, BEARER)
 INVALID_TOKEN = (401, UNAUTHORIZED, f'{BEARER}, error="invalid_token"')
 INSUFFICIENT_SCOPE = (403, FORBIDDEN, f'{BEARER}, error="insufficient_scope"')
 
-# Empty counts as not set, so a developer's own .env changes no test.
+# Empty counts as not set, so a developer's own .env does not affect the tests.
 NOT_SET = dict.fromkeys(PARSERS, "")
 
 
@@ -119,7 +119,7 @@ class Service:
                 stderr=log,
             )
         try:
-            self.wait_until(self._answers, "it does not answer")
+            self.wait_until(self._answers, "it did not answer")
         except BaseException:
             self.__exit__()
             raise
@@ -139,14 +139,14 @@ class Service:
         return self.log_path.read_text()
 
     def request(self, path: str, *, method: str = "POST", headers=None, **arguments):
-        """One request on a connection of its own, which keeps no stopping service waiting."""
+        """One request on its own connection, which does not keep a stopping service waiting."""
         headers = {"Connection": "close"} | (headers or {})
         return requests.request(
             method, self.url + path, headers=headers, timeout=30, allow_redirects=False, **arguments
         )
 
-    def wait_until(self, condition, otherwise="it never came", seconds: float = 60) -> None:
-        """Wait for something that is sure to come; a slow machine only takes longer."""
+    def wait_until(self, condition, otherwise="it did not happen", seconds: float = 60) -> None:
+        """Wait for something that is sure to happen, however slow the machine is."""
         end = time.monotonic() + seconds
         while not condition():
             if self.process.poll() is not None or time.monotonic() > end:
@@ -162,7 +162,7 @@ class Service:
 
 @contextlib.contextmanager
 def serving(app):
-    """Any WSGI application on a loopback port; gives its address."""
+    """Serve any WSGI application on a loopback port. Yields its address."""
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
@@ -179,7 +179,7 @@ def refusal(response) -> tuple[int, dict, str]:
 
 
 def log_lines(capsys) -> list[str]:
-    """What the app has logged, without the keys' threads that earlier tests have left."""
+    """What the app has logged, except for key refreshes that earlier tests have started."""
     lines = capsys.readouterr().err.splitlines()
     return [line for line in lines if not re.search(r"\bkeys (not )?fetched\b", line)]
 

@@ -9,15 +9,15 @@ from werkzeug.wrappers import Request, Response
 from local_okta.authorization_server import LocalOkta, new_key
 from local_okta.endpoints import METADATA_PATHS, PREFIX
 
-# Shorter than any wait for a byte, so that none comes late.
+# Shorter than any wait for a byte, so that no byte is late.
 TRICKLE_SECONDS = 0.1
-# Longer than any attempt may take, short enough that a test that fails comes to its end.
+# Longer than any attempt may take, but short enough for a failing test to end.
 ENDLESS_SECONDS = 60.0
 _CLIENT_KEY = new_key()
 
 
 class FaultyIssuer(LocalOkta):
-    """LocalOkta, until `fault` is set, which then answers; None stands for what LocalOkta says."""
+    """LocalOkta, until `fault` is set: that answers, or returns None to leave it to LocalOkta."""
 
     def __init__(self):
         # No test of an issuer's faults needs the client's key, and making one takes time.
@@ -41,7 +41,7 @@ class FaultyIssuer(LocalOkta):
 
 
 class FaultyIssuerElsewhere(FaultyIssuer):
-    """Says that it is not on this machine; who starts it makes this true."""
+    """It says that it is not on this machine. Whatever starts it must make its name resolve."""
 
     @property
     def issuer(self) -> str:
@@ -74,7 +74,7 @@ def only_keys(fault: Fault) -> Fault:
 def sending(beginning: bytes = b"", endless: bytes = b"") -> Fault:
     """Sends just this, which need not be HTTP, and closes the connection.
 
-    Where `endless` is given it is sent again and again: no byte comes late, the last never comes.
+    `endless` is sent again and again: no byte is late, but the answer never ends.
     """
 
     def fault(issuer, request):

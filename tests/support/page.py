@@ -1,4 +1,4 @@
-"""The page of the local Okta on a free port, for the tests that speak to it."""
+"""The page of the local Okta on a free port, for the tests that talk to it."""
 
 import contextlib
 import shutil
@@ -21,9 +21,9 @@ def installed_browser() -> str | None:
 
 @contextlib.contextmanager
 def served_page(okta: LocalOkta, settings: Settings | None = None, error=None):
-    """Serves `okta` with its page, for a service with these settings; gives the page's address.
+    """Serve `okta` with its page, for a service with these settings. Yields its address.
 
-    Without settings the service takes the tokens of `okta`.
+    Without settings, the service accepts the tokens of `okta`.
     """
     app = create_app(Settings(**BASIC))
     add_page(okta, app.app_context, lambda *shown: None)

@@ -1,21 +1,21 @@
 """Goes through a page of README and docs as a reader does, in a copy of the project.
 
-What a fenced block is, its first line says:
+The first line of a fenced block says what it is:
 
-    sh             commands, typed as they stand; each ends with status 0, a server starts to serve
+    sh             commands, run as they are; each ends with status 0 or is a server that starts
     sh fails       commands that end with status 1
-    sh elsewhere   commands for which there is a tunnel or an Okta org to be had; not run
+    sh elsewhere   commands that need a tunnel or an Okta org; not run
     text           what the commands before it print, line by line; "…" stands for anything
     text log       lines of the service's log
-    text quote     lines of a log that a test in test_docs makes happen
+    text quote     lines of a log that a test in test_docs reproduces
     text example   lines as they look with an org; not checked
     text layout    files of this project
-    dotenv         lines for .env; if they need an org, only their names are looked at
-    python FILE    the contents of that file; so json FILE
-    python from FILE   lines of that file, as they are in it
-    diff FILE      changes in that file, with "@@" between them
+    dotenv         lines for .env; if they need an org, only their names are checked
+    python FILE    the contents of that file; json FILE is the same
+    python from FILE   lines of that file, unchanged
+    diff FILE      changes to that file, with "@@" between them
 
-A table's row "| `NAME=value make run` | status | `reason=…` |" is a start with a wrong setting.
+A table row "| `NAME=value make run` | status | `reason=…` |" is a start with a wrong setting.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ FENCE = re.compile(r"^```(\w+)(?: ([^\n]*))?\n(.*?)^```$", re.MULTILINE | re.DOT
 TRY_ROW = re.compile(r"\| `([A-Z_]+=\S+ make run)` \| (\d{3}) \| `(reason=\S+)` \|")
 SERVER = re.compile(r"(?:[A-Z_]+=\S+ )?(make run|flask okta serve|flask --app \S+ run|gunicorn.*)$")
 
-# These make .env, or come before it.
+# These create .env, or do not need it.
 NEED_NO_ENV = ("make run", "flask okta new-env", ". .venv/bin/activate")
 
 
@@ -53,7 +53,7 @@ class Block(NamedTuple):
 
 
 def blocks_of(page: Path) -> list[Block]:
-    """The fenced blocks, and the rows that try a setting as blocks of "try"."""
+    """The fenced blocks, and the rows that try a setting as blocks of the kind "try"."""
     text = page.read_text(encoding="utf-8")
     found = [(match.start(), Block(*match.groups(default=""))) for match in FENCE.finditer(text)]
     for row in TRY_ROW.finditer(text):
@@ -62,7 +62,7 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 class Typed(NamedTuple):
-    """A command in a terminal, and what it has printed until now."""
+    """A command in a terminal, and what it has printed so far."""
 
     process: subprocess.Popen
     path: Path
@@ -73,10 +73,9 @@ class Typed(NamedTuple):
 
 
 class Reader:
-    """Somebody with terminals and an editor.
+    """A reader with terminals and an editor.
 
-    The commands are typed as they stand. Only the ports that they name are moved aside, so that
-    nothing else on this machine is in the way.
+    The commands are run as they are, except that free ports replace those that they name.
     """
 
     def __init__(self, folder: Path):
@@ -96,7 +95,7 @@ class Reader:
 
     def go_through(self, page: Path) -> None:
         for block in blocks_of(page):
-            # What Okta and the service exchange, and pictures: there is nothing in them to be run.
+            # What Okta and the service exchange, and diagrams: there is nothing to run.
             if block.kind not in ("http", "mermaid"):
                 getattr(self, f"on_{block.kind}")(block)
 
@@ -114,7 +113,7 @@ class Reader:
 
     @property
     def output(self) -> str:
-        """What the last commands have printed; servers may go on."""
+        """What the last commands have printed. Servers may still be running."""
         return "".join(typed.output for typed in self._typed)
 
     def on_text(self, block: Block) -> None:
@@ -146,7 +145,7 @@ class Reader:
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def on_python(self, block: Block) -> None:
-        # A test in test_docs compares what is taken from a file.
+        # A test in test_docs compares such lines with their file.
         if not block.what.startswith("from "):
             self.save(self.folder / block.what, block.text)
 
@@ -162,18 +161,18 @@ class Reader:
             lines = change.splitlines(keepends=True)
             old = "".join(line[1:] for line in lines if line[0] != "+")
             new = "".join(line[1:] for line in lines if line[0] != "-")
-            assert text.count(old) == 1, f"not once in {block.what}:\n{old}"
+            assert text.count(old) == 1, f"not exactly once in {block.what}:\n{old}"
             text = text.replace(old, new)
         self.save(path, text)
 
     def save(self, path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
-        # In the place of its reloader, which may miss what is saved while it starts.
+        # This replaces the reloader, which may miss what is saved while it starts.
         if path.suffix == ".py" and "make run" in self.servers:
             self.serve("make run")
 
     def prepare(self, command: str) -> None:
-        """What a reader of this page has from another one: settings, and a service that runs."""
+        """What a reader has from another page already: settings, and a running service."""
         if command not in NEED_NO_ENV and not (self.folder / ".env").exists():
             subprocess.run(["make", "-s", ".env"], cwd=self.folder, check=True, capture_output=True)
         if re.search("okta (preview|verify-event-hook)", command) and not self.servers:
@@ -187,7 +186,7 @@ class Reader:
         return typed
 
     def serve(self, command: str) -> Typed:
-        """Start a server, instead of one that runs already."""
+        """Start a server, after stopping one that uses its port."""
         name = SERVER.match(command)[1]
         for other in [other for other in self.servers if self.port_of(other) == self.port_of(name)]:
             self.stop(other)

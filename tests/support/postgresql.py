@@ -1,4 +1,4 @@
-"""PostgreSQL for the tests: a server of their own, or a database on one that runs already."""
+"""PostgreSQL for the tests: their own server, or a database on one that is already running."""
 
 import contextlib
 import os
@@ -15,14 +15,14 @@ from tests.support.gunicorn import children_of, free_port
 
 
 def initdb() -> Path | None:
-    """Debian keeps it off the PATH."""
+    """On Debian, it is not on the PATH."""
     installed = [*Path("/usr/lib/postgresql").glob("*/bin/initdb")]
     found = shutil.which("initdb")
     return Path(found) if found else max(installed, default=None)
 
 
 def emptied(url: sa.URL) -> sa.URL:
-    """The same database each time: to make another takes longer than most tests."""
+    """The same database each time: creating another one takes longer than most tests."""
     engine = sa.create_engine(url)
     with engine.begin() as connection:
         connection.execute(sa.text("DROP SCHEMA public CASCADE"))
@@ -32,7 +32,7 @@ def emptied(url: sa.URL) -> sa.URL:
 
 
 class ExistingPostgreSQL:
-    """A running server. As a context manager, it has a database for this process.
+    """A running server. As a context manager, it creates a database for this process.
 
     `url`: its user must be allowed to create databases.
     """
@@ -61,7 +61,7 @@ class ExistingPostgreSQL:
 class PostgreSQL:
     """A server from the installed binaries, on a free loopback port.
 
-    As a context manager, it runs.
+    A context manager starts and stops it.
     """
 
     def __init__(self):
@@ -96,12 +96,12 @@ class PostgreSQL:
         self._run("pg_ctl", "start", "-w", "-l", self._folder / "log", "-o", options)
 
     def stop(self) -> None:
-        """Break off all connections."""
+        """Stop it, and break all connections."""
         self._run("pg_ctl", "stop", "-m", "fast")
 
     @contextlib.contextmanager
     def hanging(self):
-        """It accepts connections, as the kernel does, and says nothing more."""
+        """The kernel accepts connections, but the server never answers."""
         server = int((self._folder / "data" / "postmaster.pid").read_text().split()[0])
         processes = [server, *children_of(server)]
         for process in processes:
@@ -121,7 +121,7 @@ class PostgreSQL:
 
 @pytest.fixture(scope="session")
 def postgresql():
-    """A server of the tests' own, which they may stop."""
+    """The tests' own server, which they may stop."""
     if initdb() is None:
         pytest.skip("PostgreSQL is not installed here (Debian: apt install postgresql)")
     with PostgreSQL() as server:
@@ -130,7 +130,7 @@ def postgresql():
 
 @pytest.fixture(scope="session")
 def any_postgresql(request):
-    """The server that TEST_POSTGRESQL_URL names, or one of the tests' own."""
+    """The server that TEST_POSTGRESQL_URL names, or else the tests' own."""
     if url := os.environ.get("TEST_POSTGRESQL_URL"):
         with ExistingPostgreSQL(url) as server:
             yield server

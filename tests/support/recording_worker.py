@@ -1,6 +1,6 @@
-"""As `flask events work`, with handlers that write each uuid into a file.
+"""Like `flask events work`, but with handlers that write each uuid into a file.
 
-What takes minutes there takes seconds here, so that a test can wait for it.
+Minutes are shortened to seconds, so that a test can wait for them.
 """
 
 import os
@@ -24,7 +24,7 @@ def record(event: dict[str, Any]) -> None:
     if event.get("closes_stderr"):
         sys.stderr.close()
     time.sleep(event.get("seconds", 0))
-    # One write: a line is there as a whole or not at all.
+    # One write, so that a line is never incomplete.
     file = os.open(os.environ[RECORD], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(file, f"{event['uuid']}\n".encode())
     os.close(file)

@@ -1,4 +1,4 @@
-"""What is left of a hook that was removed only in part. It reads the hooks, and imports none.
+"""What is left of a hook that was only partly removed. This reads the hooks without importing them.
 
 A hook is a module that `hooks/__init__.py` lists, samples with an entry and a file each, tests,
 and rows of the README.
@@ -18,8 +18,8 @@ CODE = ("commands", "tests", "tools")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
-def left_over(project: Path) -> list[str]:
-    """A sentence for each line or file that belongs to something that is not there."""
+def leftovers(project: Path) -> list[str]:
+    """A sentence for each line or file that belongs to something that does not exist."""
     listed = dict(_hooks(project / REGISTRY))
     code = {path.stem: path.read_text("utf-8") for path in (project / "hooks").glob("*.py")}
     entries = dict(_entries(project / SAMPLES / "__init__.py"))
@@ -97,10 +97,10 @@ def _needs(project: Path, modules: set[str], samples: set[str]) -> Iterator[str]
 
 def _pages(project: Path, modules: set[str]) -> Iterator[str]:
     """The links of README and docs, unless the README asks for no check."""
-    if "as long as this line stands here" not in (project / README).read_text("utf-8"):
+    if "as long as this line is here" not in (project / README).read_text("utf-8"):
         return
     for path in (project / README, *sorted((project / "docs").glob("*.md"))):
-        # Not in fenced blocks: those show what a reader is to write.
+        # Not in fenced blocks: those show what a reader should write.
         prose = FENCE.sub(lambda block: "\n" * block[0].count("\n"), path.read_text("utf-8"))
         for number, line in enumerate(prose.splitlines(), 1):
             for module in sorted(set(re.findall(r"\]\((?:\.\./)?hooks/(\w+)\.py\)", line))):
