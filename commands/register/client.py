@@ -3,15 +3,15 @@
 Reference: https://developer.okta.com/docs/api/openapi/okta-management/guides/overview/
 """
 
-from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from time import sleep
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 
 from auth.keys import session_for
+from commands.terminal import say
 
 Json = dict[str, Any]
 
@@ -20,49 +20,43 @@ ORGANIZATION = "/.well-known/okta-organization"
 USER_AGENT = "okta-hooks-flask/1"
 # For connecting, and for the answer: `verify` and `execute` wait for two requests to the hook.
 TIMEOUT = (5, 30)
-NO_API_ACCESS_MANAGEMENT = "E0000015"
-SAFE_TO_REPEAT = ("GET", "PUT", "DELETE")
-LONGEST_PAUSE = 60
-# How often a request is sent again after the error, and the pause before it in seconds, if that
-# does not depend on the answer.
-REPEATS = {"rate limit": (3, None), "priorities": (5, 2), "failure": (2, 1)}
-LONGEST_TEXT = 300
+# How often a request is sent again after a status, and the pause in seconds. After 429, Okta says
+# how long. A POST that failed is not sent again, since it may have worked.
+REPEATS = {429: 3, 423: 5, 500: 2}
+PAUSES = {423: 2.0, 500: 1.0}
+LONGEST_PAUSE = 60.0
 
-# What the token needs for the calls of each kind: the role, the scope, the permission.
-RIGHTS = {
-    "inlineHooks": ("Super Administrator", "okta.inlineHooks.manage", "okta.inlinehooks.manage"),
-    "hook-keys": ("Super Administrator", "okta.inlineHooks.manage", "okta.inlinehooks.manage"),
-    "eventHooks": ("Super Administrator", "okta.eventHooks.manage", "okta.eventhooks.manage"),
-    "apps": (
-        "Super Administrator",
-        "okta.apps.manage",
-        "okta.apps.manage and okta.apps.clientCredentials.read",
-    ),
-    "authorizationServers": (
-        "Super Administrator",
-        "okta.authorizationServers.manage",
-        "okta.authzServers.manage",
-    ),
-}
 REACH = (
     "Does the URL lead to the service, does a tunnel run, is the certificate good? The service's "
-    "log has a line for each request that has reached it"
+    "log has a line for each request that has reached it."
 )
 ADVICE = {
-    "E0000011": "The token is wrong, expired or revoked. Make one under Security > API > Tokens",
-    NO_API_ACCESS_MANAGEMENT: (
+    "E0000011": "The token is wrong, expired or revoked. Make one under Security > API > Tokens.",
+    "E0000015": (
         "This org has no API Access Management, which OAuth 2.0 for hooks needs. HTTP Basic works "
-        "without it: --auth basic, and AUTH_MODE=basic for the service"
+        "without it: set AUTH_MODE=basic, and OKTA_ISSUER to the address of the org."
     ),
-    "E0000047": "The rate limit was still reached after a few pauses. Try again in a minute",
+    "E0000047": "The rate limit was still reached after a few pauses. Try again in a minute.",
     "E0000134": REACH,
-    "E0000135": "The service refused the request, and its log says why. See “other settings” below",
+    "E0000135": "The service refused the request, and its log says why.",
     "E0000137": REACH,
+}
+RIGHT = (
+    "The token's administrator must be a Super Administrator, or have a custom role with {}. An "
+    "OAuth 2.0 access token needs the scope {} as well."
+)
+# For the calls of each kind: the permission in a custom role, and the scope of an access token.
+RIGHTS = {
+    "inlineHooks": ("okta.inlinehooks.manage", "okta.inlineHooks.manage"),
+    "hook-keys": ("okta.inlinehooks.manage", "okta.inlineHooks.manage"),
+    "eventHooks": ("okta.eventhooks.manage", "okta.eventHooks.manage"),
+    "apps": ("okta.apps.manage and okta.apps.clientCredentials.read", "okta.apps.manage"),
+    "authorizationServers": ("okta.authzServers.manage", "okta.authorizationServers.manage"),
 }
 
 
 class OktaError(Exception):
-    """Okta refused, or did not answer. `str()` is for the terminal, and holds no secret."""
+    """Okta refused, or did not answer. `str()` is for the terminal."""
 
     def __init__(self, message: str, *, status: int | None = None, code: str = ""):
         super().__init__(message)
@@ -74,15 +68,12 @@ class NoAnswer(OktaError):
 
 
 class Okta:
-    """One org. `org` is its address, `authorization` the header that each request carries.
+    """One org. `org` is its address, `authorization` the header that each request carries."""
 
-    `notify` is told why a request waits for long.
-    """
-
-    def __init__(self, org: str, authorization: str, *, notify: Callable[[str], None]):
-        self.org, self._notify = org, notify
-        self._secrets: set[str] = set()
-        self.conceal(authorization.partition(" ")[2])
+    def __init__(self, org: str, authorization: str):
+        self.org = org
+        self._secrets = {authorization.partition(" ")[2]}
+        self._lists: dict[str, list[Json]] = {}
         self._session = session_for(org)
         self._session.headers["User-Agent"] = f"{USER_AGENT} {requests.utils.default_user_agent()}"
 
@@ -97,49 +88,37 @@ class Okta:
         """Never print this, not even if Okta repeats it in an error."""
         self._secrets.add(secret)
 
-    def harmless(self, text: object) -> str:
-        """A text from outside for the terminal, without secrets and control characters."""
-        shown = str(text)
+    def harmless(self, text: str) -> str:
+        """A text for the terminal, without secrets and control characters."""
         for secret in self._secrets:
-            shown = shown.replace(secret, "••••")
-        return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown)
+            text = text.replace(secret, "••••")
+        return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
 
-    def harmless_lines(self, text: str) -> str:
-        return "\n".join(map(self.harmless, text.split("\n")))
+    def call(self, method: str, path: str, body: Json | None = None) -> Json:
+        """The object that comes back; an empty one for a 204."""
+        return _json(self._send(method, path, body), dict)
 
     def organization(self) -> Json:
         """The org that answers at this address. It is asked without credentials."""
-        return self._object(self._send("GET", ORGANIZATION, auth=lambda request: request))
+        return _json(self._send("GET", ORGANIZATION, auth=lambda request: request), dict)
 
-    def list(self, path: str) -> list[Json]:
-        """All objects of a collection, from all of its pages."""
+    def objects(self, path: str, *, fresh: bool = False) -> list[Json]:
+        """All objects of a collection, from all of its pages. They are asked for once."""
+        if fresh or path not in self._lists:
+            self._lists[path] = self._pages(path)
+        return self._lists[path]
+
+    def _pages(self, path: str) -> list[Json]:
         items: list[Json] = []
-        url, seen = self.org + path, set[str]()
-        while url not in seen:
-            seen.add(url)
+        url = self.org + path
+        while True:
             response = self._send("GET", url)
-            page = self._json(response)
-            if not isinstance(page, list) or not all(isinstance(each, dict) for each in page):
-                self._unexpected(response, "something that is not a list of objects")
-            items += page
-            following = response.links.get("next")
-            if not following:
+            items += _json(response, list)
+            if "next" not in response.links:
                 return items
-            url = urljoin(url, following["url"])
+            url = urljoin(url, response.links["next"]["url"])
             if urlsplit(url)[:2] != urlsplit(self.org)[:2]:
-                raise OktaError(
-                    f"Okta's list of {path} goes on at another host, which is not asked"
-                )
-        raise OktaError(f"Okta's list of {path} never ends")
-
-    def get(self, path: str) -> Json:
-        return self._object(self._send("GET", path))
-
-    def post(self, path: str, body: Json | None = None) -> Json:
-        return self._object(self._send("POST", path, body))
-
-    def put(self, path: str, body: Json) -> Json:
-        return self._object(self._send("PUT", path, body))
+                raise OktaError(f"Okta's list of {path} goes on at another host: it is not asked")
 
     def delete(self, path: str) -> None:
         """Delete it. That it is gone already is fine."""
@@ -149,122 +128,82 @@ class Okta:
             if error.status != 404:
                 raise
 
-    def _send(self, method: str, url: str, body: Json | None = None, **options: Any) -> Any:
-        url = url if url.startswith(f"{self.org}/") else self.org + url
-        sent = dict.fromkeys(REPEATS, 0)
+    def _send(
+        self, method: str, path: str, body: Json | None = None, **options: Any
+    ) -> requests.Response:
+        url = urljoin(self.org, path)
+        options |= {"timeout": TIMEOUT, "allow_redirects": False}
+        attempt = 0
         while True:
-            options |= {"timeout": TIMEOUT, "allow_redirects": False}
-            response = None
+            # No answer at all is treated like a failure of Okta.
+            status = 500
             try:
                 response = self._session.request(method, url, json=body, **options)
-                why = _why_again(method, response)
+                status = response.status_code
+                if 200 <= status < 300:
+                    return response
+                problem = _refusal(response)
             except requests.RequestException as error:
-                why, name = "failure" if method in SAFE_TO_REPEAT else "", type(error).__name__
-            times, pause = REPEATS.get(why, (0, None))
-            if not why or sent[why] >= times:
-                break
-            sent[why] += 1
-            seconds = pause or _until_reset(response)
-            if seconds > 2:
-                self._notify(f"Okta's rate limit is reached: going on in {seconds:.0f} s")
-            sleep(seconds)
-        if response is None:
-            message = f"No answer from {self.org} to {method} {_path(url)} ({name})"
-            advice = "Is OKTA_ISSUER right, and does this network lead there?"
-            raise NoAnswer(f"{message}. {advice}")
-        if not 200 <= response.status_code < 300:
-            self._refused(response)
-        return response
-
-    def _json(self, response: requests.Response) -> Any:
-        if not response.content:
-            return {}
-        try:
-            return response.json()
-        except (ValueError, RecursionError):
-            return self._unexpected(response, "something that is not JSON")
-
-    def _object(self, response: requests.Response) -> Json:
-        answer = self._json(response)
-        return answer if isinstance(answer, dict) else self._unexpected(response, "no JSON object")
-
-    def _unexpected(self, response: requests.Response, what: str) -> NoReturn:
-        raise OktaError(
-            f"{self.org} answered {_request(response)} with {what} (status "
-            f"{response.status_code}). Does a proxy answer in Okta's place?",
-            status=response.status_code,
-        )
-
-    def _refused(self, response: requests.Response) -> NoReturn:
-        status = response.status_code
-        if 300 <= status < 400:
-            raise OktaError(
-                f"{self.org} answered {_request(response)} with a redirect, which is not followed. "
-                "OKTA_ISSUER must have the address of the org itself",
-                status=status,
-            )
-        try:
-            body = response.json()
-        except (ValueError, RecursionError):
-            body = None
-        if not isinstance(body, dict) or not isinstance(body.get("errorCode"), str):
-            self._unexpected(response, "an error that is not one of Okta's")
-        code, causes = body["errorCode"], body.get("errorCauses")
-        lines = [f"Okta answered {_request(response)} with {status} {code}:"]
-        lines.append(str(body.get("errorSummary")))
-        for cause in causes if isinstance(causes, list) else []:
-            lines.append(str(cause.get("errorSummary") if isinstance(cause, dict) else cause))
-        lines.append(f"errorId {body.get('errorId')}, for Okta's support")
-        lines = [self.harmless(line)[:LONGEST_TEXT] for line in lines]
-        if advice := _right_for(response) if code == "E0000006" else ADVICE.get(code):
-            lines.append(f"{advice}.")
-        raise OktaError("\n  ".join(lines), status=status, code=code)
+                problem = NoAnswer(
+                    f"No answer from {self.org} to {method} {urlsplit(url).path} "
+                    f"({type(error).__name__}). Is OKTA_ISSUER right, and is Okta reachable?"
+                )
+            if attempt == REPEATS.get(status, 0) or (status == 500 and method == "POST"):
+                raise problem
+            pause = PAUSES.get(status) or _until_reset(response)
+            if pause > 2:
+                say(f"Okta's rate limit is reached: going on in {pause:.0f} s")
+            sleep(pause)
+            attempt += 1
 
 
-def path_of(*parts: str) -> str:
-    """A path of the API."""
-    return "/".join((API, *map(quoted, parts)))
-
-
-def quoted(part: object) -> str:
+def quoted(part: str) -> str:
     """A part of a path. It comes from one of Okta's answers, and must not lead elsewhere."""
-    return quote(str(part), safe="")
+    return quote(part, safe="")
 
 
-def _why_again(method: str, response: requests.Response) -> str:
-    """The reason to send the request again, if there is one."""
-    if response.status_code == 429:
-        return "rate limit"
-    if response.status_code == 423:
-        return "priorities"
-    return "failure" if response.status_code == 500 and method in SAFE_TO_REPEAT else ""
-
-
-def _until_reset(response: requests.Response | None) -> float:
-    """Seconds until the rate limit is reset, by Okta's clock."""
-    headers = {} if response is None else response.headers
+def _json(response: requests.Response, kind: type) -> Any:
+    """The body, which must be of this type. Raises OktaError."""
+    if response.status_code == 204:
+        return {}
     try:
-        date = parsedate_to_datetime(headers["Date"]).timestamp()
-        seconds = int(headers["X-Rate-Limit-Reset"]) - date + 1
+        answer = response.json()
+    except ValueError:
+        answer = None
+    if not isinstance(answer, kind):
+        raise _refusal(response)
+    return answer
+
+
+def _refusal(response: requests.Response) -> OktaError:
+    """What Okta says, and what to do about it."""
+    status, path = response.status_code, urlsplit(response.url).path
+    request = f"{response.request.method} {path}"
+    try:
+        body = response.json()
+        code = body["errorCode"]
+        causes = [cause["errorSummary"] for cause in body.get("errorCauses") or []]
+    except (ValueError, TypeError, KeyError):
+        return OktaError(
+            f"The answer to {request} with status {status} is not one of Okta's. Is OKTA_ISSUER at "
+            "the address of the org itself, and does no proxy answer in its place?",
+            status=status,
+        )
+    lines = [f"Okta answered {request} with {status} {code}:", body.get("errorSummary"), *causes]
+    lines.append(f"errorId {body.get('errorId')}, for Okta's support")
+    kind = path.removeprefix(f"{API}/").partition("/")[0]
+    if code == "E0000006" and kind in RIGHTS:
+        lines.append(RIGHT.format(*RIGHTS[kind]))
+    elif code in ADVICE:
+        lines.append(ADVICE[code])
+    return OktaError("\n  ".join(map(str, lines)), status=status, code=code)
+
+
+def _until_reset(response: requests.Response) -> float:
+    """Seconds until the rate limit is reset, by Okta's clock."""
+    try:
+        date = parsedate_to_datetime(response.headers["Date"]).timestamp()
+        seconds = int(response.headers["X-Rate-Limit-Reset"]) - date + 1
     except (KeyError, ValueError):
         seconds = LONGEST_PAUSE
-    return min(max(seconds, 1), LONGEST_PAUSE)
-
-
-def _right_for(response: requests.Response) -> str:
-    kind = _path(response.url).removeprefix(f"{API}/").partition("/")[0]
-    if kind not in RIGHTS:
-        return ""
-    role, scope, permission = RIGHTS[kind]
-    return (
-        f"The token's administrator needs the role {role}, or a custom role with {permission}; "
-        f"an OAuth 2.0 access token needs the scope {scope} as well"
-    )
-
-
-def _request(response: requests.Response) -> str:
-    return f"{response.request.method} {_path(response.url)}"
-
-
-def _path(url: str) -> str:
-    return urlsplit(url).path
+    return min(max(seconds, 1.0), LONGEST_PAUSE)

@@ -3,46 +3,43 @@
 import sys
 from collections import Counter
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import click
+import requests
 from flask import current_app
 from flask.cli import with_appcontext
 
+from auth.keys import session_for
 from commands.terminal import say
 
-from .client import Json, Okta, OktaError, path_of
-from .hooks import hooks_of
-from .inputs import (
-    NAME,
-    WrongInput,
-    at_terminal,
-    authorization,
-    checked_url,
-    choices_of,
-    org_of,
-)
-from .oauth import METHOD, App
-from .plan import IN_THE_WAY, TO_DO, Choices, Step, apply, check_server, plan, removal, wanted
-from .resources import InTheWay, Org, member
-from .screen import Screen
-from .trial import notes, settings_lines, try_out
+from .client import API, Json, Okta, OktaError
+from .hooks import HookInOkta, wanted
+from .inputs import WrongInput, at_terminal, authorization, choices_of
+from .resources import AS_IT_SHOULD_BE, IN_THE_WAY, Resource, Step, member, plan, removal
 
 SOMETHING_TO_DO = 2
 DONE = {"create": "created", "change": "changed", "activate": "activated", "remove": "removed"}
+TO_DO = {*DONE, "verify"}
+COLOURS = {IN_THE_WAY: "red", "remove": "red", "failed": "red"} | dict.fromkeys(TO_DO, "yellow")
+SECONDS = 5
+OTHER_SETTINGS = (
+    "If the service's log has 401 or 403 for a hook, the service runs with other settings than\n"
+    "these here, or Okta has an old secret. Compare the lines below, start the service again, and\n"
+    "run this command again; --secrets writes passwords and client secrets into the hooks again."
+)
 
 
 @click.command("register", short_help="Register the hooks in your Okta org.")
 @click.option("--url", help="Where Okta reaches the service: https://hooks.example.com")
 @click.option("--plan", "only_plan", is_flag=True, help="Show what is to be done, and do nothing.")
 @click.option("--remove", is_flag=True, help="Remove what this command has made.")
-@click.option("--name", default=NAME, show_default=True, help="What all names in Okta begin with.")
+@click.option("--name", default="Flask hooks", show_default=True, help="How all names begin.")
 @click.option("--hooks", metavar="NAME,…", help="Only these, such as token,saml.")
 @click.option(
     "--auth",
     type=click.Choice(["basic", "client-secret", "private-key"]),
-    help="How inline hooks authenticate. By default as AUTH_MODE says; with oauth as they do "
-    "already, or private-key.",
+    help="How inline hooks authenticate. By default as AUTH_MODE says; with oauth, private-key.",
 )
 @click.option("--secrets", is_flag=True, help="Write passwords and client secrets again.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -50,10 +47,8 @@ DONE = {"create": "created", "change": "changed", "activate": "activated", "remo
 def register_command(**options: Any) -> None:
     """Make in your Okta org what the hooks of this service need.
 
-    That is the hooks themselves and, unless they use HTTP Basic, an app, a scope, and a policy with
-    a rule. Shows what is to be done, asks, does it, and lets Okta send a sample request to each
-    hook. What is as it should be stays as it is: a second run changes nothing, and a run after an
-    error goes on where that one stopped.
+    Shows what is to be done, asks, does it, and lets Okta send a sample request to each hook. A
+    second run changes nothing, and a run after an error goes on where that one stopped.
 
     OKTA_ISSUER says which org. The API token is asked for, or taken from OKTA_API_TOKEN (or
     OKTA_ACCESS_TOKEN) in the environment. It is kept nowhere.
@@ -68,136 +63,167 @@ def register_command(**options: Any) -> None:
         raise WrongInput("--url is missing: where does Okta reach the service?")
     run = Run(options)
     try:
-        sys.exit(run.remove() if options["remove"] else run.register())
-    except (OktaError, InTheWay) as problem:
-        raise click.ClickException(run.okta.harmless_lines(str(problem))) from None
+        sys.exit(run())
+    except OktaError as error:
+        raise click.ClickException(run.okta.harmless(str(error))) from None
 
 
 class Run:
-    """One run of the command. `register()` and `remove()` return the exit status."""
+    """One run of the command."""
 
     def __init__(self, options: dict[str, Any]):
-        self.options, self.settings = options, current_app.config["SETTINGS"]
-        address = org_of(self.settings)
-        paths = [hook.path for hook in hooks_of(current_app)]
-        self.url = checked_url(options["url"], address, paths) if options["url"] else ""
-        # What is wrong with the input is said before the token is asked for.
-        self.choices = self._choices(self._first_auth())
+        self.options, self.choices = options, choices_of(current_app, options)
+        self.settings = self.choices.settings
+        self.payloads: dict[str, Json] = {}
+        # A sample that cannot be read ends the command here, before anything is sent.
+        for sample in click.get_current_context().meta["local_okta.samples"]:
+            self.payloads.setdefault(sample.path, sample.payload)
+        address = urljoin(self.settings.okta_issuer, "/").rstrip("/")
         header, self.typed_in = authorization(address)
-        self.okta = Okta(address, header, notify=say)
+        self.okta = Okta(address, header)
         for secret in filter(None, (self.settings.basic_auth_password, self.choices.header)):
             self.okta.conceal(secret.removeprefix("Basic "))
-        self.org, self.screen = Org(self.okta), Screen(self.okta)
 
-    def register(self) -> int:
-        # A sample that cannot be read ends the command before anything is sent.
-        payloads: dict[str, Json] = {}
-        for sample in click.get_current_context().meta["local_okta.samples"]:
-            payloads.setdefault(sample.path, sample.payload)
-        self._show_org()
-        if self.choices.auth != "basic":
-            server = check_server(self.org, self.choices)
-            self.screen.say(f"Server  {server}  {self.choices.issuer}")
-            if not self.options["auth"]:
-                self.choices = self._choices(self._auth_of_app())
-        resources = wanted(self.org, self.choices)
-        steps = plan(resources, self.choices)
-        self.screen.plan(steps)
-        for note in notes(self.settings, self.choices, resources):
-            self.screen.say(f"Note: {note}\n", fg="yellow")
+    def __call__(self) -> int:
+        """The exit status. Raises OktaError."""
+        remove = self.options["remove"]
+        organization = self.okta.organization()
+        address = member(organization, "_links.organization.href") or self.okta.org
+        self._say(f"Org     {organization.get('id')}  {address}")
+        if not remove and self.choices.auth != "basic":
+            self._check_server()
+        app, resources = wanted(self.okta, self.choices)
+        if remove:
+            steps = removal(resources)
+        else:
+            steps = plan(resources, rewrite_secrets=self.options["secrets"])
+        self._show(steps)
+        if remove:
+            self._say(
+                "Note: whether apps and policies use a hook cannot be seen from here. A telephony "
+                "hook is removed only by name, with --hooks.\n"
+            )
+        else:
+            self._note_what_the_service_asks_for("Bearer" if app else "Basic")
+        if any(step.action == IN_THE_WAY for step in steps):
+            raise OktaError("Nothing was changed, since something is in the way")
         if not self._may_go_on(steps):
             return SOMETHING_TO_DO
         if self.options["only_plan"]:
             return 0
-        self._do(steps)
-        good = try_out(resources, payloads, self.screen)
-        self.screen.say("\nThe service needs these settings:\n")
-        self.screen.say("\n".join(settings_lines(self.choices, resources)))
-        self._offer_to_revoke()
-        return 0 if good else 1
+        self._do([step for step in steps if step.action in DONE])
+        works = remove or self._try_out(resources)
+        if not remove:
+            self._say("\nThe service needs these settings:\n")
+            self._say(f"AUTH_MODE={'oauth' if app else 'basic'}")
+            if app:
+                self._say(f"OKTA_ISSUER={self.settings.okta_issuer}")
+                self._say(f"OKTA_AUDIENCE={self.settings.okta_audience}")
+                self._say(f"OKTA_CLIENT_ID={app.client_id}")
+                self._say(f"OKTA_SCOPE={self.choices.scope}")
+        # Only a token that was made for this run.
+        if self.typed_in and at_terminal() and click.confirm("\nRevoke the API token now?"):
+            self.okta.delete(f"{API}/api-tokens/current")
+            say("The API token is revoked.")
+        return 0 if works else 1
 
-    def remove(self) -> int:
-        self._show_org()
-        steps = removal(wanted(self.org, self.choices), self.choices)
-        self.screen.plan(steps)
-        if not steps:
-            self.screen.say(f"There is nothing with the name {self.choices.prefix}.")
-            return 0
-        self.screen.say("Note: whether apps and policies use a hook cannot be seen from here.\n")
-        if not self._may_go_on(steps):
-            return SOMETHING_TO_DO
-        self._do(steps)
-        self._offer_to_revoke()
-        return 0
+    def _say(self, text: str, **style: Any) -> None:
+        say(self.okta.harmless(text), **style)
 
-    def _choices(self, auth: str) -> Choices:
-        return choices_of(
-            current_app,
-            self.settings,
-            url=self.url,
-            name=self.options["name"],
-            hooks=self.options["hooks"],
-            auth=auth,
-            rewrite_secrets=self.options["secrets"],
-            remove=self.options["remove"],
-        )
+    def _line(self, action: str, what: str, detail: str) -> None:
+        """One aligned line."""
+        action = click.style(f"{action:<10}", fg=COLOURS.get(action, "green"))
+        detail = self.okta.harmless(detail).replace("\n", f"\n{'':36}")
+        say(f"  {action}  {what:<20}  {detail}")
 
-    def _first_auth(self) -> str:
-        """As far as it is known without asking Okta. With private-key, everything is removed."""
-        auth = self.options["auth"]
-        if not self.options["remove"]:
-            return auth or ("basic" if self.settings.auth_mode == "basic" else "private-key")
-        only_hooks = self.options["hooks"] or auth == "basic"
-        has_server = "/oauth2/" in self.settings.okta_issuer
-        return "private-key" if has_server and not only_hooks else "basic"
+    def _check_server(self) -> None:
+        """Raises OktaError if it is not the one that is meant."""
+        server = self.okta.call("GET", self.choices.server)
+        for what, has, expected in (
+            ("status", server.get("status"), "ACTIVE"),
+            ("issuer", server.get("issuer"), self.settings.okta_issuer),
+            ("audience", (server.get("audiences") or [None])[0], self.settings.okta_audience),
+        ):
+            if has != expected:
+                raise OktaError(
+                    f"The {what} of the authorization server is {has}, not {expected}. This "
+                    "command changes no server: correct .env, and start the service again"
+                )
+        self._say(f"Server  {server.get('name')}  {self.settings.okta_issuer}")
 
-    def _auth_of_app(self) -> str:
-        app = App(self.org, self.choices.prefix, self.choices.client_ids, None)
-        app.find()
-        has_secret = app.item and member(app.item, METHOD) != "private_key_jwt"
-        return "client-secret" if has_secret else "private-key"
+    def _show(self, steps: list[Step]) -> None:
+        say()
+        for step in steps:
+            if step.action != AS_IT_SHOULD_BE:
+                self._line(step.action, step.resource.what, step.detail)
+        if good := sum(step.action == AS_IT_SHOULD_BE for step in steps):
+            count = f"{good} others" if good < len(steps) else f"all {good}"
+            say(f"  {AS_IT_SHOULD_BE:<32}  {count}, as far as Okta shows it")
+        elif not steps:
+            say("There is nothing to remove.")
+        say()
 
-    def _show_org(self) -> None:
-        organization = self.okta.organization()
-        address = member(organization, "_links.organization.href") or self.okta.org
-        self.screen.say(f"Org     {organization.get('id')}  {address}")
+    def _note_what_the_service_asks_for(self, scheme: str) -> None:
+        """Say so if it would refuse the hooks, as far as it can be seen from here."""
+        if self.settings.event_hooks_are_off:
+            missing = "BASIC_AUTH_USER and BASIC_AUTH_PASSWORD are not set"
+            self._say(f"Note: event hooks are left out: {missing}.\n", fg="yellow")
+        path = next((hook.path for hook in self.choices.hooks if not hook.is_event), None)
+        if path is None:
+            return
+        url = f"{self.choices.url}{path}"
+        try:
+            with session_for(url) as session:
+                answer = session.get(url, timeout=SECONDS, allow_redirects=False)
+            asked = answer.headers.get("WWW-Authenticate", "").partition(" ")[0]
+            found = f"answers with {answer.status_code} {asked}".strip()
+        except requests.RequestException as error:
+            found = f"does not answer ({type(error).__name__})"
+        if found != f"answers with 401 {scheme}":
+            mode = "basic" if scheme == "Basic" else "oauth"
+            self._say(
+                f"Note: from here, {url} {found}, not 401 {scheme}. The hooks will fail until the "
+                f"service runs there with AUTH_MODE={mode}.\n",
+                fg="yellow",
+            )
 
     def _may_go_on(self, steps: list[Step]) -> bool:
-        """Ask, if there is something to do. Raises OktaError if something is in the way."""
-        if any(step.action == IN_THE_WAY for step in steps):
-            raise OktaError("Nothing was changed, since something is in the way")
+        """Ask, if there is something to do."""
         counts = Counter(step.action for step in steps if step.action in TO_DO)
-        if not counts or (self.options["yes"] and not self.options["only_plan"]):
+        if not counts:
             return True
         if self.options["only_plan"]:
             return False
+        if self.options["yes"]:
+            return True
         if not at_terminal():
             say("Nothing was changed, since there is no terminal to ask at. --yes does it.")
             return False
         what = ", ".join(f"{action} {count}" for action, count in counts.items()).capitalize()
-        if click.confirm(f"{what} in {urlsplit(self.okta.org).netloc}?"):
-            return True
-        say("Nothing was changed.")
-        return False
+        return click.confirm(f"{what} in {urlsplit(self.okta.org).netloc}?")
 
     def _do(self, steps: list[Step]) -> None:
-        to_do = [step for step in steps if step.action in DONE]
-        done = 0
-        try:
-            for step in to_do:
-                apply(step)
-                thing = step.resource
-                detail = thing.name if step.action == "remove" else thing.detail
-                self.screen.line(DONE[step.action], "green", thing.what, detail)
-                done += 1
-            if done:
-                say()
-        except (OktaError, InTheWay, KeyboardInterrupt):
-            say(f"\n{done} of {len(to_do)} steps are done. The same command goes on from there.")
-            raise
+        for number, step in enumerate(steps):
+            try:
+                getattr(step.resource, step.action)()
+            except (OktaError, KeyboardInterrupt):
+                done = f"{number} of {len(steps)} steps are done"
+                say(f"\n{done}. The same command goes on from there.")
+                raise
+            self._line(DONE[step.action], step.resource.what, step.detail)
 
-    def _offer_to_revoke(self) -> None:
-        """Only a token that was made for this run, and typed in."""
-        if self.typed_in and at_terminal() and click.confirm("\nRevoke the API token now?"):
-            self.okta.delete(path_of("api-tokens", "current"))
-            say("The API token is revoked.")
+    def _try_out(self, resources: list[Resource]) -> bool:
+        """Let Okta test the hooks: only that shows whether the secrets that it has are right."""
+        works = True
+        say("\nOkta tries the hooks:\n")
+        for hook in resources:
+            if isinstance(hook, HookInOkta):
+                try:
+                    if outcome := hook.try_out(self.payloads):
+                        self._line("works", hook.what, f"{hook.detail}  {outcome}")
+                except OktaError as error:
+                    self._line("failed", hook.what, f"{hook.detail}\n{error}")
+                    works = False
+        if not works:
+            say(f"\n{OTHER_SETTINGS}", fg="yellow")
+        return works

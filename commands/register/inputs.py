@@ -1,84 +1,188 @@
-"""What the options, the settings and the environment say, checked before Okta is asked."""
+"""What the app, the options, the settings and the environment say, checked before Okta is asked."""
 
 import base64
 import os
 import sys
+from dataclasses import dataclass, field
+from importlib import import_module
 from ipaddress import ip_address
+from typing import Any
 from urllib.parse import urlsplit
 
 import click
 from dotenv import dotenv_values
 from flask import Flask
 
+from hooks.contract import HookBlueprint
 from settings import PROJECT, Settings
 from settings.values import is_on_this_machine
 
-from .hooks import Hook, chosen, hooks_of
-from .plan import Choices
+from .client import API
 
 TOKENS = {"OKTA_API_TOKEN": "SSWS", "OKTA_ACCESS_TOKEN": "Bearer"}
-NAME = "Flask hooks"
-SCOPE = "hooks"
+TELEPHONY = "com.okta.telephony.provider"
 # Okta takes 255 characters for a hook and 100 for a policy, and the hook's path comes behind it.
 LONGEST_NAME = 60
-LONGEST_URL = 900
-PUBLISHED = (
-    "BASIC_AUTH_PASSWORD is the one that is printed in Okta's guide, so everybody knows it: choose "
-    "another, and start the service again"
-)
 
 
 class WrongInput(click.ClickException):
     """Nothing was sent."""
 
 
+@dataclass(frozen=True)
+class Hook:
+    """A hook of the service. `name` is its blueprint's, `type` Okta's type of an inline hook."""
+
+    name: str
+    path: str
+    type: str | None = None
+    event_types: tuple[str, ...] = ()
+
+    @property
+    def what(self) -> str:
+        if self.is_event:
+            return "event hook"
+        return f"{self.name.replace('-', ' ').replace('saml', 'SAML')} hook"
+
+    @property
+    def names(self) -> set[str]:
+        """Those that `--hooks` takes, with dashes."""
+        return {self.name, self.path.strip("/").replace("_", "-")}
+
+    @property
+    def is_event(self) -> bool:
+        return self.type is None
+
+    @property
+    def is_telephony(self) -> bool:
+        return self.type == TELEPHONY
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What this run is about."""
+
+    settings: Settings
+    prefix: str
+    url: str
+    hooks: list[Hook]
+    auth: str
+    header: str | None = field(repr=False)
+    """The Basic header that Okta sends."""
+
+    @property
+    def scope(self) -> str:
+        return self.settings.okta_scope or "hooks"
+
+    @property
+    def server(self) -> str:
+        """The path of the authorization server. The org's own is not one."""
+        server = self.settings.okta_issuer.partition("/oauth2/")[2]
+        return f"{API}/authorizationServers/{server}" if server else ""
+
+    def name_of(self, hook: Hook) -> str:
+        return f"{self.prefix}: {hook.path.strip('/')}"
+
+
 def at_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def org_of(settings: Settings) -> str:
-    """The org's address, which is in OKTA_ISSUER."""
+def choices_of(app: Flask, options: dict[str, Any]) -> Choices:
+    """Raises WrongInput."""
+    settings: Settings = app.config["SETTINGS"]
+    remove, all_hooks = options["remove"], hooks_of(app)
+    prefix, url, header = options["name"].strip(), "", None
+    if not prefix.isprintable() or not 0 < len(prefix) <= LONGEST_NAME:
+        raise WrongInput(f"--name must have 1 to {LONGEST_NAME} printable characters")
     if not settings.okta_issuer:
         raise WrongInput(
             "OKTA_ISSUER is not set, and it says which org this is about. Without API Access "
             "Management it is the address of the org, such as https://example.okta.com"
         )
-    parts = urlsplit(settings.okta_issuer)
-    return f"{parts.scheme}://{parts.netloc}"
+    hooks = named(all_hooks, options["hooks"])
+    auth = options["auth"] or ("basic" if settings.auth_mode == "basic" else "private-key")
+    has_server = "/oauth2/" in settings.okta_issuer
+    if remove:
+        # With a private key there is most to remove.
+        only_hooks = options["hooks"] or options["auth"] == "basic" or not has_server
+        auth = "basic" if only_hooks else "private-key"
+    else:
+        url = checked_url(options["url"], settings.okta_issuer, [hook.path for hook in all_hooks])
+        header = basic_header(settings)
+        hooks = usable(hooks, settings, by_name=options["hooks"] is not None)
+    if auth == "basic" and not remove and header is None:
+        raise WrongInput("BASIC_AUTH_USER and BASIC_AUTH_PASSWORD are not set: choose a pair")
+    if auth != "basic" and not has_server:
+        raise WrongInput(
+            "OKTA_ISSUER is not a custom server's, which ends with /oauth2/default or an ID: the "
+            "org's own server issues no tokens for hooks"
+        )
+    return Choices(settings, prefix, url, hooks, auth, header)
 
 
-def authorization(org: str) -> tuple[str, bool]:
-    """The header for Okta, and whether the token was typed in."""
-    for file in (".env", ".flaskenv"):
-        for name in TOKENS:
-            if name in dotenv_values(PROJECT / file, interpolate=False):
-                raise WrongInput(
-                    f"{name} is in {file}, which the service reads: it would have the rights of an "
-                    "administrator. Remove it there, and revoke the token in Okta"
-                )
-    given = [name for name in TOKENS if os.environ.get(name)]
-    if len(given) > 1:
-        raise WrongInput(f"{' and '.join(given)} are both set: unset one of them")
-    if given:
-        return f"{TOKENS[given[0]]} {_token(os.environ[given[0]], given[0])}", False
-    if not at_terminal():
-        raise WrongInput("There is no terminal to ask for a token: set OKTA_API_TOKEN for this run")
-    text = click.prompt(
-        f"API token of {urlsplit(org).netloc} (Security > API > Tokens; used for this run only)",
-        hide_input=True,
-    )
-    return f"SSWS {_token(text, 'The token')}", True
+def hooks_of(app: Flask) -> list[Hook]:
+    """From the app's routes and blueprints.
+
+    Each inline hook has an address. An event hook takes all types of events at each address, so
+    one address is enough for it, and no event is delivered twice.
+    """
+    hooks: dict[str, Hook] = {}
+    for rule in app.url_map.iter_rules():
+        blueprint = app.blueprints.get(rule.endpoint.partition(".")[0])
+        if not isinstance(blueprint, HookBlueprint) or rule.arguments:
+            continue
+        name = blueprint.name.replace("_", "-")
+        if blueprint.kind == "inline" and blueprint.event_type:
+            hooks[rule.rule] = Hook(name, rule.rule, blueprint.event_type)
+        elif types := getattr(import_module(blueprint.import_name), "HANDLERS", None):
+            hooks.setdefault(name, Hook(name, rule.rule, event_types=tuple(sorted(types))))
+    return list(hooks.values())
 
 
-def _token(text: str, name: str) -> str:
-    token = text.strip()
-    # requests would quote the whole header in its own message.
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise WrongInput(f"{name} is no token: it has a space or a character that no token has")
-    return token
+def named(hooks: list[Hook], option: str | None) -> list[Hook]:
+    """The hooks of `--hooks`, each by its name or path. Telephony is never taken without it."""
+    if option is None:
+        return [hook for hook in hooks if not hook.is_telephony]
+    names = {name.strip().replace("_", "-") for name in option.split(",")}
+    if unknown := names.difference(*(hook.names for hook in hooks)):
+        known = ", ".join(dict.fromkeys(hook.name for hook in hooks))
+        raise WrongInput(f"--hooks: there is no hook {min(unknown)}. There are: {known}")
+    return [hook for hook in hooks if hook.names & names]
 
 
-def checked_url(url: str, org: str, paths: list[str]) -> str:
+def usable(hooks: list[Hook], settings: Settings, *, by_name: bool) -> list[Hook]:
+    """Without those that Okta could not use. Raises WrongInput if they were asked for by name."""
+    if not settings.basic_auth_password and any(hook.is_event for hook in hooks):
+        if by_name:
+            raise WrongInput(
+                "--hooks: event hooks need BASIC_AUTH_USER and BASIC_AUTH_PASSWORD, since Okta can "
+                "send them with nothing else"
+            )
+        hooks = [hook for hook in hooks if not hook.is_event]
+    # Without the telephony hook, its settings may be gone as well.
+    provider = getattr(settings, "telephony_provider", None)
+    if any(hook.is_telephony for hook in hooks) and provider in (None, "console"):
+        raise WrongInput(
+            "--hooks: TELEPHONY_PROVIDER is not a real one, and an active telephony hook is used "
+            "at once: nobody would get a code"
+        )
+    return hooks
+
+
+def basic_header(settings: Settings) -> str | None:
+    if not settings.basic_auth_password:
+        return None
+    if "BASIC_AUTH_PASSWORD" in settings.published_passwords:
+        raise WrongInput(
+            "BASIC_AUTH_PASSWORD is the one that is printed in Okta's guide, so everybody knows "
+            "it: choose another, and start the service again"
+        )
+    pair = f"{settings.basic_auth_user}:{settings.basic_auth_password}"
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+
+def checked_url(url: str, issuer: str, paths: list[str]) -> str:
     """The service's address, without a hook's path at its end."""
     try:
         parts = urlsplit(url)
@@ -88,9 +192,7 @@ def checked_url(url: str, org: str, paths: list[str]) -> str:
     usable = host and port != 0 and url.isascii() and url.isprintable() and " " not in url
     if not usable or "@" in parts.netloc or parts.query or parts.fragment:
         raise WrongInput("--url is not an address such as https://hooks.example.com")
-    if len(url) > LONGEST_URL:
-        raise WrongInput(f"--url has more than {LONGEST_URL} characters")
-    stays_here = is_on_this_machine(org) and is_on_this_machine(url)
+    stays_here = is_on_this_machine(issuer) and is_on_this_machine(url)
     if parts.scheme != "https" and not (stays_here and parts.scheme == "http"):
         raise WrongInput("--url must begin with https://: Okta sends hooks to nothing else")
     if not stays_here and _is_private(host):
@@ -110,84 +212,27 @@ def _is_private(host: str) -> bool:
         return "." not in host or host.endswith((".local", ".localhost", ".internal"))
 
 
-def choices_of(
-    app: Flask,
-    settings: Settings,
-    *,
-    url: str,
-    name: str,
-    hooks: str | None,
-    auth: str,
-    rewrite_secrets: bool = False,
-    remove: bool = False,
-) -> Choices:
-    if not name.isprintable() or not 0 < len(name.strip()) <= LONGEST_NAME:
-        raise WrongInput(f"--name must have 1 to {LONGEST_NAME} printable characters")
-    found = named(hooks_of(app), hooks)
-    header = None
-    if not remove:
-        header = basic_header(settings)
-        found = [hook for hook in found if _can_be_registered(hook, settings, hooks, header)]
-    choices = Choices(
-        prefix=name.strip(),
-        url=url,
-        hooks=found,
-        all_hooks=hooks is None,
-        auth=auth,
-        issuer=settings.okta_issuer,
-        audience=settings.okta_audience,
-        scope=settings.okta_scope or SCOPE,
-        client_ids=settings.okta_client_id,
-        header=header,
-        rewrite_secrets=rewrite_secrets,
-    )
-    if auth == "basic" and not remove and header is None:
-        raise WrongInput("BASIC_AUTH_USER and BASIC_AUTH_PASSWORD are not set: choose a pair")
-    if auth != "basic" and not choices.server:
-        raise WrongInput(
-            "OKTA_ISSUER is not a custom server's, which ends with /oauth2/default or an ID: the "
-            "org's own server issues no tokens for hooks"
-        )
-    return choices
-
-
-def named(hooks: list[Hook], names: str | None) -> list[Hook]:
-    """The hooks of `--hooks`; all of them without it."""
-    if names is None:
-        return hooks
-    try:
-        return chosen(hooks, [name.strip() for name in names.split(",")])
-    except KeyError as error:
-        known = ", ".join(dict.fromkeys(hook.name for hook in hooks))
-        raise WrongInput(f"--hooks: there is no hook {error}. There are: {known}") from None
-
-
-def basic_header(settings: Settings) -> str | None:
-    if not settings.basic_auth_password:
-        return None
-    if "BASIC_AUTH_PASSWORD" in settings.published_passwords:
-        raise WrongInput(PUBLISHED)
-    pair = f"{settings.basic_auth_user}:{settings.basic_auth_password}"
-    return f"Basic {base64.b64encode(pair.encode()).decode()}"
-
-
-def _can_be_registered(
-    hook: Hook, settings: Settings, names: str | None, header: str | None
-) -> bool:
-    """False for what was not asked for by name. Raises WrongInput for what was."""
-    problem = ""
-    if hook.type is None and header is None:
-        problem = (
-            "event hooks need BASIC_AUTH_USER and BASIC_AUTH_PASSWORD: Okta can send them with "
-            "nothing else"
-        )
-    elif hook.is_telephony and names:
-        provider = getattr(settings, "telephony_provider", None)
-        if provider in (None, "console"):
-            problem = (
-                "TELEPHONY_PROVIDER is not a real one, and an active telephony hook is used at "
-                "once: nobody would get a code"
+def authorization(org: str) -> tuple[str, bool]:
+    """The header for Okta, and whether the token was typed in."""
+    for file in (".env", ".flaskenv"):
+        for name in TOKENS.keys() & dotenv_values(PROJECT / file, interpolate=False).keys():
+            raise WrongInput(
+                f"{name} is in {file}, which the service reads: it would have the rights of an "
+                "administrator. Remove it there, and revoke the token in Okta"
             )
-    if problem and names:
-        raise WrongInput(f"--hooks: {problem}")
-    return not problem
+    for name, scheme in TOKENS.items():
+        if token := os.environ.get(name):
+            return f"{scheme} {_checked_token(token, name)}", False
+    if not at_terminal():
+        raise WrongInput("There is no terminal to ask for a token: set OKTA_API_TOKEN for this run")
+    where = "Security > API > Tokens; used for this run only"
+    token = click.prompt(f"API token of {urlsplit(org).netloc} ({where})", hide_input=True)
+    return f"SSWS {_checked_token(token, 'The token')}", True
+
+
+def _checked_token(text: str, name: str) -> str:
+    token = text.strip()
+    # requests would quote the whole header in its own message.
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise WrongInput(f"{name} is no token: it has a space or a character that no token has")
+    return token

@@ -1,249 +1,203 @@
 """What Okta needs to get a token for the inline hooks: key, app, scope, policy and rule."""
 
-import copy
+from collections.abc import Iterator
 
-from .client import Json, OktaError, path_of, quoted
-from .resources import InTheWay, Org, Resource, member, merged, picked
+from .client import API, Json, Okta, quoted
+from .inputs import Choices
+from .resources import InTheWay, Resource, member, merged
 
-SECRET_METHODS = ("client_secret_post", "client_secret_basic")
+HOOK_KEYS = f"{API}/hook-keys"
+INLINE_HOOKS = f"{API}/inlineHooks"
 METHOD = "credentials.oauthClient.token_endpoint_auth_method"
+SECRET_METHODS = ("client_secret_post", "client_secret_basic")
 SCOPE_DESCRIPTION = "Lets Okta call the hooks."
-NOTE = "Made by flask okta register."
+# The first policy that fits is used.
+FIRST = {"priority": 1, "status": "ACTIVE"}
 
 
-class HookKey(Resource):
-    """The key pair with which Okta asks for a token. Its private half stays in Okta."""
+def oauth_resources(okta: Okta, choices: Choices) -> "tuple[App, list[Resource]]":
+    """The app, and all of these in the order in which they are made."""
+    name, server = choices.prefix, choices.server
+    key = Resource(okta, "hook key", name, lambda: HOOK_KEYS, lambda: {"name": name})
+    app = App(okta, choices, key if choices.auth == "private-key" else None)
+    scope = Scope(okta, choices)
 
-    collection = path_of("hook-keys")
+    def policy_fields() -> Json:
+        # It is for one client, and affects no other.
+        return {
+            "type": "OAUTH_AUTHORIZATION_POLICY",
+            "name": name,
+            "description": "Lets Okta get the token that opens the hooks.",
+            "conditions": {"clients": {"include": [app.client_id]}},
+        }
 
-    def fields(self) -> Json:
-        return {"name": self.name}
-
-    @property
-    def kid(self) -> str:
-        return self.must_have("keyId")
-
-    def jwk(self) -> Json:
-        """The public half, as an app takes it. Okta's own `alg` and `use` are not what it takes."""
-        answer = self.item or {}
-        if "_embedded" not in answer:
-            answer = self.org.okta.get(path_of("hook-keys", "public", self.kid))
-        key = answer.get("_embedded", answer)
-        if not isinstance(key, dict) or not {"e", "n"} <= key.keys():
-            raise OktaError(f"Okta's answer about the hook key {self.name} has no public key")
-        public = {"kty": "RSA", "kid": self.kid, "e": key["e"], "n": key["n"]}
-        return public | {"alg": "RS256", "use": "sig", "status": "ACTIVE"}
+    rule_fields = {
+        "type": "RESOURCE_ACCESS",
+        "name": name,
+        "conditions": {
+            "people": {"groups": {"include": ["EVERYONE"]}},
+            "grantTypes": {"include": ["client_credentials"]},
+            "scopes": {"include": [scope.name]},
+        },
+        "actions": {
+            "token": {
+                "accessTokenLifetimeMinutes": 60,
+                "refreshTokenLifetimeMinutes": 0,
+                "refreshTokenWindowMinutes": 10080,
+                # A hook would need a token to issue its own token.
+                "inlineHook": None,
+            }
+        },
+    }
+    policy = Resource(okta, "policy", name, lambda: f"{server}/policies", policy_fields, FIRST)
+    rule = Resource(okta, "rule", name, lambda: f"{policy.path}/rules", lambda: rule_fields, FIRST)
+    return app, [*([key] if app.key else []), app, scope, policy, rule]
 
 
 class App(Resource):
     """The client that Okta gets its token as. `key` is its key; None stands for a client secret."""
 
     name_field = "label"
-    collection = path_of("apps")
     create_query = "?activate=true"
     inactive_before_delete = True
 
-    def __init__(self, org: Org, name: str, client_ids: frozenset[str], key: HookKey | None):
-        where = ", private key kept by Okta" if key else ", client secret"
-        super().__init__(org, "app", name, f"{name}{where}")
-        self.key = key
-        self._client_ids = client_ids
-        self._secret: str | None = None
-
-    def find(self, *, fresh: bool = False) -> None:
-        query = quoted(self.name)
-        listed = self.org.list(f"{self.collection}?q={query}&limit=200", fresh=fresh)
-        found = [each for each in listed if self.is_ours(each)]
-        if len(found) > 1:
-            found = [each for each in found if each.get("id") in self._client_ids] or found
-        if len(found) > 1:
-            ids = ", ".join(str(each.get("id")) for each in found)
-            raise InTheWay(
-                f"{len(found)} apps have the label {self.name}: {ids}. Let OKTA_CLIENT_ID name the "
-                "one that is meant, or choose another --name"
-            )
-        self.item = found[0] if found else None
-        kind = member(self.item, "settings.oauthClient.application_type")
-        if self.item and kind != "service":
-            raise InTheWay(f"the app {self.id} is no API Services app: choose another --name")
-
-    def is_ours(self, item: Json) -> bool:
-        return super().is_ours(item) and item.get("name") == "oidc_client"
+    def __init__(self, okta: Okta, choices: Choices, key: Resource | None):
+        defaults = {
+            "name": "oidc_client",
+            "label": choices.prefix,
+            "signOnMode": "OPENID_CONNECT",
+            "settings": {
+                "oauthClient": {"response_types": ["token"]},
+                "notes": {"admin": "Made by flask okta register."},
+            },
+        }
+        super().__init__(okta, "app", choices.prefix, lambda: f"{API}/apps", self._fields, defaults)
+        self.list_query = f"?q={quoted(self.name)}&limit=200"
+        self.detail += ", private key kept by Okta" if key else ", client secret"
+        self.choices, self.key, self._secret = choices, key, ""
 
     @property
     def client_id(self) -> str:
         return str(member(self.item, "credentials.oauthClient.client_id") or self.id)
 
-    @property
-    def method(self) -> str:
-        """How the client authenticates; of the methods with a secret, the one that it has."""
-        has = member(self.item, METHOD)
+    def _fields(self) -> Json:
+        client: Json = {
+            "application_type": "service",
+            "grant_types": ["client_credentials"],
+            "dpop_bound_access_tokens": False,
+        }
+        if self.key:
+            client["jwks"] = {"keys": [{"kid": self.key.must_have("keyId")}]}
+        return {
+            "credentials": {"oauthClient": {"token_endpoint_auth_method": self._method()}},
+            "settings": {"oauthClient": client},
+        }
+
+    def _method(self) -> str:
         if self.key:
             return "private_key_jwt"
+        # With the other method, Okta would make a new secret.
+        has = member(self.item, METHOD)
         return has if has in SECRET_METHODS else SECRET_METHODS[0]
 
-    def fields(self) -> Json:
-        return {
-            "credentials": {"oauthClient": {"token_endpoint_auth_method": self.method}},
-            "settings": {
-                "oauthClient": {
-                    "application_type": "service",
-                    "grant_types": ["client_credentials"],
-                    "dpop_bound_access_tokens": False,
-                }
-            },
-        }
+    def kept(self) -> Json:
+        kept = merged(self.item or {})
+        kept["settings"]["oauthClient"].pop("jwks", None)
+        return kept
 
-    def for_create(self) -> Json:
-        client: Json = {"response_types": ["token"]}
+    def secrets(self) -> Json:
         if self.key:
-            client["jwks"] = {"keys": [self.key.jwk()]}
-        return {
-            "name": "oidc_client",
-            "label": self.name,
-            "signOnMode": "OPENID_CONNECT",
-            "settings": {"oauthClient": client, "notes": {"admin": NOTE}},
-        }
-
-    def differences(self) -> list[tuple[str, object, object]]:
-        found = super().differences()
-        if self.key and self.key_ids() != [self.key.kid]:
-            found.append(("jwks", self.key_ids(), [self.key.kid]))
-        return found
-
-    def key_ids(self) -> list[str]:
-        keys = member(self.item, "settings.oauthClient.jwks.keys") or []
-        return [str(key.get("kid")) for key in keys if isinstance(key, dict)]
-
-    def create(self) -> None:
-        super().create()
-        self._take_secret()
-
-    def replace(self) -> None:
-        # Other fields than these are somebody's own.
-        body = merged(copy.deepcopy(self.item or {}), self.fields())
-        body["settings"]["oauthClient"].pop("jwks", None)
-        body["credentials"]["oauthClient"].pop("client_secret", None)
-        if self.key:
-            body["settings"]["oauthClient"]["jwks"] = {"keys": [self.key.jwk()]}
-        else:
-            # Empty, it keeps the secret.
-            body["credentials"]["oauthClient"]["client_secret"] = ""
-        self.item = self.org.okta.put(self.path, body) | {"id": self.id}
-        self._take_secret()
+            return {"settings": {"oauthClient": {"jwks": {"keys": [public_key(self.key)]}}}}
+        # Empty, it keeps the secret that there is.
+        return {"credentials": {"oauthClient": {"client_secret": ""}}} if self.item else {}
 
     def client_secret(self) -> str:
         """From the answer that made it, else the newest active one; made if there is none."""
-        if not self._secret:
+        secret = self._secret or member(self.item, "credentials.oauthClient.client_secret")
+        if not secret:
             path = f"{self.path}/credentials/secrets"
-            active = [each for each in self.org.okta.list(path) if each.get("status") == "ACTIVE"]
+            active = [each for each in self.okta.objects(path) if each.get("status") == "ACTIVE"]
             active.sort(key=lambda each: str(each.get("created")))
-            newest = active[-1] if active else self.org.okta.post(path, {})
-            self._conceal(newest.get("client_secret"))
-        if not self._secret:
-            raise OktaError(f"Okta's answer about the app {self.name} has no client secret")
-        return self._secret
+            secret = (active[-1] if active else self.okta.call("POST", path, {}))["client_secret"]
+        self.okta.conceal(secret)
+        self._secret = secret
+        return secret
 
-    def _take_secret(self) -> None:
-        self._conceal(member(self.item, "credentials.oauthClient.client_secret"))
-
-    def _conceal(self, secret: object) -> None:
-        if secret and isinstance(secret, str):
-            self.org.okta.conceal(secret)
-            self._secret = secret
-
-
-class OfServer(Resource):
-    """Something of the authorization server. `server` is its ID, the last part of its issuer."""
-
-    part = ""
-
-    def __init__(self, org: Org, what: str, name: str, server: str):
-        super().__init__(org, what, name)
-        self.server = server
-        self.collection = path_of("authorizationServers", server, self.part)
-
-
-class Scope(OfServer):
-    part = "scopes"
-
-    def fields(self) -> Json:
-        published = {"consent": "IMPLICIT", "metadataPublish": "ALL_CLIENTS", "default": False}
-        return {"name": self.name} | published
-
-    def for_create(self) -> Json:
-        return {"description": SCOPE_DESCRIPTION, "displayName": self.name}
-
-    def kept(self, item: Json) -> Json:
-        return picked(item, "description", "displayName")
+    def matching(self, listed: list[Json]) -> list[Json]:
+        found = [each for each in super().matching(listed) if each.get("name") == "oidc_client"]
+        client_ids = self.choices.settings.okta_client_id
+        return [each for each in found if each.get("id") in client_ids] or found
 
     def find(self, *, fresh: bool = False) -> None:
         super().find(fresh=fresh)
-        if self.item and self.item.get("system"):
-            raise InTheWay("is one of Okta's own scopes: let OKTA_SCOPE name another")
+        kind = member(self.item, "settings.oauthClient.application_type")
+        if self.item and kind != "service":
+            raise InTheWay(f"the app {self.id} is no API Services app: choose another --name")
+
+    def check(self) -> None:
+        if self.item and member(self.item, METHOD) != self._method():
+            self.reason_to_leave()
+
+    def reason_to_leave(self) -> str:
+        ours = [self.choices.name_of(hook) for hook in self.choices.hooks]
+        for hook in self.okta.objects(INLINE_HOOKS):
+            is_user = member(hook, "channel.config.clientId") == self.client_id
+            if is_user and hook.get("name") not in ours:
+                raise InTheWay(
+                    f"“{hook.get('name')}” would get no token with it any more: name that hook as "
+                    "well, or change or remove it first"
+                )
+        return ""
 
 
-class Policy(OfServer):
-    part = "policies"
+def public_key(key: Resource) -> Json:
+    """A hook key as an app takes it. Okta's own `alg` and `use` are not what it takes."""
+    kid, answer = key.must_have("keyId"), key.item or {}
+    if "_embedded" not in answer:
+        answer = key.okta.call("GET", f"{HOOK_KEYS}/public/{quoted(kid)}")
+    public = answer.get("_embedded", answer)
+    jwk = {"kty": "RSA", "kid": kid, "e": public.get("e"), "n": public.get("n")}
+    return jwk | {"alg": "RS256", "use": "sig", "status": "ACTIVE"}
 
-    def __init__(self, org: Org, name: str, server: str, app: App):
-        super().__init__(org, "policy", name, server)
-        self.app = app
 
-    def fields(self) -> Json:
-        return {
-            "type": "OAUTH_AUTHORIZATION_POLICY",
-            "name": self.name,
-            "description": "Lets Okta get the token that opens the hooks.",
-            "conditions": {"clients": {"include": [self.app.client_id]}},
+class Scope(Resource):
+    def __init__(self, okta: Okta, choices: Choices):
+        fields = {
+            "name": choices.scope,
+            "consent": "IMPLICIT",
+            "metadataPublish": "ALL_CLIENTS",
+            "default": False,
         }
-
-    def for_create(self) -> Json:
-        # The first policy that fits is used. This one fits one client, and affects no other.
-        return {"priority": 1, "status": "ACTIVE"}
-
-    def kept(self, item: Json) -> Json:
-        return picked(item, "priority", "status")
-
-
-class Rule(Resource):
-    """The rule of the policy. It has no inline hook, which would need a token for its own token."""
-
-    def __init__(self, org: Org, name: str, policy: Policy, scope: Scope):
-        super().__init__(org, "rule", name)
-        self.policy, self.scope = policy, scope
+        defaults = {"description": SCOPE_DESCRIPTION, "displayName": choices.scope}
+        scopes = f"{choices.server}/scopes"
+        super().__init__(okta, "scope", choices.scope, lambda: scopes, lambda: fields, defaults)
+        self.choices = choices
 
     def find(self, *, fresh: bool = False) -> None:
-        # Without the policy there is no rule.
-        if self.policy.item:
-            self.collection = f"{self.policy.path}/rules"
-            super().find(fresh=fresh)
+        super().find(fresh=fresh)
+        if self.item:
+            # Our description says that it can be removed, so no other scope may get it.
+            self.defaults = {"description": None, "displayName": None}
 
-    def create(self) -> None:
-        self.collection = f"{self.policy.path}/rules"
-        super().create()
+    def check(self) -> None:
+        if member(self.item, "system"):
+            raise InTheWay("is one of Okta's own scopes: let OKTA_SCOPE name another")
 
-    def fields(self) -> Json:
-        return {
-            "type": "RESOURCE_ACCESS",
-            "name": self.name,
-            "conditions": {
-                "people": {"groups": {"include": ["EVERYONE"]}},
-                "grantTypes": {"include": ["client_credentials"]},
-                "scopes": {"include": [self.scope.name]},
-            },
-            "actions": {
-                "token": {
-                    "accessTokenLifetimeMinutes": 60,
-                    "refreshTokenLifetimeMinutes": 0,
-                    "refreshTokenWindowMinutes": 10080,
-                    "inlineHook": None,
-                }
-            },
-        }
+    def reason_to_leave(self) -> str:
+        if member(self.item, "description") != SCOPE_DESCRIPTION:
+            return f"{self.name} was not made by this command"
+        ours = self.choices.prefix
+        for policy, rule in rules(self.okta, self.choices):
+            scopes = member(rule, "conditions.scopes.include") or []
+            if self.name in scopes and not policy.get("name") == rule.get("name") == ours:
+                return f"{self.name} is named by the rule “{rule.get('name')}”"
+        return ""
 
-    def for_create(self) -> Json:
-        return {"priority": 1, "status": "ACTIVE"}
 
-    def kept(self, item: Json) -> Json:
-        return picked(item, "priority", "status")
+def rules(okta: Okta, choices: Choices) -> Iterator[tuple[Json, Json]]:
+    """Each rule of the authorization server with its policy."""
+    if choices.server:
+        policies = f"{choices.server}/policies"
+        for policy in okta.objects(policies):
+            for rule in okta.objects(f"{policies}/{quoted(str(policy.get('id')))}/rules"):
+                yield policy, rule
