@@ -105,7 +105,7 @@ raw() {  # raw BYTES: print the answer's status, put its body in $dir/answer
 refused() {  # refused WHAT STATUS SEEN: like check, and the body must be JSON that has the status
     check "$1" "$2" "$3"
     local body='{"error": {"errorSummary": "Refused by the proxy ('$2')", "errorCauses": []}}'
-    check '  its answer is the JSON of the proxy' 1 "$(lines_with "$body" "$dir/answer")"
+    check "  its answer is the proxy's JSON" 1 "$(lines_with "$body" "$dir/answer")"
 }
 
 is_cut() {  # is_cut BYTES: print yes if nginx closes a connection that sends only these
@@ -156,7 +156,7 @@ refused 'method CONNECT' 405 "$(raw 'CONNECT /userCreated HTTP/1.1\r\nHost: x\r\
 refused 'an unknown Transfer-Encoding' 501 "$(hook /userCreated -H 'Transfer-Encoding: gzip' --data '{}')"
 refused 'HTTP/3.0 in the request line' 505 "$(raw 'POST /userCreated HTTP/3.0\r\nHost: x\r\n\r\n')"
 check 'a 405 of the service, which passes unchanged' 405 "$(hook /userCreated "${pair[@]}" --request DELETE)"
-check '  its answer is the JSON of the proxy' 0 "$(lines_with 'Refused by the proxy' "$dir/answer")"
+check "  its answer is the proxy's JSON" 0 "$(lines_with 'Refused by the proxy' "$dir/answer")"
 check 'path and request ID of 2,500 characters' 401 \
     "$(hook "/${long//yyy/%01}" -H "X-Okta-Request-Id: $long")"
 check '  lines of over 2,000 characters, in any log' 0 "$(cat "$dir/"*.log | grep -c '.\{2001\}' || true)"
@@ -164,17 +164,17 @@ check '  lines of over 2,000 characters, in any log' 0 "$(cat "$dir/"*.log | gre
 hook '/userCreated?token=in-the-query' "${pair[@]}" --data "$event" >"$dir/status"
 check 'lines with a query string, in any log' 0 "$(lines_with in-the-query "$dir/"*.log)"
 
-check 'half a request is cut' yes "$(is_cut 'POST /userC')"
-check 'half a body is cut' yes \
+check 'half a request is cut off' yes "$(is_cut 'POST /userC')"
+check 'half a body is cut off' yes \
     "$(is_cut 'POST /userCreated HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{')"
 
 # With 1,500 requests, a machine of any speed exceeds 100 a second and 150 waiting.
 check 'flood of wrong pairs from one address' '401 503' \
     "$(statuses_of 1500 /tokenHook --parallel-max 200 --user "$user:wrong" --data '{}')"
-check '  meanwhile, from another' 204 \
+check '  meanwhile, from another address' 204 \
     "$(hook /userCreated "${pair[@]}" --interface 127.0.0.3 --data "$event")"
 
-# Send more bodies than nginx has connections, from one address, each one byte a second. They start
+# From one address, send more bodies than nginx has connections, each one byte a second. They start
 # slowly enough for limit_req.
 "$BIN/python" - "$port" "$dir/trickling" <<'PYTHON' &
 import contextlib, pathlib, socket, ssl, sys, threading, time
@@ -205,7 +205,7 @@ PYTHON
 trickle_pid=$!
 until [[ -e $dir/trickling ]]; do sleep 0.1; done
 for _ in 1 2 3; do
-    check 'beside 600 trickled bodies, from another' 204 \
+    check 'from another address, beside 600 slow bodies' 204 \
         "$(hook /userCreated "${pair[@]}" --interface 127.0.0.3 --data "$event")"
     sleep 1
 done

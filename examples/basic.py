@@ -33,7 +33,7 @@ def verify_password(user: str, password: str) -> bool:
 
 @app.before_request
 def require_password() -> Response | None:
-    """Check every request, before Flask looks whether its path exists."""
+    """Check every request, before Flask checks whether its path exists."""
     # Unlike login_required, this refuses OPTIONS requests as well.
     matches = auth.authenticate(auth.get_auth(), None)
     return None if matches else auth.auth_error_callback(401)

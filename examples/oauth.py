@@ -70,7 +70,7 @@ require_oauth.register_token_validator(OktaTokenValidator())
 @app.before_request
 @require_oauth(SCOPE)
 def require_token() -> None:
-    """Check every request, before Flask looks whether its path exists."""
+    """Check every request, before Flask checks whether its path exists."""
 
 
 PATIENTS = {"jessie.smith@example.com": "1235", "kim.sato@example.com": "6789"}

@@ -144,7 +144,7 @@ def _reason(answer: client.Answer) -> str:
     error = re.search(r'\berror="([^"]*)"', challenge)
     if error:
         return error[1]
-    return f"{challenge.split(' ')[0]} asked for" if challenge else answer.error or "not refused"
+    return f"asks for {challenge.split(' ')[0]}" if challenge else answer.error or "not refused"
 
 
 def basic_mode(url: str, paths: list[str], user: str, password: str) -> Run:
@@ -154,8 +154,8 @@ def basic_mode(url: str, paths: list[str], user: str, password: str) -> Run:
     run.verify(paths, right)
     run.accept(SAMPLES.values(), "basic", right)
     for samples in (EVENT_SAMPLES, INLINE_SAMPLES):
-        run.refuse(samples, "no credentials", client.no_credentials, 401, "Basic asked for")
-        run.refuse(samples, "wrong password", wrong, 401, "Basic asked for")
+        run.refuse(samples, "no credentials", client.no_credentials, 401, "asks for Basic")
+        run.refuse(samples, "wrong password", wrong, 401, "asks for Basic")
     return run
 
 
@@ -171,11 +171,11 @@ def oauth_mode(url: str, paths: list[str], user: str, password: str, okta: Local
     private_key = client.private_key(*target, okta.client_key, scope)
     run.accept(INLINE_SAMPLES, "private key", private_key, show=False)
 
-    run.refuse(EVENT_SAMPLES, "no credentials", client.no_credentials, 401, "Basic asked for")
-    run.refuse(EVENT_SAMPLES, "wrong password", wrong, 401, "Basic asked for")
-    run.refuse(EVENT_SAMPLES, "a good token", secret, 401, "Basic asked for")
-    run.refuse(INLINE_SAMPLES, "no credentials", client.no_credentials, 401, "Bearer asked for")
-    run.refuse(INLINE_SAMPLES, "basic", basic, 401, "Bearer asked for")
+    run.refuse(EVENT_SAMPLES, "no credentials", client.no_credentials, 401, "asks for Basic")
+    run.refuse(EVENT_SAMPLES, "wrong password", wrong, 401, "asks for Basic")
+    run.refuse(EVENT_SAMPLES, "a good token", secret, 401, "asks for Basic")
+    run.refuse(INLINE_SAMPLES, "no credentials", client.no_credentials, 401, "asks for Bearer")
+    run.refuse(INLINE_SAMPLES, "basic", basic, 401, "asks for Bearer")
     for authentication, token in WRONG_TOKENS.items():
         outcome = REFUSALS.get(authentication, (401, "invalid_token"))
         run.refuse(INLINE_SAMPLES, authentication, client.bearer(token(okta)), *outcome)

@@ -20,7 +20,7 @@ NO_CHANGE = {
     "token": "issues the tokens unchanged",
     "saml": "sends the assertion unchanged",
     "password-import": "uses its default, UNVERIFIED, and does not let the user sign in",
-    "telephony": "sends the code itself through its own provider",
+    "telephony": "sends the code through its own provider",
     "user-import": "imports the user unchanged",
 }
 # If a hook fails, some flows go on as if there were no hook, and some stop

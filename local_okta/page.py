@@ -43,11 +43,11 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 # The requests to the issuer, as the page words them.
-ISSUER_PATHS = dict.fromkeys(METADATA_PATHS, "asked for metadata") | {
-    f"{PREFIX}/v1/keys": "asked for keys",
-    f"{PREFIX}/v1/token": "asked for access token",
+ISSUER_PATHS = dict.fromkeys(METADATA_PATHS, "metadata requested") | {
+    f"{PREFIX}/v1/keys": "keys requested",
+    f"{PREFIX}/v1/token": "access token requested",
 }
-ASKED_FOR = ISSUER_PATHS | {KEY_ROTATION: "asked for new signing key"}
+REQUESTED = ISSUER_PATHS | {KEY_ROTATION: "new signing key requested"}
 
 
 class Activity:
@@ -104,7 +104,7 @@ def add_page(
 
     def answered(method: str, path: str, outcome: str, *, good: bool = True) -> None:
         show(method, path, outcome)
-        activity.add("issuer", ASKED_FOR[path], outcome, good=good)
+        activity.add("issuer", REQUESTED[path], outcome, good=good)
 
     def no_answer(method: str, path: str) -> None:
         answered(method, path, "no answer", good=False)
@@ -116,7 +116,7 @@ def add_page(
 
     @okta.app.after_request
     def note(response: Response) -> Response:
-        if request.path in ASKED_FOR:
+        if request.path in REQUESTED:
             late = TOO_LATE in request.environ
             outcome = "too late" if late else str(response.status_code)
             good = response.status_code < 400 and not late

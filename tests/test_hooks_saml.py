@@ -13,7 +13,7 @@ PAYLOAD = SAMPLES["saml"].payload
     [
         ("michelle.test@example.com", "1235"),
         ("Bob.Uncle@example.com", "6789"),
-        # The token hook's guide gives Jessie another number.
+        # The token hook's guide gives Jessie a different number.
         ("jessie.smith@example.com", "4235"),
     ],
 )

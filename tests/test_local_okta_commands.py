@@ -176,15 +176,15 @@ WITH_TOKEN = ("preview", INLINE_HOOK.name, "--auth", "client-secret", "--url")
 
 
 def test_preview_says_how_to_start_what_does_not_answer(run, stub, okta):
-    nobody = f"http://127.0.0.1:{free_port()}"
-    result = run("preview", "--url", nobody)
+    unused = f"http://127.0.0.1:{free_port()}"
+    result = run("preview", "--url", unused)
     assert result.output == (
-        f"Error: Nothing answers at {nobody}. Start it in another terminal: flask run\n"
+        f"Error: Nothing answers at {unused}. Start it in another terminal: flask run\n"
     )
-    result = run(*WITH_TOKEN, stub.url, okta_issuer=f"{nobody}/oauth2/default")
+    result = run(*WITH_TOKEN, stub.url, okta_issuer=f"{unused}/oauth2/default")
     assert_fails(result, "Start it in another terminal: flask okta serve")
     for host in ("127.0.0.2", "a..b"):
-        elsewhere = nobody.replace("127.0.0.1", host)
+        elsewhere = unused.replace("127.0.0.1", host)
         assert_fails(run("preview", "--url", elsewhere), "Is its tunnel running?")
 
 

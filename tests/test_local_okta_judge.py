@@ -135,7 +135,7 @@ DONE = [
     ("profile", error(errorSummary="No."), "denies the profile update and shows 'We found some er"),
     ("token", error(errorSummary="No."), "answers the app with the OAuth error server_error and"),
     ("token", error(), "answers the app with the OAuth error server_error and 'The callback"),
-    ("telephony", error(errorSummary="No."), "notes 'No.' and sends the code itself"),
+    ("telephony", error(errorSummary="No."), "notes 'No.' and sends the code through"),
     ("import", error() | action(result="CREATE_USER"), "notes 'The callback service returned an"),
 ]
 
@@ -322,7 +322,7 @@ def test_other_statuses_are_failures(name, status):
 
 
 NO_ANSWER = [
-    ("telephony", Answer(None, timed_out=True), "No answer in time: Okta sends the code itself"),
+    ("telephony", Answer(None, timed_out=True), "No answer in time: Okta sends the code through"),
     ("event", Answer(None, timed_out=True, attempts=2), "No answer in time in 2 attempts: Okta co"),
     ("password-import", Answer(None, error="no access token"), "No answer (no access token): Okta"),
     ("saml", Answer(200, body=b"<html>"), "The body of a 200 is not a JSON object"),

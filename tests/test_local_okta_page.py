@@ -398,9 +398,9 @@ def test_activity_lists_the_requests_to_the_issuer_and_what_was_sent(page, okta,
     get(page, "/oauth2/default/nothing")
     seen = [(entry["kind"], entry["text"], entry["outcome"]) for entry in entries(page, last)]
     assert seen == [
-        ("issuer", "asked for access token", "200"),
+        ("issuer", "access token requested", "200"),
         ("sent", f"sent to {INLINE_HOOK.path}", "401"),
-        ("issuer", "asked for keys", "200"),
+        ("issuer", "keys requested", "200"),
     ]
 
 

@@ -1,7 +1,7 @@
 """`make screenshots`: take the pictures of the local Okta's page for README and docs.
 
 They are taken from the running page, with a service under gunicorn behind it and credentials that
-are made up for the run. Both take the ports that the page names, 5000 and 8010.
+are made up for the run. They use the ports that the page names, 5000 and 8010.
 """
 
 import secrets

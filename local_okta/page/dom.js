@@ -1,4 +1,4 @@
-// Makes elements. Whatever comes from outside goes in as text, never as markup.
+// Creates elements. What comes from outside is always added as text, never as markup.
 
 export const byId = (id) => document.getElementById(id);
 

@@ -35,7 +35,7 @@ function putCursor(position) {
   box.scrollTop = (lines - 3) * parseFloat(getComputedStyle(box).lineHeight);
 }
 
-// One at a time: what comes back must belong to what the fields say.
+// One at a time, so that the result belongs to what the fields say.
 async function oneAtATime(work) {
   if (busy) return;
   busy = true;

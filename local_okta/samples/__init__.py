@@ -52,7 +52,7 @@ class Sample:
 
 
 def read(path: Path, kind: str) -> dict[str, Any]:
-    """The body in a sample's file. An error names the file and, where there is one, the line."""
+    """The body in a sample's file. An error names the file and, if it can, the line."""
     where, reason = f"{PLACE}/{path.name}", "is not a JSON object"
     try:
         payload = json.loads(path.read_bytes())
