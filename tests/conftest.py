@@ -17,13 +17,16 @@ pytest_plugins = ["tests.support.postgresql"]
 
 # These take the longest. Each file runs in one process, so that its tests share what they start.
 FIRST = (
-    "test_register",
     "test_inbox_service",
-    "test_examples",
-    "test_inbox_postgresql",
-    "test_key_service_faults",
+    "test_register",
     "test_service",
-    "test_local_okta_demo",
+    "test_key_service_faults",
+    "test_register_client",
+    "test_inbox_postgresql",
+    "test_inbox_database_postgresql",
+    "test_inbox_worker",
+    "test_inbox_intake",
+    "test_examples",
 )
 
 # Without a handler, Python would write the warnings of threads that outlive the tests to stderr.
