@@ -70,7 +70,8 @@ class Database:
         self._turn = threading.Lock()
         self._engine = sa.create_engine(
             url,
-            connect_args=CONNECT_ARGS[kind],
+            # An option of the URL takes precedence.
+            connect_args={k: v for k, v in CONNECT_ARGS[kind].items() if k not in url.query},
             pool_size=1,
             max_overflow=0,
             pool_pre_ping=True,

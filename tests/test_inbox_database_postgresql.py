@@ -152,6 +152,14 @@ def test_a_server_that_went_away_without_a_word_is_noticed(database):
             assert tcp(socket.TCP_USER_TIMEOUT) == 10_000
 
 
+def test_an_option_in_the_url_takes_precedence(url):
+    url = url.update_query_dict({"keepalives_idle": "33"})
+    with contextlib.closing(Database(url)) as database, database.begin() as connection:
+        number = connection.connection.driver_connection.fileno()
+        with socket.socket(fileno=os.dup(number)) as copy:
+            assert copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 33
+
+
 def test_a_server_that_takes_a_connection_and_says_nothing_is_given_up(url):
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
