@@ -156,7 +156,7 @@ refused 'method CONNECT' 405 "$(raw 'CONNECT /userCreated HTTP/1.1\r\nHost: x\r\
 refused 'an unknown Transfer-Encoding' 501 "$(hook /userCreated -H 'Transfer-Encoding: gzip' --data '{}')"
 refused 'HTTP/3.0 in the request line' 505 "$(raw 'POST /userCreated HTTP/3.0\r\nHost: x\r\n\r\n')"
 check 'a 405 of the service, which passes unchanged' 405 "$(hook /userCreated "${pair[@]}" --request DELETE)"
-check "  its answer is the proxy's JSON" 0 "$(lines_with 'Refused by the proxy' "$dir/answer")"
+check '  mentions of the proxy in its answer' 0 "$(lines_with 'Refused by the proxy' "$dir/answer")"
 check 'path and request ID of 2,500 characters' 401 \
     "$(hook "/${long//yyy/%01}" -H "X-Okta-Request-Id: $long")"
 check '  lines of over 2,000 characters, in any log' 0 "$(cat "$dir/"*.log | grep -c '.\{2001\}' || true)"

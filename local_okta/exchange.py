@@ -114,7 +114,7 @@ class _Connection:
         with contextlib.closing(_connection_to(url, seconds)) as connection:
             connection.connect()
             self._socket = connection.sock
-            # It may have ended while there was no socket to shut down.
+            # end() may have been called while there was no socket to shut down.
             if self._ended:
                 raise TimeoutError
             self.was_sent = True

@@ -1,4 +1,4 @@
-"""One operation of a JSON Patch (RFC 6902): add, replace or remove, as Okta supports."""
+"""One operation of a JSON Patch (RFC 6902) that Okta supports: add, replace or remove."""
 
 from typing import Any
 

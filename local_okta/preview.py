@@ -99,7 +99,7 @@ def preview(
     sample and prints a row for each.
 
     To send your own request, or one from a log: --path /myHook --body request.json. With HOOK,
-    each of them replaces what the sample has.
+    either option replaces the sample's own value.
 
     Event hooks are always sent with Basic, since Okta can send them with nothing else. For
     client-secret and private-key the token comes from the local Okta (flask okta serve).

@@ -92,7 +92,7 @@ def client():
 
 @pytest.fixture
 def ctrl_c():
-    """Handle Ctrl-C, which every process ignores that a shell starts in the background."""
+    """Handle Ctrl-C, since a shell makes its background processes ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

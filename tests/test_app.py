@@ -122,7 +122,7 @@ def cancels(name):
 
 
 @pytest.mark.parametrize("view", [exits, cancels])
-def test_a_view_that_would_end_the_process_is_a_broken_one(capsys, view):
+def test_a_view_that_would_end_the_process_is_a_500(capsys, view):
     answer = client_with(view).post("/hook/a", auth=BASIC_PAIR)
     assert answer.status_code == 500
     [logged] = log_lines(capsys)

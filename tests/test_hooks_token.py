@@ -25,7 +25,7 @@ def patch(kind, patient_id):
         ({USERNAME: "michelle.test@example.com"}, "1235"),
         ({USERNAME: "Raj.Gupta@Example.COM"}, "6789"),
         ({USERNAME: "mark.christie2777@example.com"}, "4235"),
-        # Without a user name in the token, the login counts.
+        # Without a user name in the token, the login is used.
         ({USERNAME: None, LOGIN: "raj.gupta@example.com"}, "6789"),
     ],
 )

@@ -1,6 +1,6 @@
 """The sample requests: one for each kind of hook, and the variants that are answered differently.
 
-A sample is an entry of this list and a file `<name>.json` beside it. Previews, the
+A sample is an entry of the list below and a file `<name>.json` beside this one. The previews, the
 demo and the tests take everything about samples from here.
 """
 

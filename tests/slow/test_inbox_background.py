@@ -39,12 +39,12 @@ def test_without_event_threads_gunicorn_handles_no_events(sqlite_url, tmp_path):
         assert "worker started" not in service.log
 
 
-def test_term_lets_a_handler_end_and_starts_no_other(sqlite_url, tmp_path):
+def test_term_lets_a_handler_finish_and_starts_no_other(sqlite_url, tmp_path):
     with RecordingService(sqlite_url, tmp_path, "--graceful-timeout", "4") as service:
         deliver(service, an_event("slow", seconds=1))
         service.wait_until(lambda: "event taken" in service.log)
         deliver(service, an_event("next"))
-        # A request that never ends keeps gunicorn waiting while the handler ends.
+        # A request that never ends keeps gunicorn waiting while the handler finishes.
         with socket.create_connection(("127.0.0.1", service.port)) as client:
             client.sendall(b"GET /healthz HTTP/1.1\r\n")
             time.sleep(0.5)
@@ -55,7 +55,7 @@ def test_term_lets_a_handler_end_and_starts_no_other(sqlite_url, tmp_path):
     assert "event worker stopped" in service.log
 
 
-def test_hup_lets_a_handler_end_and_the_new_process_handles_what_comes(sqlite_url, tmp_path):
+def test_hup_lets_a_handler_finish_and_a_new_process_handles_later_events(sqlite_url, tmp_path):
     with RecordingService(sqlite_url, tmp_path) as service:
         [before] = children_of(service.process.pid)
         deliver(service, an_event("slow", seconds=2))
@@ -94,7 +94,7 @@ def test_a_handler_that_closes_stderr_ends_only_the_log(sqlite_url, tmp_path):
 
 
 def test_two_services_on_one_database_do_not_take_each_others_events(database_url, tmp_path):
-    """The other one stores events of a type that has no handler here."""
+    """The other service stores events of a type that has no handler here."""
     with RecordingService(database_url, tmp_path) as service:
         store_directly(database_url, an_event("theirs", eventType="zone.update"))
         deliver(service, an_event("ours"))

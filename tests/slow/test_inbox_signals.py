@@ -25,7 +25,7 @@ class FlaskRun(RecordingService):
         self._arguments = []
 
 
-def test_ctrl_c_of_flask_run_lets_a_handler_end(sqlite_url, tmp_path):
+def test_ctrl_c_of_flask_run_lets_a_handler_finish(sqlite_url, tmp_path):
     with FlaskRun(sqlite_url, tmp_path) as service:
         deliver(service, an_event("slow", seconds=1))
         service.wait_until(lambda: "event taken" in service.log)
@@ -48,7 +48,7 @@ def test_a_second_ctrl_c_of_flask_run_does_not_wait(sqlite_url, tmp_path):
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_lets_a_worker_end_its_handlers(signal_number, sqlite_url, tmp_path):
+def test_the_first_signal_lets_a_worker_finish_its_handlers(signal_number, sqlite_url, tmp_path):
     store_directly(sqlite_url, an_event("slow", seconds=1))
     with RecordingWorker(sqlite_url, tmp_path) as worker:
         worker.wait_until(lambda: "event taken" in worker.log)
