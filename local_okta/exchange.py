@@ -144,9 +144,13 @@ def _body_of(response: HTTPResponse) -> bytes:
     announced = int(response.headers.get("Content-Length", 0))
     if len(body) < min(announced, SIZE_LIMIT) and response.status not in WITHOUT_BODY:
         raise IncompleteRead(body)
-    if response.headers.get("Content-Encoding", "").lower() in ("gzip", "x-gzip", "deflate"):
+    encoding = response.headers.get("Content-Encoding", "").lower()
+    if body and encoding in ("gzip", "x-gzip", "deflate"):
         # 32: detect gzip or zlib from the header.
-        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, SIZE_LIMIT)
+        decompressor = zlib.decompressobj(zlib.MAX_WBITS | 32)
+        body = decompressor.decompress(body, SIZE_LIMIT)
+        if not decompressor.eof and len(body) < SIZE_LIMIT:
+            raise IncompleteRead(body)
     return body
 
 

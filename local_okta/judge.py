@@ -112,9 +112,9 @@ def _denial(payload: dict, causes: Any) -> str:
     is_list = isinstance(causes, list) and all(isinstance(cause, dict) for cause in causes)
     check(is_list, "errorCauses is not a list of objects")
     shown = " and ".join(
-        f"'{cause.get('errorSummary')}' at the {cause['location'].rpartition('.')[2]} field"
+        f"'{cause['errorSummary']}' at the {cause['location'].rpartition('.')[2]} field"
         for cause in causes
-        if isinstance(cause.get("location"), str)
+        if isinstance(cause.get("location"), str) and cause.get("errorSummary")
     )
     general = f"'{general_message(payload)}'"
     return f"denies the {request_of(payload)} and shows {shown or general}"

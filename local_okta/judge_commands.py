@@ -90,12 +90,14 @@ def _imported_app_profile(payload: dict, value: Any) -> str:
 
 def _delivery(payload: dict, value: Any) -> str:
     check(isinstance(value, list) and value, "The value of com.okta.telephony.action is not a list")
+    words = {"SUCCESSFUL": "sent", "PENDING": "on its way", "FAILED": "not sent"}
+    outcomes = []
     for report in value:
-        status = _one_of(report, "status", "SUCCESSFUL", "PENDING", "FAILED")
+        outcome = words[_one_of(report, "status", *words)]
         for field in ("provider", "transactionId", "transactionMetadata"):
             check(isinstance(report.get(field, ""), str), f"{field} is not a string")
-    outcome = {"SUCCESSFUL": "sent", "PENDING": "on its way", "FAILED": "not sent"}[status]
-    return f"counts the code as {outcome} by {report.get('provider') or 'an unnamed provider'}"
+        outcomes.append(f"{outcome} by {report.get('provider') or 'an unnamed provider'}")
+    return f"counts the code as {' and '.join(outcomes)}"
 
 
 def _id_token_patch(payload: dict, operations: Any) -> str:

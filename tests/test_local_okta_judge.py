@@ -117,6 +117,11 @@ DONE = [
     ("telephony", sent(status="PENDING"), "counts the code as on its way by an unnamed provider"),
     ("telephony", sent(**DELIVERY | {"status": "FAILED"}), "counts the code as not sent by twilio"),
     (
+        "telephony",
+        commands(("telephony.action", [DELIVERY | {"status": "FAILED"}, {"status": "SUCCESSFUL"}])),
+        "not sent by twilio and sent by an unnamed provider",
+    ),
+    (
         "import",
         commands(("action.update", {"result": "LINK_USER"}), ("user.update", {"id": "00u1"})),
         "treats the user as one that it has and links it to 00u1",
@@ -130,6 +135,11 @@ DONE = [
         error(errorCauses=[EMAIL, NUMBER]),
         "denies the profile update and shows 'A.' at the email field "
         "and 'B.' at the employeeNumber field",
+    ),
+    (
+        "sign-up",
+        error(errorCauses=[{"location": "data.userProfile.email"}]),
+        "shows 'Registration cannot be completed at",
     ),
     ("sign-up", error(), "denies the registration and shows 'Registration cannot be completed at"),
     ("profile", error(errorSummary="No."), "denies the profile update and shows 'We found some er"),
