@@ -119,7 +119,7 @@ DONE = [
     (
         "telephony",
         commands(("telephony.action", [DELIVERY | {"status": "FAILED"}, {"status": "SUCCESSFUL"}])),
-        "not sent by twilio and sent by an unnamed provider",
+        "counts the code as not sent by twilio and sent by an unnamed provider",
     ),
     (
         "import",
@@ -139,7 +139,7 @@ DONE = [
     (
         "sign-up",
         error(errorCauses=[{"location": "data.userProfile.email"}]),
-        "shows 'Registration cannot be completed at",
+        "denies the registration and shows 'Registration cannot be completed at",
     ),
     ("sign-up", error(), "denies the registration and shows 'Registration cannot be completed at"),
     ("profile", error(errorSummary="No."), "denies the profile update and shows 'We found some er"),
