@@ -30,21 +30,15 @@ REACH = (
     "Does the URL lead to the service, does a tunnel run, is the certificate good? The service's "
     "log has a line for each request that has reached it."
 )
+# What Okta's own words do not say.
 ADVICE = {
-    "E0000011": "The token is wrong, expired or revoked. Make one under Security > API > Tokens.",
     "E0000015": (
         "This org has no API Access Management, which OAuth 2.0 for hooks needs. HTTP Basic works "
         "without it: set AUTH_MODE=basic, and OKTA_ISSUER to the address of the org."
     ),
-    "E0000047": "The rate limit was still reached after a few pauses. Try again in a minute.",
     "E0000134": REACH,
-    "E0000135": "The service refused the request, and its log says why.",
     "E0000137": REACH,
 }
-RIGHT = (
-    "The token's administrator must be a Super Administrator, or have a custom role with {}. An "
-    "OAuth 2.0 access token needs the scope {} as well."
-)
 # For the calls of each kind: the permission in a custom role, and the scope of an access token.
 RIGHTS = {
     "inlineHooks": ("okta.inlinehooks.manage", "okta.inlineHooks.manage"),
@@ -58,9 +52,9 @@ RIGHTS = {
 class OktaError(Exception):
     """Okta refused, or did not answer. `str()` is for the terminal."""
 
-    def __init__(self, message: str, *, status: int | None = None, code: str = ""):
+    def __init__(self, message: str, status: int | None = None):
         super().__init__(message)
-        self.status, self.code = status, code
+        self.status = status
 
 
 class NoAnswer(OktaError):
@@ -187,16 +181,18 @@ def _refusal(response: requests.Response) -> OktaError:
         return OktaError(
             f"The answer to {request} with status {status} is not one of Okta's. Is OKTA_ISSUER at "
             "the address of the org itself, and does no proxy answer in its place?",
-            status=status,
+            status,
         )
     lines = [f"Okta answered {request} with {status} {code}:", body.get("errorSummary"), *causes]
     lines.append(f"errorId {body.get('errorId')}, for Okta's support")
     kind = path.removeprefix(f"{API}/").partition("/")[0]
     if code == "E0000006" and kind in RIGHTS:
-        lines.append(RIGHT.format(*RIGHTS[kind]))
+        permission, scope = RIGHTS[kind]
+        lines.append(f"Needed: Super Administrator, or a custom role with {permission}.")
+        lines.append(f"With an OAuth 2.0 access token, the scope {scope} as well.")
     elif code in ADVICE:
         lines.append(ADVICE[code])
-    return OktaError("\n  ".join(map(str, lines)), status=status, code=code)
+    return OktaError("\n  ".join(map(str, lines)), status)
 
 
 def _until_reset(response: requests.Response) -> float:

@@ -74,10 +74,10 @@ class Run:
     def __init__(self, options: dict[str, Any]):
         self.options, self.choices = options, choices_of(current_app, options)
         self.settings = self.choices.settings
-        self.payloads: dict[str, Json] = {}
         # A sample that cannot be read ends the command here, before anything is sent.
-        for sample in click.get_current_context().meta["local_okta.samples"]:
-            self.payloads.setdefault(sample.path, sample.payload)
+        samples = click.get_current_context().meta["local_okta.samples"]
+        samples = [] if options["remove"] else reversed(samples)
+        self.payloads: dict[str, Json] = {sample.path: sample.payload for sample in samples}
         address = urljoin(self.settings.okta_issuer, "/").rstrip("/")
         header, self.typed_in = authorization(address)
         self.okta = Okta(address, header)
@@ -96,22 +96,20 @@ class Run:
         if remove:
             steps = removal(resources)
         else:
-            steps = plan(resources, rewrite_secrets=self.options["secrets"])
+            steps = list(plan(resources, rewrite_secrets=self.options["secrets"]))
         self._show(steps)
         if remove:
-            self._say(
-                "Note: whether apps and policies use a hook cannot be seen from here. A telephony "
-                "hook is removed only by name, with --hooks.\n"
-            )
+            say("Note: whether apps and policies use a hook cannot be seen from here.")
+            say("A telephony hook is removed only by name: --remove --hooks telephony\n")
         else:
             self._note_what_the_service_asks_for("Bearer" if app else "Basic")
-        if any(step.action == IN_THE_WAY for step in steps):
+        if any(action == IN_THE_WAY for action, _, _ in steps):
             raise OktaError("Nothing was changed, since something is in the way")
         if not self._may_go_on(steps):
             return SOMETHING_TO_DO
         if self.options["only_plan"]:
             return 0
-        self._do([step for step in steps if step.action in DONE])
+        self._do([step for step in steps if step[0] in DONE])
         works = remove or self._try_out(resources)
         if not remove:
             self._say("\nThe service needs these settings:\n")
@@ -153,10 +151,10 @@ class Run:
 
     def _show(self, steps: list[Step]) -> None:
         say()
-        for step in steps:
-            if step.action != AS_IT_SHOULD_BE:
-                self._line(step.action, step.resource.what, step.detail)
-        if good := sum(step.action == AS_IT_SHOULD_BE for step in steps):
+        for action, resource, detail in steps:
+            if action != AS_IT_SHOULD_BE:
+                self._line(action, resource.what, detail)
+        if good := sum(action == AS_IT_SHOULD_BE for action, _, _ in steps):
             count = f"{good} others" if good < len(steps) else f"all {good}"
             say(f"  {AS_IT_SHOULD_BE:<32}  {count}, as far as Okta shows it")
         elif not steps:
@@ -189,7 +187,7 @@ class Run:
 
     def _may_go_on(self, steps: list[Step]) -> bool:
         """Ask, if there is something to do."""
-        counts = Counter(step.action for step in steps if step.action in TO_DO)
+        counts = Counter(action for action, _, _ in steps if action in TO_DO)
         if not counts:
             return True
         if self.options["only_plan"]:
@@ -203,14 +201,14 @@ class Run:
         return click.confirm(f"{what} in {urlsplit(self.okta.org).netloc}?")
 
     def _do(self, steps: list[Step]) -> None:
-        for number, step in enumerate(steps):
+        for number, (action, resource, detail) in enumerate(steps):
             try:
-                getattr(step.resource, step.action)()
+                getattr(resource, action)()
             except (OktaError, KeyboardInterrupt):
                 done = f"{number} of {len(steps)} steps are done"
                 say(f"\n{done}. The same command goes on from there.")
                 raise
-            self._line(DONE[step.action], step.resource.what, step.detail)
+            self._line(DONE[action], resource.what, detail)
 
     def _try_out(self, resources: list[Resource]) -> bool:
         """Let Okta test the hooks: only that shows whether the secrets that it has are right."""

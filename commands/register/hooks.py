@@ -15,10 +15,9 @@ def wanted(okta: Okta, choices: Choices) -> tuple[App | None, list[Resource]]:
     resources: list[Resource] = []
     if choices.auth != "basic":
         app, resources = oauth_resources(okta, choices)
-    hooks = [
-        HookInOkta(okta, choices, hook, None if hook.is_event else app) for hook in choices.hooks
-    ]
-    return app, [*resources, *hooks]
+    for hook in choices.hooks:
+        resources.append(HookInOkta(okta, choices, hook, None if hook.is_event else app))
+    return app, resources
 
 
 class HookInOkta(Resource):
@@ -36,8 +35,9 @@ class HookInOkta(Resource):
         else:
             defaults |= {"type": hook.type, "version": VERSION}
         hooks = EVENT_HOOKS if hook.is_event else INLINE_HOOKS
-        name = choices.name_of(hook)
-        super().__init__(okta, hook.what, name, lambda: hooks, self._fields, defaults)
+        name, fixed = choices.name_of(hook), {} if hook.is_event else {"type": hook.type}
+        what = "event" if hook.is_event else hook.name.replace("-", " ").replace("saml", "SAML")
+        super().__init__(okta, f"{what} hook", name, lambda: hooks, self._fields, fixed, defaults)
         self.detail = self.uri
 
     def _fields(self) -> Json:
@@ -60,7 +60,7 @@ class HookInOkta(Resource):
         config["method"] = "POST"
         return {"name": self.name, "channel": channel}
 
-    def secrets(self) -> Json:
+    def extra(self) -> Json:
         if self.app is None:
             if not self.choices.header:
                 raise OktaError(f"{self.name} would have no authentication, so it is not sent")
@@ -68,11 +68,6 @@ class HookInOkta(Resource):
         if self.app.key:
             return {}
         return {"channel": {"config": {"clientSecret": self.app.client_secret()}}}
-
-    def find(self, *, fresh: bool = False) -> None:
-        super().find(fresh=fresh)
-        if self.item and self.hook.type not in (None, self.item.get("type")):
-            raise InTheWay(f"{self.name} is there with another type: rename it, or choose a --name")
 
     def check(self) -> None:
         if self.hook.is_telephony and self.item is None:

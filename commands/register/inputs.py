@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import sys
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -21,6 +22,10 @@ from .client import API
 
 TOKENS = {"OKTA_API_TOKEN": "SSWS", "OKTA_ACCESS_TOKEN": "Bearer"}
 TELEPHONY = "com.okta.telephony.provider"
+# Without a user, a query or a fragment.
+ADDRESS = re.compile(
+    r"(https?://([\w.-]+|\[[\w:.]+\])(?::[1-9]\d{0,4})?)((?:/[\w.~%:@!$&'()*+,;=/-]*)?)", re.ASCII
+)
 # Okta takes 255 characters for a hook and 100 for a policy, and the hook's path comes behind it.
 LONGEST_NAME = 60
 
@@ -37,12 +42,6 @@ class Hook:
     path: str
     type: str | None = None
     event_types: tuple[str, ...] = ()
-
-    @property
-    def what(self) -> str:
-        if self.is_event:
-            return "event hook"
-        return f"{self.name.replace('-', ' ').replace('saml', 'SAML')} hook"
 
     @property
     def names(self) -> set[str]:
@@ -91,8 +90,7 @@ def at_terminal() -> bool:
 def choices_of(app: Flask, options: dict[str, Any]) -> Choices:
     """Raises WrongInput."""
     settings: Settings = app.config["SETTINGS"]
-    remove, all_hooks = options["remove"], hooks_of(app)
-    prefix, url, header = options["name"].strip(), "", None
+    all_hooks, prefix = hooks_of(app), options["name"].strip()
     if not prefix.isprintable() or not 0 < len(prefix) <= LONGEST_NAME:
         raise WrongInput(f"--name must have 1 to {LONGEST_NAME} printable characters")
     if not settings.okta_issuer:
@@ -101,22 +99,32 @@ def choices_of(app: Flask, options: dict[str, Any]) -> Choices:
             "Management it is the address of the org, such as https://example.okta.com"
         )
     hooks = named(all_hooks, options["hooks"])
-    auth = options["auth"] or ("basic" if settings.auth_mode == "basic" else "private-key")
     has_server = "/oauth2/" in settings.okta_issuer
-    if remove:
+    if options["remove"]:
         # With a private key there is most to remove.
         only_hooks = options["hooks"] or options["auth"] == "basic" or not has_server
         auth = "basic" if only_hooks else "private-key"
-    else:
-        url = checked_url(options["url"], settings.okta_issuer, [hook.path for hook in all_hooks])
-        header = basic_header(settings)
-        hooks = usable(hooks, settings, by_name=options["hooks"] is not None)
-    if auth == "basic" and not remove and header is None:
+        return Choices(settings, prefix, "", hooks, auth, None)
+    url = checked_url(options["url"], settings.okta_issuer, [hook.path for hook in all_hooks])
+    header = basic_header(settings)
+    auth = options["auth"] or ("basic" if settings.auth_mode == "basic" else "private-key")
+    if auth == "basic" and header is None:
         raise WrongInput("BASIC_AUTH_USER and BASIC_AUTH_PASSWORD are not set: choose a pair")
     if auth != "basic" and not has_server:
         raise WrongInput(
             "OKTA_ISSUER is not a custom server's, which ends with /oauth2/default or an ID: the "
             "org's own server issues no tokens for hooks"
+        )
+    if header is None and options["hooks"] is None:
+        hooks = [hook for hook in hooks if not hook.is_event]
+    if header is None and any(hook.is_event for hook in hooks):
+        raise WrongInput("--hooks: event hooks need BASIC_AUTH_USER and BASIC_AUTH_PASSWORD")
+    # Without the telephony hook, its settings may be gone as well.
+    provider = getattr(settings, "telephony_provider", None)
+    if provider in (None, "console") and any(hook.is_telephony for hook in hooks):
+        raise WrongInput(
+            "--hooks: TELEPHONY_PROVIDER is not a real one, and an active telephony hook is used "
+            "at once: nobody would get a code"
         )
     return Choices(settings, prefix, url, hooks, auth, header)
 
@@ -130,7 +138,8 @@ def hooks_of(app: Flask) -> list[Hook]:
     hooks: dict[str, Hook] = {}
     for rule in app.url_map.iter_rules():
         blueprint = app.blueprints.get(rule.endpoint.partition(".")[0])
-        if not isinstance(blueprint, HookBlueprint) or rule.arguments:
+        is_called = "POST" in (rule.methods or ()) and not rule.arguments
+        if not isinstance(blueprint, HookBlueprint) or not is_called:
             continue
         name = blueprint.name.replace("_", "-")
         if blueprint.kind == "inline" and blueprint.event_type:
@@ -151,25 +160,6 @@ def named(hooks: list[Hook], option: str | None) -> list[Hook]:
     return [hook for hook in hooks if hook.names & names]
 
 
-def usable(hooks: list[Hook], settings: Settings, *, by_name: bool) -> list[Hook]:
-    """Without those that Okta could not use. Raises WrongInput if they were asked for by name."""
-    if not settings.basic_auth_password and any(hook.is_event for hook in hooks):
-        if by_name:
-            raise WrongInput(
-                "--hooks: event hooks need BASIC_AUTH_USER and BASIC_AUTH_PASSWORD, since Okta can "
-                "send them with nothing else"
-            )
-        hooks = [hook for hook in hooks if not hook.is_event]
-    # Without the telephony hook, its settings may be gone as well.
-    provider = getattr(settings, "telephony_provider", None)
-    if any(hook.is_telephony for hook in hooks) and provider in (None, "console"):
-        raise WrongInput(
-            "--hooks: TELEPHONY_PROVIDER is not a real one, and an active telephony hook is used "
-            "at once: nobody would get a code"
-        )
-    return hooks
-
-
 def basic_header(settings: Settings) -> str | None:
     if not settings.basic_auth_password:
         return None
@@ -184,25 +174,21 @@ def basic_header(settings: Settings) -> str | None:
 
 def checked_url(url: str, issuer: str, paths: list[str]) -> str:
     """The service's address, without a hook's path at its end."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        host, port = "", 0
-    usable = host and port != 0 and url.isascii() and url.isprintable() and " " not in url
-    if not usable or "@" in parts.netloc or parts.query or parts.fragment:
+    match = ADDRESS.fullmatch(url)
+    if match is None:
         raise WrongInput("--url is not an address such as https://hooks.example.com")
+    origin, host, path = match.groups()
     stays_here = is_on_this_machine(issuer) and is_on_this_machine(url)
-    if parts.scheme != "https" and not (stays_here and parts.scheme == "http"):
+    if not origin.startswith("https:") and not stays_here:
         raise WrongInput("--url must begin with https://: Okta sends hooks to nothing else")
-    if not stays_here and _is_private(host):
+    if _is_private(host.strip("[]")) and not stays_here:
         raise WrongInput(
             f"--url: Okta cannot reach {host}, which is an address of this machine or network. "
             "Deploy the service, or let a tunnel lead to it"
         )
-    prefix = parts.path.rstrip("/")
+    prefix = path.rstrip("/")
     pasted = max((path for path in paths if prefix.endswith(path)), key=len, default="")
-    return f"{parts.scheme}://{parts.netloc}{prefix.removesuffix(pasted)}"
+    return f"{origin}{prefix.removesuffix(pasted)}"
 
 
 def _is_private(host: str) -> bool:
@@ -220,19 +206,17 @@ def authorization(org: str) -> tuple[str, bool]:
                 f"{name} is in {file}, which the service reads: it would have the rights of an "
                 "administrator. Remove it there, and revoke the token in Okta"
             )
-    for name, scheme in TOKENS.items():
-        if token := os.environ.get(name):
-            return f"{scheme} {_checked_token(token, name)}", False
-    if not at_terminal():
+    name = next((name for name in TOKENS if os.environ.get(name)), "")
+    if not name and not at_terminal():
         raise WrongInput("There is no terminal to ask for a token: set OKTA_API_TOKEN for this run")
-    where = "Security > API > Tokens; used for this run only"
-    token = click.prompt(f"API token of {urlsplit(org).netloc} ({where})", hide_input=True)
-    return f"SSWS {_checked_token(token, 'The token')}", True
-
-
-def _checked_token(text: str, name: str) -> str:
-    token = text.strip()
+    question = (
+        f"API token of {urlsplit(org).netloc} (Security > API > Tokens; used for this run only)"
+    )
+    token = os.environ[name] if name else click.prompt(question, hide_input=True)
+    token = token.strip()
     # requests would quote the whole header in its own message.
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
-        raise WrongInput(f"{name} is no token: it has a space or a character that no token has")
-    return token
+    if not re.fullmatch("[!-~]+", token):
+        raise WrongInput(
+            f"{name or 'That'} is no token: it has a space or a character that no token has"
+        )
+    return f"{TOKENS.get(name, 'SSWS')} {token}", not name

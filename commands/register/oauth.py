@@ -49,8 +49,12 @@ def oauth_resources(okta: Okta, choices: Choices) -> "tuple[App, list[Resource]]
             }
         },
     }
-    policy = Resource(okta, "policy", name, lambda: f"{server}/policies", policy_fields, FIRST)
-    rule = Resource(okta, "rule", name, lambda: f"{policy.path}/rules", lambda: rule_fields, FIRST)
+    policy = Resource(
+        okta, "policy", name, lambda: f"{server}/policies", policy_fields, defaults=FIRST
+    )
+    rule = Resource(
+        okta, "rule", name, lambda: f"{policy.path}/rules", lambda: rule_fields, defaults=FIRST
+    )
     return app, [*([key] if app.key else []), app, scope, policy, rule]
 
 
@@ -58,7 +62,6 @@ class App(Resource):
     """The client that Okta gets its token as. `key` is its key; None stands for a client secret."""
 
     name_field = "label"
-    create_query = "?activate=true"
     inactive_before_delete = True
 
     def __init__(self, okta: Okta, choices: Choices, key: Resource | None):
@@ -71,7 +74,9 @@ class App(Resource):
                 "notes": {"admin": "Made by flask okta register."},
             },
         }
-        super().__init__(okta, "app", choices.prefix, lambda: f"{API}/apps", self._fields, defaults)
+        fixed = {"settings.oauthClient.application_type": "service"}
+        name, apps = choices.prefix, f"{API}/apps"
+        super().__init__(okta, "app", name, lambda: apps, self._fields, fixed, defaults)
         self.list_query = f"?q={quoted(self.name)}&limit=200"
         self.detail += ", private key kept by Okta" if key else ", client secret"
         self.choices, self.key, self._secret = choices, key, ""
@@ -105,7 +110,7 @@ class App(Resource):
         kept["settings"]["oauthClient"].pop("jwks", None)
         return kept
 
-    def secrets(self) -> Json:
+    def extra(self) -> Json:
         if self.key:
             return {"settings": {"oauthClient": {"jwks": {"keys": [public_key(self.key)]}}}}
         # Empty, it keeps the secret that there is.
@@ -127,12 +132,6 @@ class App(Resource):
         found = [each for each in super().matching(listed) if each.get("name") == "oidc_client"]
         client_ids = self.choices.settings.okta_client_id
         return [each for each in found if each.get("id") in client_ids] or found
-
-    def find(self, *, fresh: bool = False) -> None:
-        super().find(fresh=fresh)
-        kind = member(self.item, "settings.oauthClient.application_type")
-        if self.item and kind != "service":
-            raise InTheWay(f"the app {self.id} is no API Services app: choose another --name")
 
     def check(self) -> None:
         if self.item and member(self.item, METHOD) != self._method():
@@ -161,27 +160,22 @@ def public_key(key: Resource) -> Json:
 
 
 class Scope(Resource):
+    """Nothing tells Okta's own scopes from others but `system`."""
+
     def __init__(self, okta: Okta, choices: Choices):
-        fields = {
-            "name": choices.scope,
-            "consent": "IMPLICIT",
-            "metadataPublish": "ALL_CLIENTS",
-            "default": False,
-        }
-        defaults = {"description": SCOPE_DESCRIPTION, "displayName": choices.scope}
-        scopes = f"{choices.server}/scopes"
-        super().__init__(okta, "scope", choices.scope, lambda: scopes, lambda: fields, defaults)
+        name, scopes = choices.scope, f"{choices.server}/scopes"
+        published = {"consent": "IMPLICIT", "metadataPublish": "ALL_CLIENTS", "default": False}
+        fields = {"name": name} | published
+        kept = {"description": None, "displayName": None}
+        super().__init__(
+            okta, "scope", name, lambda: scopes, lambda: fields, {"system": False}, kept
+        )
         self.choices = choices
 
-    def find(self, *, fresh: bool = False) -> None:
-        super().find(fresh=fresh)
-        if self.item:
-            # Our description says that it can be removed, so no other scope may get it.
-            self.defaults = {"description": None, "displayName": None}
-
-    def check(self) -> None:
-        if member(self.item, "system"):
-            raise InTheWay("is one of Okta's own scopes: let OKTA_SCOPE name another")
+    def extra(self) -> Json:
+        # The description says that it can be removed, so a scope that was there does not get it.
+        made = {"description": SCOPE_DESCRIPTION, "displayName": self.name}
+        return {} if self.item else made
 
     def reason_to_leave(self) -> str:
         if member(self.item, "description") != SCOPE_DESCRIPTION:

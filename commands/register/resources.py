@@ -31,12 +31,14 @@ class Resource:
     """The path of the collection that it is in."""
     fields: Callable[[], Json]
     """What it must have. What is None must be absent."""
+    fixed: Json = field(default_factory=dict)
+    """Paths and values of what cannot be changed: with other values, it is another thing."""
     defaults: Json = field(default_factory=dict)
     """What is sent besides, where Okta has nothing else. What is None only stays as it is."""
     item: Json | None = field(default=None, init=False)
 
     name_field = "name"
-    list_query = create_query = ""
+    list_query = ""
     inactive_before_delete = holds_secret = False
 
     def __post_init__(self) -> None:
@@ -63,8 +65,8 @@ class Resource:
         """What a change sends as Okta has it, since it would be lost."""
         return _overlaid(self.defaults, self.item)
 
-    def secrets(self) -> Json:
-        """What is sent besides, and never compared."""
+    def extra(self) -> Json:
+        """What is sent besides and cannot be compared, such as secrets."""
         return {}
 
     def check(self) -> None:
@@ -85,17 +87,22 @@ class Resource:
     def find(self, *, fresh: bool = False) -> None:
         """Look it up. Raises InTheWay."""
         path = self.collection()
-        if f"/{NEW}/" in path:
-            # It would be in something that is not there yet.
-            return
-        found = self.matching(self.okta.objects(path + self.list_query, fresh=fresh))
+        # What it would be in may not be there yet.
+        found = (
+            []
+            if f"/{NEW}/" in path
+            else self.matching(self.okta.objects(path + self.list_query, fresh=fresh))
+        )
         if len(found) > 1:
             ids = ", ".join(str(each.get("id")) for each in found)
-            raise InTheWay(
-                f"{len(found)} have the name {self.name}: {ids}. Let OKTA_CLIENT_ID name the app "
-                "that is meant, or choose another --name"
-            )
+            raise InTheWay(f"{len(found)} have this name. OKTA_CLIENT_ID can choose one: {ids}")
         self.item = found[0] if found else None
+        for path, value in self.fixed.items():
+            has = member(self.item, path)
+            if self.item and _comparable(path, has) != _comparable(path, value):
+                raise InTheWay(
+                    f"{self.name} is there, but its {path} is {has}: choose another name"
+                )
 
     def changes(self) -> str:
         """The fields that are not as they should be, each with its old and new value."""
@@ -109,9 +116,9 @@ class Resource:
         return ", ".join(f"{name}: {_shown(old)} → {_shown(new)}" for name, old, new in found)
 
     def create(self) -> None:
-        body = merged(self.defaults, self.fields(), self.secrets())
+        body = merged(self.defaults, self.fields(), self.extra())
         try:
-            self.item = self.okta.call("POST", self.collection() + self.create_query, body)
+            self.item = self.okta.call("POST", self.collection(), body)
         except NoAnswer:
             # Sent again, it could be made twice.
             self.find(fresh=True)
@@ -119,7 +126,7 @@ class Resource:
                 raise
 
     def change(self) -> None:
-        body = merged(self.kept(), self.fields(), self.secrets())
+        body = merged(self.kept(), self.fields(), self.extra())
         self.item = self.okta.call("PUT", self.path, body)
 
     def activate(self) -> None:
@@ -131,65 +138,50 @@ class Resource:
         self.okta.delete(self.path)
 
 
-@dataclass(frozen=True)
-class Step:
-    action: str
-    resource: Resource
-    detail: str
+# What is done, with what, and a word about it.
+Step = tuple[str, Resource, str]
 
 
-def plan(resources: list[Resource], *, rewrite_secrets: bool) -> list[Step]:
+def plan(resources: list[Resource], *, rewrite_secrets: bool) -> Iterator[Step]:
     """The steps, and what they need not or cannot change."""
-    return [
-        Step(action, resource, detail)
-        for resource in resources
-        for action, detail in _to_do_with(resource, rewrite_secrets)
-    ]
-
-
-def _to_do_with(resource: Resource, rewrite_secrets: bool) -> Iterator[tuple[str, str]]:
-    try:
-        resource.find()
-        resource.check()
-    except InTheWay as problem:
-        yield IN_THE_WAY, str(problem)
-        return
-    if resource.item is None:
-        if other := resource.made_by_hand():
-            yield "by hand", f"“{other}” has the same URL: not made a second time"
+    for each in resources:
+        try:
+            each.find()
+            each.check()
+        except InTheWay as problem:
+            yield IN_THE_WAY, each, str(problem)
+            continue
+        if each.item is None and (other := each.made_by_hand()):
+            yield "by hand", each, f"“{other}” has the same URL: not made a second time"
+        elif each.item is None:
+            yield "create", each, each.detail
         else:
-            yield "create", resource.detail
-        return
-    changes = resource.changes()
-    if not changes and rewrite_secrets and resource.holds_secret:
-        changes = "its secret is written again"
-    if changes:
-        yield "change", changes
-    if resource.item.get("status") == "INACTIVE":
-        yield "activate", resource.detail
-    elif changes:
-        # An event hook that was changed is verified after that.
-        pass
-    elif resource.item.get("verificationStatus") == "UNVERIFIED":
-        yield "verify", resource.detail
-    else:
-        yield AS_IT_SHOULD_BE, resource.detail
+            changes = each.changes()
+            if not changes and rewrite_secrets and each.holds_secret:
+                changes = "its secret is written again"
+            if changes:
+                yield "change", each, changes
+            if each.item.get("status") == "INACTIVE":
+                yield "activate", each, each.detail
+            elif each.item.get("verificationStatus") == "UNVERIFIED" and not changes:
+                # After a change, it is verified in any case.
+                yield "verify", each, each.detail
+            elif not changes:
+                yield AS_IT_SHOULD_BE, each, each.detail
 
 
 def removal(resources: list[Resource]) -> list[Step]:
     """The steps that take away what is there, the last made first."""
-    steps = []
+    steps: list[Step] = []
     # A rule is found by its policy, so this is the order in which they are made.
-    for resource in resources:
+    for each in resources:
         try:
-            resource.find()
-            if resource.item:
-                reason = resource.reason_to_leave()
-                steps.append(
-                    Step("left" if reason else "remove", resource, reason or resource.name)
-                )
+            each.find()
+            if each.item:
+                reason = each.reason_to_leave()
+                steps.append(("left", each, reason) if reason else ("remove", each, each.name))
         except InTheWay as problem:
-            steps.append(Step(IN_THE_WAY, resource, str(problem)))
+            steps.append((IN_THE_WAY, each, str(problem)))
     return steps[::-1]
 
 
