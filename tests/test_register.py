@@ -561,7 +561,7 @@ def test_telephony_is_registered_only_by_name_and_never_tried_out(org):
 @pytest.mark.parametrize("provider", [None, "console"])
 def test_telephony_needs_a_provider_that_sends(org, provider):
     result = org.register("basic", "--hooks", "telephony", "--yes", telephony_provider=provider)
-    refuses(org, result, "TELEPHONY_PROVIDER is not a real one")
+    refuses(org, result, "with this TELEPHONY_PROVIDER, nobody would get a code")
     assert not org.sent
 
 
@@ -577,7 +577,7 @@ def test_telephony_is_changed_and_removed_only_by_name(org):
     provider = {"telephony_provider": "twilio"}
     org.register("client-secret", "--hooks", "telephony", "--yes", **provider)
     made = only(org.state.inline_hooks.items)
-    loses_its_token = f"“{made['name']}” would get no token with it any more: name that hook"
+    loses_its_token = f"“{made['name']}” would get no token with it any more: name it"
     refuses(org, org.register("private-key", "--yes", **provider), loses_its_token)
     refuses(org, org.register("private-key", "--remove", "--yes"), loses_its_token)
     assert org.register("basic", "--remove", "--auth", "basic", "--yes").exit_code == 0

@@ -318,7 +318,7 @@ def test_a_token_in_a_file_of_the_service_is_refused(org, tmp_path, monkeypatch,
     (tmp_path / file).write_text(f"{name}={TOKEN}\n")
     monkeypatch.setattr(inputs, "PROJECT", tmp_path)
     result = org.register("basic", "--yes", env={name: TOKEN})
-    fails(result, f"{name} is in {file}, which the service reads", "revoke the token")
+    fails(result, f"{name} is in {file}, which the service reads: remove it there")
     assert TOKEN not in result.output
     assert not org.sent
 
@@ -497,7 +497,7 @@ INPUTS = {
     "the published password": (
         (),
         {"basic_auth_password": "supersecret"},
-        "is the one that is printed in Okta's guide",
+        "is the one printed in Okta's guide",
     ),
     "an unknown hook": (
         ("--hooks", "token,nothing"),

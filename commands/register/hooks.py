@@ -70,23 +70,20 @@ class HookInOkta(Resource):
         return {"channel": {"config": {"clientSecret": self.app.client_secret()}}}
 
     def check(self) -> None:
-        if self.hook.is_telephony and self.item is None:
-            for other in self.okta.objects(INLINE_HOOKS):
-                if other.get("type") == self.hook.type and other.get("status") == "ACTIVE":
-                    raise InTheWay(f"“{other.get('name')}” is active, and an org uses only one")
-
-    def made_by_hand(self) -> str:
+        if self.item:
+            return
         for other in self.okta.objects(self.collection()):
-            same_type = self.hook.type in (None, other.get("type"))
-            if same_type and member(other, "channel.config.uri") == self.uri:
-                return str(other.get("name"))
-        return ""
+            if self.hook.type in (None, other.get("type")):
+                name = other.get("name")
+                if self.hook.is_telephony and other.get("status") == "ACTIVE":
+                    raise InTheWay(f"“{name}” is active, and an org uses only one")
+                if member(other, "channel.config.uri") == self.uri:
+                    raise InTheWay(f"“{name}” has the same URL: not made a second time", "by hand")
 
-    def reason_to_leave(self) -> str:
+    def check_removal(self) -> None:
         for _, rule in rules(self.okta, self.choices):
             if member(rule, "actions.token.inlineHook.id") == self.id:
                 raise InTheWay(f"the rule “{rule.get('name')}” uses it: take it out there first")
-        return ""
 
     def try_out(self, payloads: dict[str, Json]) -> str:
         """What came back from Okta's own test; nothing if there is none. Raises OktaError."""

@@ -111,10 +111,7 @@ def choices_of(app: Flask, options: dict[str, Any]) -> Choices:
     if auth == "basic" and header is None:
         raise WrongInput("BASIC_AUTH_USER and BASIC_AUTH_PASSWORD are not set: choose a pair")
     if auth != "basic" and not has_server:
-        raise WrongInput(
-            "OKTA_ISSUER is not a custom server's, which ends with /oauth2/default or an ID: the "
-            "org's own server issues no tokens for hooks"
-        )
+        raise WrongInput("OKTA_ISSUER is not a custom server's, such as …/oauth2/default")
     if header is None and options["hooks"] is None:
         hooks = [hook for hook in hooks if not hook.is_event]
     if header is None and any(hook.is_event for hook in hooks):
@@ -122,10 +119,7 @@ def choices_of(app: Flask, options: dict[str, Any]) -> Choices:
     # Without the telephony hook, its settings may be gone as well.
     provider = getattr(settings, "telephony_provider", None)
     if provider in (None, "console") and any(hook.is_telephony for hook in hooks):
-        raise WrongInput(
-            "--hooks: TELEPHONY_PROVIDER is not a real one, and an active telephony hook is used "
-            "at once: nobody would get a code"
-        )
+        raise WrongInput("--hooks: with this TELEPHONY_PROVIDER, nobody would get a code")
     return Choices(settings, prefix, url, hooks, auth, header)
 
 
@@ -164,10 +158,7 @@ def basic_header(settings: Settings) -> str | None:
     if not settings.basic_auth_password:
         return None
     if "BASIC_AUTH_PASSWORD" in settings.published_passwords:
-        raise WrongInput(
-            "BASIC_AUTH_PASSWORD is the one that is printed in Okta's guide, so everybody knows "
-            "it: choose another, and start the service again"
-        )
+        raise WrongInput("BASIC_AUTH_PASSWORD is the one printed in Okta's guide: choose another")
     pair = f"{settings.basic_auth_user}:{settings.basic_auth_password}"
     return f"Basic {base64.b64encode(pair.encode()).decode()}"
 
@@ -203,8 +194,7 @@ def authorization(org: str) -> tuple[str, bool]:
     for file in (".env", ".flaskenv"):
         for name in TOKENS.keys() & dotenv_values(PROJECT / file, interpolate=False).keys():
             raise WrongInput(
-                f"{name} is in {file}, which the service reads: it would have the rights of an "
-                "administrator. Remove it there, and revoke the token in Okta"
+                f"{name} is in {file}, which the service reads: remove it there, and revoke it"
             )
     name = next((name for name in TOKENS if os.environ.get(name)), "")
     if not name and not at_terminal():

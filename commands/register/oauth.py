@@ -135,18 +135,14 @@ class App(Resource):
 
     def check(self) -> None:
         if self.item and member(self.item, METHOD) != self._method():
-            self.reason_to_leave()
+            self.check_removal()
 
-    def reason_to_leave(self) -> str:
+    def check_removal(self) -> None:
         ours = [self.choices.name_of(hook) for hook in self.choices.hooks]
         for hook in self.okta.objects(INLINE_HOOKS):
-            is_user = member(hook, "channel.config.clientId") == self.client_id
-            if is_user and hook.get("name") not in ours:
-                raise InTheWay(
-                    f"“{hook.get('name')}” would get no token with it any more: name that hook as "
-                    "well, or change or remove it first"
-                )
-        return ""
+            name, client_id = hook.get("name"), member(hook, "channel.config.clientId")
+            if client_id == self.client_id and name not in ours:
+                raise InTheWay(f"“{name}” would get no token with it any more: name it as well")
 
 
 def public_key(key: Resource) -> Json:
@@ -177,15 +173,14 @@ class Scope(Resource):
         made = {"description": SCOPE_DESCRIPTION, "displayName": self.name}
         return {} if self.item else made
 
-    def reason_to_leave(self) -> str:
+    def check_removal(self) -> None:
         if member(self.item, "description") != SCOPE_DESCRIPTION:
-            return f"{self.name} was not made by this command"
+            raise InTheWay(f"{self.name} was not made by this command", "left")
         ours = self.choices.prefix
         for policy, rule in rules(self.okta, self.choices):
             scopes = member(rule, "conditions.scopes.include") or []
             if self.name in scopes and not policy.get("name") == rule.get("name") == ours:
-                return f"{self.name} is named by the rule “{rule.get('name')}”"
-        return ""
+                raise InTheWay(f"{self.name} is named by the rule “{rule.get('name')}”", "left")
 
 
 def rules(okta: Okta, choices: Choices) -> Iterator[tuple[Json, Json]]:

@@ -17,7 +17,14 @@ IN_THE_WAY = "in the way"
 
 
 class InTheWay(OktaError):
-    """What this would do must not be done beside what is there. `str()` says why."""
+    """Something must stay as it is. `str()` says why; `action` is the word for it in the plan.
+
+    With any other word than IN_THE_WAY, only this one is left out.
+    """
+
+    def __init__(self, why: str, action: str = IN_THE_WAY):
+        super().__init__(why)
+        self.action = action
 
 
 @dataclass(eq=False)
@@ -72,13 +79,8 @@ class Resource:
     def check(self) -> None:
         """Raises InTheWay if it must not be made or changed."""
 
-    def made_by_hand(self) -> str:
-        """The name of one that somebody made for the same purpose."""
-        return ""
-
-    def reason_to_leave(self) -> str:
-        """Why it is not removed with the others. Raises InTheWay if none of them must be."""
-        return ""
+    def check_removal(self) -> None:
+        """Raises InTheWay if it must not be removed."""
 
     def matching(self, listed: list[Json]) -> list[Json]:
         """Those that can be this one."""
@@ -149,25 +151,23 @@ def plan(resources: list[Resource], *, rewrite_secrets: bool) -> Iterator[Step]:
             each.find()
             each.check()
         except InTheWay as problem:
-            yield IN_THE_WAY, each, str(problem)
+            yield problem.action, each, str(problem)
             continue
-        if each.item is None and (other := each.made_by_hand()):
-            yield "by hand", each, f"“{other}” has the same URL: not made a second time"
-        elif each.item is None:
+        if each.item is None:
             yield "create", each, each.detail
-        else:
-            changes = each.changes()
-            if not changes and rewrite_secrets and each.holds_secret:
-                changes = "its secret is written again"
-            if changes:
-                yield "change", each, changes
-            if each.item.get("status") == "INACTIVE":
-                yield "activate", each, each.detail
-            elif each.item.get("verificationStatus") == "UNVERIFIED" and not changes:
-                # After a change, it is verified in any case.
-                yield "verify", each, each.detail
-            elif not changes:
-                yield AS_IT_SHOULD_BE, each, each.detail
+            continue
+        changes = each.changes()
+        if not changes and rewrite_secrets and each.holds_secret:
+            changes = "its secret is written again"
+        if changes:
+            yield "change", each, changes
+        if each.item.get("status") == "INACTIVE":
+            yield "activate", each, each.detail
+        elif each.item.get("verificationStatus") == "UNVERIFIED" and not changes:
+            # After a change, it is verified in any case.
+            yield "verify", each, each.detail
+        elif not changes:
+            yield AS_IT_SHOULD_BE, each, each.detail
 
 
 def removal(resources: list[Resource]) -> list[Step]:
@@ -178,10 +178,10 @@ def removal(resources: list[Resource]) -> list[Step]:
         try:
             each.find()
             if each.item:
-                reason = each.reason_to_leave()
-                steps.append(("left", each, reason) if reason else ("remove", each, each.name))
+                each.check_removal()
+                steps.append(("remove", each, each.name))
         except InTheWay as problem:
-            steps.append((IN_THE_WAY, each, str(problem)))
+            steps.append((problem.action, each, str(problem)))
     return steps[::-1]
 
 
@@ -215,12 +215,11 @@ def merged(*parts: Json) -> Json:
 
 def _overlaid(defaults: Json, item: object) -> Json:
     """These fields with the values that an item has."""
-    return {
-        name: _overlaid(default, member(item, name))
-        if isinstance(default, dict)
-        else member(item, name) or default
-        for name, default in defaults.items()
-    }
+    whole: Json = {}
+    for name, default in defaults.items():
+        has = member(item, name)
+        whole[name] = _overlaid(default, has) if isinstance(default, dict) else has or default
+    return whole
 
 
 def _comparable(path: str, value: Any) -> object:
