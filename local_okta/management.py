@@ -13,8 +13,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 
 from local_okta import client
-from local_okta.client import Answer
-from local_okta.management_collections import Collection, Json, Refusal, invalid, member
+from local_okta.management_collections import Collection, Json, Refusal, invalid, member, not_found
 from local_okta.management_state import State
 
 API = "/api/v1"
@@ -58,25 +57,8 @@ class Management:
         api.add_url_rule(f"{API}/eventHooks/<hook>/lifecycle/verify", view_func=self.verify, **post)
         current_token, delete = f"{API}/api-tokens/current", {"methods": ["DELETE"]}
         api.add_url_rule(current_token, view_func=self.revoke_token, **delete)
-        api.add_url_rule(f"{API}/<path:path>", view_func=not_found, methods=METHODS)
+        api.add_url_rule(f"{API}/<path:path>", view_func=self.nothing, methods=METHODS)
         return api
-
-    def registered(self) -> list[dict[str, str]]:
-        """The hooks, for the page."""
-        hooks = (*self.state.event_hooks.items.values(), *self.state.inline_hooks.items.values())
-        return [
-            {
-                "name": hook["name"],
-                "uri": hook["channel"]["config"]["uri"],
-                "authentication": hook["channel"]["config"].get("authType", "basic"),
-                "status": " ".join(
-                    each.lower()
-                    for each in (hook["status"], hook.get("verificationStatus"))
-                    if each
-                ),
-            }
-            for hook in hooks
-        ]
 
     def _admit(self):
         if self.fault and (answer := self.fault()):
@@ -97,7 +79,7 @@ class Management:
         def create(**parent):
             collection = collection_of(**parent)
             made = collection.create(body_of_request())
-            return self._with_secrets(collection, made), collection.made_status
+            return collection.shown(made, written=True), collection.made_status
 
         def get(item_id, **parent):
             collection = collection_of(**parent)
@@ -105,7 +87,7 @@ class Management:
 
         def replace(item_id, **parent):
             collection = collection_of(**parent)
-            return self._with_secrets(collection, collection.replace(item_id, body_of_request()))
+            return collection.shown(collection.replace(item_id, body_of_request()), written=True)
 
         def delete(item_id, **parent):
             collection_of(**parent).delete(item_id)
@@ -118,10 +100,8 @@ class Management:
             status, with_item = collection.lifecycle_answer
             return (collection.shown(item) if with_item else {}) if status == 200 else "", status
 
-        one, cycle = (
-            f"{path}/<item_id>",
-            f"{path}/<item_id>/lifecycle/<any(activate,deactivate):verb>",
-        )
+        one = f"{path}/<item_id>"
+        cycle = f"{one}/lifecycle/<any(activate,deactivate):verb>"
         for rule, method, view in (
             (path, "GET", objects),
             (path, "POST", create),
@@ -132,14 +112,6 @@ class Management:
         ):
             endpoint = f"{view.__name__} {name}"
             api.add_url_rule(rule, endpoint, view, methods=[method])
-
-    def _with_secrets(self, collection: Collection, item: Json) -> Json:
-        """The answer to a POST or PUT. Only these have the secret or the public key."""
-        if collection is self.state.apps:
-            return self.state.apps.shown(item, with_secret=True)
-        if collection is self.state.hook_keys:
-            return self.state.hook_keys.shown(item, with_key=True)
-        return collection.shown(item)
 
     def _page(self, items: list[Json]) -> Response:
         """One page of a list, the newest first. `q` finds the beginning of a name or label."""
@@ -153,6 +125,9 @@ class Management:
             following = f"{request.base_url}?q={q}&limit={size}&after={start + size}"
             answer.headers.add("Link", f'<{following}>; rel="next"')
         return answer
+
+    def nothing(self, path: str):
+        raise not_found(path)
 
     def organization(self):
         links = {"organization": {"href": request.host_url.rstrip("/")}}
@@ -174,7 +149,7 @@ class Management:
         for item in keys.items.values():
             if item["keyId"] == kid:
                 return keys.public(item)
-        raise Refusal(404, "E0000007", f"Not found: Resource not found: {kid} (hookKey)")
+        raise not_found(kid, "hookKey")
 
     def list_secrets(self, app: str):
         self.state.apps.get(app)
@@ -210,7 +185,7 @@ class Management:
         config, challenge = item["channel"]["config"], secrets.token_urlsafe(24)
         for _ in range(2):
             answer = client.verify(config["uri"], challenge, credentials=self._credentials_of(item))
-            if is_verified(answer, challenge):
+            if answer.status == 200 and answer.json == {"verification": challenge}:
                 item["verificationStatus"] = "VERIFIED"
                 return self.state.event_hooks.shown(item)
         cause = "Unable to verify event hook. Hook events execution failed"
@@ -228,14 +203,6 @@ class Management:
         if not scheme or scheme["key"].lower() != "authorization":
             return client.no_credentials
         return lambda deadline: scheme["value"]
-
-
-def is_verified(answer: Answer, challenge: str) -> bool:
-    return answer.status == 200 and answer.json == {"verification": challenge}
-
-
-def not_found(path: str):
-    raise Refusal(404, "E0000007", f"Not found: Resource not found: {path}")
 
 
 def body_of_request() -> Json:

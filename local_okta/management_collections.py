@@ -1,8 +1,7 @@
 """The collections of Okta's management API, in memory, with the behaviour of real orgs.
 
-Where Okta's description and the traffic of real orgs differ, this does what real orgs do: secrets
-are left out of answers, `PUT` replaces, an active hook cannot be deleted, lists come back in
-another order.
+Where Okta's description and real orgs differ, this does what real orgs do: answers have no secrets,
+`PUT` replaces, an active hook cannot be deleted, lists come back in another order.
 """
 
 import copy
@@ -15,7 +14,8 @@ from joserfc.jwk import RSAKey
 Json = dict[str, Any]
 
 SECRET_METHODS = ("client_secret_basic", "client_secret_post")
-MAX_SECRETS = 2
+# What a PUT does not change.
+KEPT = ("id", "status", "created", "type", "system")
 
 
 class Refusal(Exception):
@@ -26,6 +26,10 @@ class Refusal(Exception):
         self.status, self.code, self.summary, self.causes = status, code, summary, causes
 
 
+def not_found(path: str, what: str = "path") -> Refusal:
+    return Refusal(404, "E0000007", f"Not found: Resource not found: {path} ({what})")
+
+
 def invalid(what: str, *causes: str) -> Refusal:
     return Refusal(400, "E0000001", f"Api validation failed: {what}", *causes)
 
@@ -34,8 +38,7 @@ class Collection:
     """The objects of one kind, by ID."""
 
     made_status = 200
-    lifecycle_answer: tuple[int, bool] = (200, True)
-    """Status, and whether the object comes with it."""
+    lifecycle_answer = (200, True)  # the status, and whether the object comes with it
     inactive_before_delete = True
 
     def __init__(self, what: str, id_prefix: str, needed: tuple[str, ...] = ("name",)):
@@ -43,11 +46,9 @@ class Collection:
         self.items: dict[str, Json] = {}
 
     def get(self, item_id: str) -> Json:
-        try:
-            return self.items[item_id]
-        except KeyError:
-            summary = f"Not found: Resource not found: {item_id} ({self.what})"
-            raise Refusal(404, "E0000007", summary) from None
+        if item_id not in self.items:
+            raise not_found(item_id, self.what)
+        return self.items[item_id]
 
     def create(self, body: Json) -> Json:
         self.check(body)
@@ -59,8 +60,7 @@ class Collection:
     def replace(self, item_id: str, body: Json) -> Json:
         old = self.get(item_id)
         self.check(body, item_id)
-        kept = {name: old[name] for name in ("id", "status", "created", "type") if name in old}
-        self.items[item_id] = copy.deepcopy(body) | kept | {"lastUpdated": now()}
+        self.items[item_id] = copy.deepcopy(body) | pick(old, *KEPT) | {"lastUpdated": now()}
         return self.items[item_id]
 
     def delete(self, item_id: str) -> None:
@@ -76,8 +76,8 @@ class Collection:
             if other["id"] != item_id and other.get("name") == body.get("name"):
                 raise invalid("name", "name: An object with this field already exists")
 
-    def shown(self, item: Json) -> Json:
-        """As an answer has it."""
+    def shown(self, item: Json, *, written: bool = False) -> Json:
+        """As an answer has it. Some things are only in the answer to a POST or PUT: `written`."""
         return in_another_order(item)
 
 
@@ -89,9 +89,7 @@ class Unguarded(Collection):
     inactive_before_delete = False
 
     def create(self, body: Json) -> Json:
-        item = super().create(body)
-        item |= {"system": False}
-        return item
+        return super().create(body | {"system": False})
 
     def delete(self, item_id: str) -> None:
         if self.get(item_id).get("system"):
@@ -103,7 +101,7 @@ class Rules(Unguarded):
     def __init__(self) -> None:
         super().__init__("rule", "0pr", ("name", "type", "conditions.grantTypes.include"))
 
-    def shown(self, item: Json) -> Json:
+    def shown(self, item: Json, *, written: bool = False) -> Json:
         item = super().shown(item)
         item["conditions"].setdefault("people", {}).setdefault("users", {"exclude": []})
         return item
@@ -112,26 +110,28 @@ class Rules(Unguarded):
 class Hooks(Collection):
     """Inline hooks and event hooks. How they authenticate is not checked, as in Okta."""
 
+    def __init__(self, what: str, id_prefix: str, needed: tuple[str, ...]):
+        super().__init__(what, id_prefix, needed)
+        self.is_event = what == "eventHook"
+        self.unverified = {"verificationStatus": "UNVERIFIED"} if self.is_event else {}
+
     def check(self, body: Json, item_id: str | None = None) -> None:
         super().check(body, item_id)
-        uri = member(body, "channel.config.uri")
-        if not str(uri).startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
+        uri = str(member(body, "channel.config.uri"))
+        if not uri.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
             raise invalid("channel.config.uri", "channel.config.uri: must begin with https://")
 
     def create(self, body: Json) -> Json:
-        item = super().create(body)
-        if self.is_event:
-            item |= {"verificationStatus": "UNVERIFIED"}
-        return item
+        return super().create(body | self.unverified)
 
     def replace(self, item_id: str, body: Json) -> Json:
-        item = super().replace(item_id, body)
+        item = super().replace(item_id, body | self.unverified)
         if self.is_event:
             # Here, and only here, the status of a PUT counts.
-            item |= {"verificationStatus": "UNVERIFIED"} | pick(body, "status")
+            item |= pick(body, "status")
         return item
 
-    def shown(self, item: Json) -> Json:
+    def shown(self, item: Json, *, written: bool = False) -> Json:
         item = super().shown(item)
         config = item["channel"]["config"]
         config.pop("clientSecret", None)
@@ -141,10 +141,6 @@ class Hooks(Collection):
             item["events"].setdefault("filter", None)
             item.setdefault("description", None)
         return item
-
-    @property
-    def is_event(self) -> bool:
-        return self.what == "eventHook"
 
 
 class HookKeys(Collection):
@@ -156,8 +152,7 @@ class HookKeys(Collection):
     def create(self, body: Json) -> Json:
         item = super().create(body)
         key = RSAKey.generate_key(2048, {"kid": secrets.token_hex(16)})
-        self.private[item["id"]] = key
-        item |= {"keyId": key.kid}
+        self.private[item["id"]], item["keyId"] = key, key.kid
         return item
 
     def delete(self, item_id: str) -> None:
@@ -165,11 +160,11 @@ class HookKeys(Collection):
             raise invalid("hookKey", "The key is used by an inline hook")
         del self.items[item_id]
 
-    def shown(self, item: Json, *, with_key: bool = False) -> Json:
+    def shown(self, item: Json, *, written: bool = False) -> Json:
         hooks = self._inline_hooks.items.values()
         used = any(member(hook, "channel.config.hookKeyId") == item["id"] for hook in hooks)
         shown = pick(item, "id", "name", "created", "lastUpdated", "keyId") | {"isUsed": used}
-        return shown | ({"_embedded": self.public(item)} if with_key else {})
+        return shown | ({"_embedded": self.public(item)} if written else {})
 
     def public(self, item: Json) -> Json:
         public = pick(self.private[item["id"]].as_dict(private=False), "kty", "kid", "e", "n")
@@ -194,9 +189,7 @@ class Apps(Collection):
     def create(self, body: Json) -> Json:
         item = super().create(body)
         item["credentials"]["oauthClient"].setdefault("client_id", item["id"])
-        self.secrets[item["id"]] = []
-        if method_of(item) in SECRET_METHODS:
-            self.add_secret(item["id"])
+        self._renew_secrets(item)
         return item
 
     def replace(self, item_id: str, body: Json) -> Json:
@@ -205,22 +198,25 @@ class Apps(Collection):
         item = super().replace(item_id, body)
         item["credentials"]["oauthClient"]["client_id"] = item_id
         if method_of(item) != before or not keeps_secret:
-            self.secrets[item_id] = []
-            if method_of(item) in SECRET_METHODS:
-                self.add_secret(item_id)
+            self._renew_secrets(item)
         return item
 
-    def shown(self, item: Json, *, with_secret: bool = False) -> Json:
+    def _renew_secrets(self, item: Json) -> None:
+        self.secrets[item["id"]] = []
+        if method_of(item) in SECRET_METHODS:
+            self.add_secret(item["id"])
+
+    def shown(self, item: Json, *, written: bool = False) -> Json:
         item = super().shown(item)
-        client = item.get("credentials", {}).get("oauthClient", {})
+        client = member(item, "credentials.oauthClient") or {}
         client.pop("client_secret", None)
-        if with_secret and self.secrets[item["id"]]:
+        if written and self.secrets[item["id"]]:
             client["client_secret"] = self.secrets[item["id"]][-1]["client_secret"]
         return item
 
     def add_secret(self, item_id: str) -> Json:
         self.get(item_id)
-        if len(self.secrets[item_id]) == MAX_SECRETS:
+        if len(self.secrets[item_id]) == 2:
             raise invalid("client_secret", "There can be two secrets at most")
         made = {"id": f"ocs{secrets.token_hex(8)}0", "status": "ACTIVE", "created": now()}
         self.secrets[item_id].append(made | {"client_secret": secrets.token_hex(32)})

@@ -42,6 +42,23 @@ class State:
         self.policies.get(policy)
         return self.rules.setdefault(policy, Rules())
 
+    def hooks(self) -> list[dict[str, str]]:
+        """The registered hooks, for the page."""
+        listed = []
+        for hook in (*self.event_hooks.items.values(), *self.inline_hooks.items.values()):
+            config = hook["channel"]["config"]
+            status = f"{hook['status']} {hook.get('verificationStatus', '')}".strip().lower()
+            authentication = config.get("authType", "basic")
+            listed.append(
+                {
+                    "name": hook["name"],
+                    "uri": config["uri"],
+                    "authentication": authentication,
+                    "status": status,
+                }
+            )
+        return listed
+
     def public_scopes(self) -> list[str]:
         return [
             scope["name"]

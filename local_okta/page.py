@@ -158,7 +158,7 @@ def add_page(
         return {
             "entries": activity.after(request.args.get("after", 0, int)),
             "issuer": issuer.mode,
-            "registered": okta.management.registered(),
+            "registered": okta.management.state.hooks(),
         }
 
     @page.post("/page/send")

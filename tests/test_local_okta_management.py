@@ -502,7 +502,7 @@ def test_the_header_of_another_name_is_not_sent_as_authorization(call, service):
 def test_the_page_gets_what_is_registered_without_secrets(call, okta):
     made(call, "/inlineHooks", hook())
     made(call, "/eventHooks", event_hook())
-    assert okta.management.registered() == [
+    assert okta.management.state.hooks() == [
         {
             "name": "a",
             "uri": "https://hooks.example.com/userCreated",

@@ -810,6 +810,6 @@ def test_it_says_as_it_should_be_of_all(org):
 
 def test_a_page_of_the_local_okta_lists_what_is_registered(org):
     org.register("basic", "--hooks", HOOKS, "--yes")
-    listed = org.okta.management.registered()
+    listed = org.okta.management.state.hooks()
     assert [each["status"] for each in listed] == ["active verified", "active"]
     assert {each["authentication"] for each in listed} == {"basic"}
