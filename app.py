@@ -4,7 +4,6 @@ import atexit
 import logging
 import sys
 from functools import cache
-from typing import Any
 
 import click
 from flask import Flask, Response, current_app, jsonify
@@ -24,20 +23,6 @@ HANDLER_SECONDS = 10
 log = logging.getLogger(__name__)
 
 
-class Service(Flask):
-    def log_exception(self, exc_info: Any) -> None:
-        """Do nothing: `errors` logs each exception once, and without its message."""
-
-    def full_dispatch_request(self) -> Response:
-        """Answer even if a view calls `sys.exit()`, which would end the gunicorn worker."""
-        try:
-            return super().full_dispatch_request()
-        except (Exception, KeyboardInterrupt):
-            raise
-        except BaseException as error:
-            return self.finalize_request(errors.fail(error))
-
-
 def create_app(settings: Settings | None = None) -> Flask:
     """Create the WSGI application.
 
@@ -48,7 +33,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     error = None
     if settings is None:
         settings, error = _load_settings(command)
-    app = Service(__name__, static_folder=None)
+    app = errors.Service(__name__, static_folder=None)
     app.debug = app.debug and command is not None
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's default provider
     app.config.update(

@@ -6,6 +6,7 @@ The reason goes to the log, without the exception's message, which may quote the
 import logging
 from importlib.util import find_spec
 from inspect import iscoroutinefunction
+from typing import Any
 
 from flask import Flask, Response, current_app, g, request
 from werkzeug.exceptions import HTTPException, InternalServerError
@@ -14,6 +15,20 @@ from hooks.contract import error_response
 from logs import place_of_function, places_of
 
 log = logging.getLogger(__name__)
+
+
+class Service(Flask):
+    def log_exception(self, exc_info: Any) -> None:
+        """Do nothing: each exception is logged once, and without its message."""
+
+    def full_dispatch_request(self) -> Response:
+        """Answer even if a view calls `sys.exit()`, which would end the gunicorn worker."""
+        try:
+            return super().full_dispatch_request()
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            return self.finalize_request(fail(error))
 
 
 def init_app(app: Flask) -> None:
