@@ -40,6 +40,8 @@ def configure(level: str, log_format: str) -> None:
     handler.setFormatter(LineFormatter(log_format))
     # If an event handler closes stderr, the log ends, but the threads that write to it continue.
     logging.raiseExceptions = False
+    # Python's own warnings would not be JSON, and would take two lines each.
+    logging.captureWarnings(True)
     root = logging.getLogger()
     root.handlers = [*(old for old in root.handlers if old.get_name() != __name__), handler]
     root.setLevel(logging.WARNING)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import subprocess
 import sys
 
 import pytest
@@ -20,9 +21,11 @@ from tests.support.gunicorn import (
     HOOK,
     NOT_SET,
     PAYLOAD,
+    PROJECT,
     basic_settings,
     bearer,
     client_of,
+    environment,
     log_lines,
     needs_event_hooks,
     oauth_settings,
@@ -207,6 +210,21 @@ def test_log_level_is_only_for_this_project(level, capsys):
     assert logging.getLogger("hooks.any_of_your_own").getEffectiveLevel() == getattr(logging, level)
     for library in ("authlib", "flask_httpauth", "twilio", "sqlalchemy"):
         assert logging.getLogger(library).getEffectiveLevel() == logging.WARNING
+
+
+def test_a_warning_of_python_is_a_line_of_the_log():
+    code = "import app, warnings; app.create_app(); warnings.warn('two\\nlines')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        env=environment(basic_settings(LOG_FORMAT="json", TELEPHONY_PROVIDER="console")),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    [line] = [json.loads(line) for line in done.stderr.splitlines()]
+    assert line["level"] == "WARNING"
+    assert "UserWarning: two\nlines" in line["message"]
 
 
 @pytest.mark.parametrize(
