@@ -154,13 +154,13 @@ def _read(
     environ: Mapping[str, str], dotenv: Mapping[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The texts that are set, by setting, and the guide's name of each setting that uses one."""
-    texts = {name: text for name, text in {**dotenv, **environ}.items() if name in PARSERS}
+    # Empty counts as not set.
+    texts = {n: text for n, text in {**dotenv, **environ}.items() if n in PARSERS and text}
     guide_names = {}
     if not texts.keys() & GUIDE_NAMES.keys():
-        guide_names = {name: guide for name, guide in GUIDE_NAMES.items() if guide in dotenv}
+        guide_names = {name: guide for name, guide in GUIDE_NAMES.items() if dotenv.get(guide)}
         texts |= {name: dotenv[guide] for name, guide in guide_names.items()}
-    # Empty counts as not set.
-    return {name: text for name, text in texts.items() if text}, guide_names
+    return texts, guide_names
 
 
 def _parse(texts: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -50,6 +50,8 @@ def test_the_guides_names_count_only_in_dotenv(load, problems_of):
     loaded = load({"USER": "root"}, dotenv)
     assert (loaded.basic_auth_user, loaded.basic_auth_password) == ("guide", "from the guide")
     assert load(PAIR, dotenv).basic_auth_user == "okta"
+    empty = "BASIC_AUTH_USER=\nBASIC_AUTH_PASSWORD=\n"
+    assert load({}, empty + dotenv).basic_auth_user == "guide"
     problems = problems_of({"USER": "root", "PASSWORD": "login password"})
     assert set(problems) == {"BASIC_AUTH_USER", "BASIC_AUTH_PASSWORD"}
 
