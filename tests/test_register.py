@@ -514,12 +514,15 @@ def test_one_of_oktas_own_scopes_is_in_the_way(org):
 
 
 SERVERS = {
-    "status": ("INACTIVE", "The status of the authorization server is INACTIVE, not ACTIVE"),
+    "status": ("INACTIVE", "The authorization server has the status INACTIVE, not ACTIVE"),
     "issuer": (
         "https://other.example.com/oauth2/default",
-        "The issuer of the authorization server",
+        "The authorization server has the issuer https://other",
     ),
-    "audiences": (["api://other"], "The audience of the authorization server is api://other, not"),
+    "audiences": (
+        ["api://other"],
+        "server has the audiences ['api://other'], not ['api://default']",
+    ),
 }
 
 

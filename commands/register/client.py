@@ -6,7 +6,7 @@ Reference: https://developer.okta.com/docs/api/openapi/okta-management/guides/ov
 from email.utils import parsedate_to_datetime
 from time import sleep
 from typing import Any
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 
@@ -17,7 +17,7 @@ Json = dict[str, Any]
 
 API = "/api/v1"
 ORGANIZATION = "/.well-known/okta-organization"
-USER_AGENT = "okta-hooks-flask/1"
+USER_AGENT = f"okta-hooks-flask/1 {requests.utils.default_user_agent()}"
 # For connecting, and for the answer: `verify` and `execute` wait for two requests to the hook.
 TIMEOUT = (5, 30)
 # How often a request is sent again after a status, and the pause in seconds. After 429, Okta says
@@ -69,7 +69,7 @@ class Okta:
         self._secrets = {authorization.partition(" ")[2]}
         self._lists: dict[str, list[Json]] = {}
         self._session = session_for(org)
-        self._session.headers["User-Agent"] = f"{USER_AGENT} {requests.utils.default_user_agent()}"
+        self._session.headers["User-Agent"] = USER_AGENT
 
         def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
             # A header given in any other way gives way to what .netrc has for the host.
@@ -149,11 +149,6 @@ class Okta:
                 say(f"Okta's rate limit is reached: going on in {pause:.0f} s")
             sleep(pause)
             attempt += 1
-
-
-def quoted(part: str) -> str:
-    """A part of a path. It comes from one of Okta's answers, and must not lead elsewhere."""
-    return quote(part, safe="")
 
 
 def _json(response: requests.Response, kind: type) -> Any:

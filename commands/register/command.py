@@ -137,15 +137,16 @@ class Run:
     def _check_server(self) -> None:
         """Raises OktaError if it is not the one that is meant."""
         server = self.okta.call("GET", self.choices.server)
-        for what, has, expected in (
-            ("status", server.get("status"), "ACTIVE"),
-            ("issuer", server.get("issuer"), self.settings.okta_issuer),
-            ("audience", (server.get("audiences") or [None])[0], self.settings.okta_audience),
-        ):
-            if has != expected:
+        expected = {
+            "status": "ACTIVE",
+            "issuer": self.settings.okta_issuer,
+            "audiences": [self.settings.okta_audience],
+        }
+        for name, value in expected.items():
+            if server.get(name) != value:
                 raise OktaError(
-                    f"The {what} of the authorization server is {has}, not {expected}. This "
-                    "command changes no server: correct .env, and start the service again"
+                    f"The authorization server has the {name} {server.get(name)}, not {value}. "
+                    "This command changes no server: correct .env, and start the service again"
                 )
         self._say(f"Server  {server.get('name')}  {self.settings.okta_issuer}")
 
@@ -188,10 +189,8 @@ class Run:
     def _may_go_on(self, steps: list[Step]) -> bool:
         """Ask, if there is something to do."""
         counts = Counter(action for action, _, _ in steps if action in TO_DO)
-        if not counts:
-            return True
-        if self.options["only_plan"]:
-            return False
+        if self.options["only_plan"] or not counts:
+            return not counts
         if self.options["yes"]:
             return True
         if not at_terminal():

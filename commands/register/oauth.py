@@ -1,8 +1,9 @@
 """What Okta needs to get a token for the inline hooks: key, app, scope, policy and rule."""
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
-from .client import API, Json, Okta, quoted
+from .client import API, Json, Okta
 from .inputs import Choices
 from .resources import InTheWay, Resource, member, merged
 
@@ -77,7 +78,7 @@ class App(Resource):
         fixed = {"settings.oauthClient.application_type": "service"}
         name, apps = choices.prefix, f"{API}/apps"
         super().__init__(okta, "app", name, lambda: apps, self._fields, fixed, defaults)
-        self.list_query = f"?q={quoted(self.name)}&limit=200"
+        self.list_query = f"?q={quote(self.name)}&limit=200"
         self.detail += ", private key kept by Okta" if key else ", client secret"
         self.choices, self.key, self._secret = choices, key, ""
 
@@ -149,7 +150,7 @@ def public_key(key: Resource) -> Json:
     """A hook key as an app takes it. Okta's own `alg` and `use` are not what it takes."""
     kid, answer = key.must_have("keyId"), key.item or {}
     if "_embedded" not in answer:
-        answer = key.okta.call("GET", f"{HOOK_KEYS}/public/{quoted(kid)}")
+        answer = key.okta.call("GET", f"{HOOK_KEYS}/public/{kid}")
     public = answer.get("_embedded", answer)
     jwk = {"kty": "RSA", "kid": kid, "e": public.get("e"), "n": public.get("n")}
     return jwk | {"alg": "RS256", "use": "sig", "status": "ACTIVE"}
@@ -188,5 +189,5 @@ def rules(okta: Okta, choices: Choices) -> Iterator[tuple[Json, Json]]:
     if choices.server:
         policies = f"{choices.server}/policies"
         for policy in okta.objects(policies):
-            for rule in okta.objects(f"{policies}/{quoted(str(policy.get('id')))}/rules"):
+            for rule in okta.objects(f"{policies}/{policy.get('id')}/rules"):
                 yield policy, rule

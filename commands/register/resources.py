@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from .client import Json, NoAnswer, Okta, OktaError, quoted
+from .client import Json, NoAnswer, Okta, OktaError
 
 # Stands for an ID that is known only after an earlier step.
 NEW = "new"
@@ -58,7 +58,7 @@ class Resource:
 
     @property
     def path(self) -> str:
-        return f"{self.collection()}/{quoted(self.id)}"
+        return f"{self.collection()}/{self.id}"
 
     def must_have(self, name: str) -> str:
         """An ID that Okta gave; NEW while there is nothing. Raises OktaError if it gave none."""
