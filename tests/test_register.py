@@ -284,10 +284,8 @@ def test_what_was_changed_by_hand_is_shown_and_changed_back(org, case):
     find, break_it, said = BY_HAND[case]
     org.register("private-key", "--hooks", HOOKS, "--yes")
     break_it(find(org))
-    plan = org.register("private-key", "--hooks", HOOKS, "--plan")
-    assert plan.exit_code == 2
-    assert said in plan.output
     repaired = org.register("private-key", "--hooks", HOOKS, "--yes")
+    assert said in repaired.output
     assert repaired.exit_code == 0, repaired.output
     assert org.register("private-key", "--hooks", HOOKS, "--plan").exit_code == 0
 
