@@ -578,7 +578,7 @@ def test_telephony_is_changed_and_removed_only_by_name(org):
     provider = {"telephony_provider": "twilio"}
     org.register("client-secret", "--hooks", "telephony", "--yes", **provider)
     made = only(org.state.inline_hooks.items)
-    loses_its_token = f"“{made['name']}” would get no token with it any more: name it"
+    loses_its_token = f"“{made['name']}” would get no token with it any more: change it first"
     refuses(org, org.register("private-key", "--yes", **provider), loses_its_token)
     refuses(org, org.register("private-key", "--remove", "--yes"), loses_its_token)
     assert org.register("basic", "--remove", "--auth", "basic", "--yes").exit_code == 0

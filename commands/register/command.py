@@ -200,14 +200,15 @@ class Run:
         return click.confirm(f"{what} in {urlsplit(self.okta.org).netloc}?")
 
     def _do(self, steps: list[Step]) -> None:
-        for number, (action, resource, detail) in enumerate(steps):
+        for number, (action, resource, _) in enumerate(steps):
             try:
                 getattr(resource, action)()
             except (OktaError, KeyboardInterrupt):
                 done = f"{number} of {len(steps)} steps are done"
                 say(f"\n{done}. The same command goes on from there.")
                 raise
-            self._line(DONE[action], resource.what, detail)
+            name = resource.name if action == "remove" else resource.detail
+            self._line(DONE[action], resource.what, name)
 
     def _try_out(self, resources: list[Resource]) -> bool:
         """Let Okta test the hooks: only that shows whether the secrets that it has are right."""

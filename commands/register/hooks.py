@@ -37,7 +37,7 @@ class HookInOkta(Resource):
         hooks = EVENT_HOOKS if hook.is_event else INLINE_HOOKS
         name, fixed = choices.name_of(hook), {} if hook.is_event else {"type": hook.type}
         what = "event" if hook.is_event else hook.name.replace("-", " ").replace("saml", "SAML")
-        super().__init__(okta, f"{what} hook", name, lambda: hooks, self._fields, fixed, defaults)
+        super().__init__(okta, f"{what} hook", name, hooks, self._fields, fixed, defaults)
         self.detail = self.uri
 
     def _fields(self) -> Json:
@@ -72,7 +72,7 @@ class HookInOkta(Resource):
     def check(self) -> None:
         if self.item:
             return
-        for other in self.okta.objects(self.collection()):
+        for other in self.okta.objects(self.collection):
             if self.hook.type in (None, other.get("type")):
                 name = other.get("name")
                 if self.hook.is_telephony and other.get("status") == "ACTIVE":

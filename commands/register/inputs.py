@@ -26,8 +26,6 @@ TELEPHONY = "com.okta.telephony.provider"
 ADDRESS = re.compile(
     r"(https?://([\w.-]+|\[[\w:.]+\])(?::[1-9]\d{0,4})?)((?:/[\w.~%:@!$&'()*+,;=/-]*)?)", re.ASCII
 )
-# Okta takes 255 characters for a hook and 100 for a policy, and the hook's path comes behind it.
-LONGEST_NAME = 60
 
 
 class WrongInput(click.ClickException):
@@ -90,9 +88,7 @@ def at_terminal() -> bool:
 def choices_of(app: Flask, options: dict[str, Any]) -> Choices:
     """Raises WrongInput."""
     settings: Settings = app.config["SETTINGS"]
-    all_hooks, prefix = hooks_of(app), options["name"].strip()
-    if not prefix.isprintable() or not 0 < len(prefix) <= LONGEST_NAME:
-        raise WrongInput(f"--name must have 1 to {LONGEST_NAME} printable characters")
+    all_hooks, prefix = hooks_of(app), options["name"]
     if not settings.okta_issuer:
         raise WrongInput(
             "OKTA_ISSUER is not set, and it says which org this is about. Without API Access "

@@ -19,7 +19,7 @@ FIRST = {"priority": 1, "status": "ACTIVE"}
 def oauth_resources(okta: Okta, choices: Choices) -> "tuple[App, list[Resource]]":
     """The app, and all of these in the order in which they are made."""
     name, server = choices.prefix, choices.server
-    key = Resource(okta, "hook key", name, lambda: HOOK_KEYS, lambda: {"name": name})
+    key = Resource(okta, "hook key", name, HOOK_KEYS, lambda: {"name": name})
     app = App(okta, choices, key if choices.auth == "private-key" else None)
     scope = Scope(okta, choices)
 
@@ -50,19 +50,14 @@ def oauth_resources(okta: Okta, choices: Choices) -> "tuple[App, list[Resource]]
             }
         },
     }
-    policy = Resource(
-        okta, "policy", name, lambda: f"{server}/policies", policy_fields, defaults=FIRST
-    )
-    rule = Resource(
-        okta, "rule", name, lambda: f"{policy.path}/rules", lambda: rule_fields, defaults=FIRST
-    )
+    policy = Resource(okta, "policy", name, f"{server}/policies", policy_fields, defaults=FIRST)
+    rule = Resource(okta, "rule", name, "rules", lambda: rule_fields, defaults=FIRST, parent=policy)
     return app, [*([key] if app.key else []), app, scope, policy, rule]
 
 
 class App(Resource):
     """The client that Okta gets its token as. `key` is its key; None stands for a client secret."""
 
-    name_field = "label"
     inactive_before_delete = True
 
     def __init__(self, okta: Okta, choices: Choices, key: Resource | None):
@@ -76,8 +71,7 @@ class App(Resource):
             },
         }
         fixed = {"settings.oauthClient.application_type": "service"}
-        name, apps = choices.prefix, f"{API}/apps"
-        super().__init__(okta, "app", name, lambda: apps, self._fields, fixed, defaults)
+        super().__init__(okta, "app", choices.prefix, f"{API}/apps", self._fields, fixed, defaults)
         self.list_query = f"?q={quote(self.name)}&limit=200"
         self.detail += ", private key kept by Okta" if key else ", client secret"
         self.choices, self.key, self._secret = choices, key, ""
@@ -130,7 +124,8 @@ class App(Resource):
         return secret
 
     def matching(self, listed: list[Json]) -> list[Json]:
-        found = [each for each in super().matching(listed) if each.get("name") == "oidc_client"]
+        ours = {"label": self.name, "name": "oidc_client"}
+        found = [each for each in listed if each | ours == each]
         client_ids = self.choices.settings.okta_client_id
         return [each for each in found if each.get("id") in client_ids] or found
 
@@ -143,7 +138,7 @@ class App(Resource):
         for hook in self.okta.objects(INLINE_HOOKS):
             name, client_id = hook.get("name"), member(hook, "channel.config.clientId")
             if client_id == self.client_id and name not in ours:
-                raise InTheWay(f"“{name}” would get no token with it any more: name it as well")
+                raise InTheWay(f"“{name}” would get no token with it any more: change it first")
 
 
 def public_key(key: Resource) -> Json:
@@ -164,9 +159,7 @@ class Scope(Resource):
         published = {"consent": "IMPLICIT", "metadataPublish": "ALL_CLIENTS", "default": False}
         fields = {"name": name} | published
         kept = {"description": None, "displayName": None}
-        super().__init__(
-            okta, "scope", name, lambda: scopes, lambda: fields, {"system": False}, kept
-        )
+        super().__init__(okta, "scope", name, scopes, lambda: fields, {"system": False}, kept)
         self.choices = choices
 
     def extra(self) -> Json:

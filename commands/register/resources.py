@@ -34,17 +34,17 @@ class Resource:
     okta: Okta
     what: str
     name: str
-    collection: Callable[[], str]
-    """The path of the collection that it is in."""
+    collection: str
+    """The path of the collection that it is in; below that of `parent`, if there is one."""
     fields: Callable[[], Json]
     """What it must have. What is None must be absent."""
     fixed: Json = field(default_factory=dict)
     """Paths and values of what cannot be changed: with other values, it is another thing."""
     defaults: Json = field(default_factory=dict)
     """What is sent besides, where Okta has nothing else. What is None only stays as it is."""
+    parent: "Resource | None" = None
     item: Json | None = field(default=None, init=False)
 
-    name_field = "name"
     list_query = ""
     inactive_before_delete = holds_secret = False
 
@@ -58,7 +58,11 @@ class Resource:
 
     @property
     def path(self) -> str:
-        return f"{self.collection()}/{self.id}"
+        return f"{self.collection_path}/{self.id}"
+
+    @property
+    def collection_path(self) -> str:
+        return f"{self.parent.path}/{self.collection}" if self.parent else self.collection
 
     def must_have(self, name: str) -> str:
         """An ID that Okta gave; NEW while there is nothing. Raises OktaError if it gave none."""
@@ -84,17 +88,14 @@ class Resource:
 
     def matching(self, listed: list[Json]) -> list[Json]:
         """Those that can be this one."""
-        return [each for each in listed if each.get(self.name_field) == self.name]
+        return [each for each in listed if each.get("name") == self.name]
 
     def find(self, *, fresh: bool = False) -> None:
         """Look it up. Raises InTheWay."""
-        path = self.collection()
-        # What it would be in may not be there yet.
-        found = (
-            []
-            if f"/{NEW}/" in path
-            else self.matching(self.okta.objects(path + self.list_query, fresh=fresh))
-        )
+        if self.parent and not self.parent.item:
+            return
+        path = self.collection_path + self.list_query
+        found = self.matching(self.okta.objects(path, fresh=fresh))
         if len(found) > 1:
             ids = ", ".join(str(each.get("id")) for each in found)
             raise InTheWay(f"{len(found)} have this name. OKTA_CLIENT_ID can choose one: {ids}")
@@ -120,7 +121,7 @@ class Resource:
     def create(self) -> None:
         body = merged(self.defaults, self.fields(), self.extra())
         try:
-            self.item = self.okta.call("POST", self.collection(), body)
+            self.item = self.okta.call("POST", self.collection_path, body)
         except NoAnswer:
             # Sent again, it could be made twice.
             self.find(fresh=True)
