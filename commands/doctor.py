@@ -87,7 +87,7 @@ def check_settings(report: Report, settings: Settings) -> None:
         report.line("ok", "TELEPHONY_PROVIDER", "twilio")
     else:
         provider = settings.telephony_provider or "not set"
-        report.line("note", "TELEPHONY_PROVIDER", f"{provider}: nobody gets a code by SMS or call")
+        report.line("note", "TELEPHONY_PROVIDER", f"{provider}: no code is sent by SMS or call")
 
 
 def check_issuer(report: Report, settings: Settings) -> None:

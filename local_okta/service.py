@@ -92,15 +92,16 @@ def event_hook_paths() -> list[str]:
 
 
 def after_events() -> str:
-    """What happens to the events that the service has accepted, as its settings say."""
+    """What the service does with the events that it has accepted, as its settings say."""
     threads = current_app.config["SETTINGS"].event_threads
     if threads:
-        handled = f"the service handles them in the background (EVENT_THREADS={threads})"
+        handled = f"handles them in the background (EVENT_THREADS={threads})"
     else:
         handled = "flask events work handles them in a separate process (EVENT_THREADS=0)"
     return (
-        f"Events that have a handler are now stored, and {handled}. The log then says “event "
-        "handled” with their uuid. flask events list shows what is waiting and what has failed."
+        f"This project's service stores events that have a handler, and {handled}. Its log then "
+        "says “event handled” with their uuid. flask events list shows what is waiting and what "
+        "has failed."
     )
 
 

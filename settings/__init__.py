@@ -41,7 +41,7 @@ class SettingsError(SystemExit):
         width = max(map(len, problems))
         lines = "\n".join(f"  {name:<{width}}  {problem}" for name, problem in problems.items())
         super().__init__(
-            f"The service cannot start: {len(problems)} of its settings "
+            f"The settings cannot be used: {len(problems)} of them "
             f"{'is' if len(problems) == 1 else 'are'} wrong.\n\n{lines}\n\n"
             "Set them in the environment or in .env beside app.py; .env.example says what each "
             "one means.\nIf you have no .env yet, `flask okta new-env` makes one."

@@ -345,7 +345,7 @@ def test_only_flask_run_has_a_provider_by_default(tmp_path, used_by, provider):
 )
 def test_the_doctor_says_that_nobody_gets_a_code(capsys, provider, line):
     doctor.check_settings(doctor.Report(), settings.Settings(telephony_provider=provider))
-    assert f"{line}nobody gets a code by SMS or call" in capsys.readouterr().out
+    assert f"{line}no code is sent by SMS or call" in capsys.readouterr().out
 
 
 def test_twilio_gets_the_account_of_the_settings(monkeypatch):

@@ -130,7 +130,7 @@ def test_a_request_in_flight_is_answered_before_a_stop(tmp_path):
 def test_gunicorn_does_not_start_with_wrong_settings_and_says_so_once():
     done = gunicorn("-b", "127.0.0.1:0", **PUBLISHED)
     assert done.returncode == 1
-    assert done.stderr.count("The service cannot start") == 1
+    assert done.stderr.count("The settings cannot be used") == 1
     assert "Traceback" not in done.stderr
     assert "Booting worker" not in done.stderr
 
