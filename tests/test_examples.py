@@ -3,6 +3,7 @@
 import contextlib
 import hmac
 import importlib.util
+import json
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import requests
 from joserfc import jwt
 from joserfc.jwk import ECKey
 from joserfc.util import urlsafe_b64encode
+from werkzeug.wrappers import Response
 
 from local_okta.authorization_server import LocalOkta, new_key
 from local_okta.client import basic_header
@@ -293,10 +295,12 @@ def test_another_audience_can_be_set(okta):
 # The issuer's keys
 
 
-def test_keys_are_fetched_once_for_many_requests(fresh, issuer):
+def test_keys_are_fetched_once_for_many_requests(fresh, issuer, monkeypatch):
     with ThreadPoolExecutor(10) as threads:
         statuses = [*threads.map(fresh.hook, [issuer.issue() for _ in range(30)])]
     assert statuses == [200] * 30
+    let_time_pass(fresh, monkeypatch)
+    assert fresh.hook(issuer.issue()) == 200
     assert fetches(issuer) == 1
 
 
@@ -331,9 +335,14 @@ def test_no_token_is_accepted_while_the_issuer_is_down(fresh, issuer, monkeypatc
     assert fresh.hook(issuer.issue()) == 200
 
 
+def with_status_500(issuer: FaultyIssuer, request) -> Response:
+    """The right keys, in an answer that says it is an error."""
+    return Response(json.dumps(issuer.key_set()), 500)
+
+
 @pytest.mark.parametrize(
     ("fault", "status"),
-    [(answering(b"{}", 500), 500), (answering(b"<html>"), 500), (key_set(), 401)],
+    [(with_status_500, 500), (answering(b"<html>"), 500), (key_set(), 401)],
     ids=["500", "HTML", "no key"],
 )
 def test_a_bad_answer_of_the_issuer_keeps_the_keys(fresh, issuer, monkeypatch, fault, status):
