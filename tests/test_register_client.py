@@ -228,6 +228,14 @@ def test_a_failure_of_okta_is_repeated_but_never_a_post(org):
     assert len([each for each in org.sent if str(each) == "POST /api/v1/apps"]) == 1
 
 
+def test_an_error_after_a_repeat_ends_it(org):
+    broken = answers_for("/inlineHooks", *error(500, "E0000009"), method="GET")
+    refused = answers_for("/inlineHooks", *error(403, "E0000006"), method="GET")
+    org.okta.management.fault = in_turn(broken, refused)
+    fails(org.register("basic", "--yes"), "E0000006")
+    assert org.pauses == [1]
+
+
 def test_a_get_without_an_answer_is_sent_again(org):
     aborted = []
 

@@ -142,7 +142,7 @@ class Okta:
                     f"No answer from {self.org} to {method} {urlsplit(url).path} "
                     f"({type(error).__name__}). Is OKTA_ISSUER right, and is Okta reachable?"
                 )
-            if attempt == REPEATS.get(status, 0) or (status == 500 and method == "POST"):
+            if attempt >= REPEATS.get(status, 0) or (status == 500 and method == "POST"):
                 raise problem
             pause = PAUSES.get(status) or _until_reset(response)
             if pause > 2:
