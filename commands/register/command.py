@@ -74,10 +74,11 @@ class Run:
     def __init__(self, options: dict[str, Any]):
         self.options, self.choices = options, choices_of(current_app, options)
         self.settings = self.choices.settings
-        # A sample that cannot be read ends the command here, before anything is sent.
-        samples = click.get_current_context().meta["local_okta.samples"]
-        samples = [] if options["remove"] else reversed(samples)
-        self.payloads: dict[str, Json] = {sample.path: sample.payload for sample in samples}
+        self.payloads: dict[str, Json] = {}
+        if not options["remove"]:
+            # A sample that cannot be read ends the command here, before anything is sent.
+            for sample in click.get_current_context().meta["local_okta.samples"]:
+                self.payloads.setdefault(sample.path, sample.payload)
         address = urljoin(self.settings.okta_issuer, "/").rstrip("/")
         header, self.typed_in = authorization(address)
         self.okta = Okta(address, header)
@@ -100,7 +101,7 @@ class Run:
         self._show(steps)
         if remove:
             say("Note: whether apps and policies use a hook cannot be seen from here.")
-            say("A telephony hook is removed only by name: --remove --hooks telephony\n")
+            say("A telephony hook is removed only by name, with --hooks.\n")
         else:
             self._note_what_the_service_asks_for("Bearer" if app else "Basic")
         if any(action == IN_THE_WAY for action, _, _ in steps):
