@@ -802,6 +802,7 @@ def test_a_sample_that_cannot_be_read_ends_it_before_anything_is_sent(org, tmp_p
     monkeypatch.setattr("local_okta.samples._FOLDER", tmp_path)
     refuses(org, org.register("basic", "--hooks", "token", "--yes"), "local_okta/samples/")
     assert not org.sent
+    assert org.register("basic", "--remove", "--yes").exit_code == 0
 
 
 def test_it_says_as_it_should_be_of_all(org):

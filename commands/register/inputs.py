@@ -90,10 +90,7 @@ def choices_of(app: Flask, options: dict[str, Any]) -> Choices:
     settings: Settings = app.config["SETTINGS"]
     all_hooks, prefix = hooks_of(app), options["name"]
     if not settings.okta_issuer:
-        raise WrongInput(
-            "OKTA_ISSUER is not set, and it says which org this is about. Without API Access "
-            "Management it is the address of the org, such as https://example.okta.com"
-        )
+        raise WrongInput("OKTA_ISSUER is not set, and it says which org this is about")
     hooks = named(all_hooks, options["hooks"])
     has_server = "/oauth2/" in settings.okta_issuer
     if options["remove"]:
@@ -169,10 +166,7 @@ def checked_url(url: str, issuer: str, paths: list[str]) -> str:
     if not origin.startswith("https:") and not stays_here:
         raise WrongInput("--url must begin with https://: Okta sends hooks to nothing else")
     if _is_private(host.strip("[]")) and not stays_here:
-        raise WrongInput(
-            f"--url: Okta cannot reach {host}, which is an address of this machine or network. "
-            "Deploy the service, or let a tunnel lead to it"
-        )
+        raise WrongInput(f"--url: Okta cannot reach {host}. Deploy the service, or use a tunnel")
     prefix = path.rstrip("/")
     pasted = max((path for path in paths if prefix.endswith(path)), key=len, default="")
     return f"{origin}{prefix.removesuffix(pasted)}"
