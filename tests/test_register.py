@@ -177,7 +177,7 @@ def test_what_was_done_before_an_error_is_said(org):
     result = org.register("client-secret", "--yes")
     assert result.exit_code == 1
     assert re.search(
-        r"2 of \d+ steps are done\. The same command goes on from there", result.output
+        r"2 of \d+ steps are done\. The same command continues from there", result.output
     )
     assert "refused" in result.output
     assert "errorId oaeFail, for Okta's support" in result.output
@@ -539,7 +539,7 @@ def test_hooks_that_were_not_named_keep_their_token(org):
     """With another client authentication of the app, they would get none any more."""
     org.register("client-secret", "--hooks", f"token,{OTHER}", "--yes")
     result = org.register("private-key", "--hooks", "token", "--yes")
-    refuses(org, result, f"“Flask hooks: {OTHER}” would get no token with it any more")
+    refuses(org, result, f"“Flask hooks: {OTHER}” could no longer get a token with it")
     assert org.register("private-key", "--hooks", f"token,{OTHER}", "--yes").exit_code == 0
 
 
@@ -562,7 +562,7 @@ def test_telephony_is_registered_only_by_name_and_never_tried_out(org):
 @pytest.mark.parametrize("provider", [None, "console"])
 def test_telephony_needs_a_provider_that_sends(org, provider):
     result = org.register("basic", "--hooks", "telephony", "--yes", telephony_provider=provider)
-    refuses(org, result, "with this TELEPHONY_PROVIDER, nobody would get a code")
+    refuses(org, result, "with this TELEPHONY_PROVIDER, no code would be sent")
     assert not org.sent
 
 
@@ -578,7 +578,7 @@ def test_telephony_is_changed_and_removed_only_by_name(org):
     provider = {"telephony_provider": "twilio"}
     org.register("client-secret", "--hooks", "telephony", "--yes", **provider)
     made = only(org.state.inline_hooks.items)
-    loses_its_token = f"“{made['name']}” would get no token with it any more: change it first"
+    loses_its_token = f"“{made['name']}” could no longer get a token with it: change it first"
     refuses(org, org.register("private-key", "--yes", **provider), loses_its_token)
     refuses(org, org.register("private-key", "--remove", "--yes"), loses_its_token)
     assert org.register("basic", "--remove", "--auth", "basic", "--yes").exit_code == 0
@@ -630,7 +630,7 @@ def test_a_scope_that_somebody_else_made_or_uses_stays(org):
     org.state.scopes.create(scope | {"description": None})
     org.register("client-secret", "--hooks", "token", "--yes")
     result = org.register("client-secret", "--remove", "--yes")
-    assert "calls was not made by this command" in result.output
+    assert "calls was not created by this command" in result.output
     assert "calls" in names_of(org.state.scopes.items)
     org.state.__init__(org.okta)
     org.register("client-secret", "--hooks", "token", "--yes")
@@ -659,7 +659,7 @@ def test_an_app_that_another_hook_uses_is_not_removed(org):
     by_hand = made_by_hand(org, type="com.okta.import.transform")
     by_hand["channel"]["config"]["clientId"] = only(org.state.apps.items)["id"]
     result = org.register("client-secret", "--remove", "--yes")
-    refuses(org, result, "“By hand” would get no token with it any more")
+    refuses(org, result, "“By hand” could no longer get a token with it")
 
 
 @needs_other_hook
@@ -693,7 +693,7 @@ def terminal(monkeypatch):
 def test_without_a_terminal_and_without_yes_nothing_is_changed(org):
     result = org.register("basic")
     assert (result.exit_code, org.writes) == (2, [])
-    assert "--yes does it" in result.output
+    assert "Use --yes" in result.output
 
 
 def test_it_asks_once_with_the_address_and_the_counts(org, terminal):

@@ -191,7 +191,7 @@ def test_a_rate_limit_is_waited_for_by_oktas_own_clock(org, monkeypatch, reset, 
     result = org.register("basic", "--hooks", "token", "--yes")
     assert result.exit_code == 0, result.output
     assert org.pauses == [pause]
-    assert (f"going on in {pause} s" in result.output) == (pause > 2)
+    assert (f"continuing in {pause} s" in result.output) == (pause > 2)
 
 
 def test_a_post_that_the_rate_limit_refused_is_sent_again(org):
@@ -272,8 +272,8 @@ def test_lists_are_read_from_all_their_pages(org, monkeypatch):
 
 
 LINKS = {
-    "another host": ("http://127.0.0.1:1/next", "goes on at another host"),
-    "another scheme": ("https://127.0.0.1/next", "goes on at another host"),
+    "another host": ("http://127.0.0.1:1/next", "continues at another host"),
+    "another scheme": ("https://127.0.0.1/next", "continues at another host"),
 }
 
 
@@ -305,9 +305,9 @@ def test_an_access_token_is_a_bearer_token(org):
 
 NO_TOKENS = {
     "none and no terminal": ({}, "There is no terminal to ask for a token"),
-    "a line's end in it": ({"OKTA_API_TOKEN": f"{TOKEN}\nX: y"}, "OKTA_API_TOKEN is no token"),
-    "a space in it": ({"OKTA_API_TOKEN": f"SSWS {TOKEN}"}, "OKTA_API_TOKEN is no token"),
-    "not ASCII": ({"OKTA_API_TOKEN": f"{TOKEN}é"}, "OKTA_API_TOKEN is no token"),
+    "a line's end in it": ({"OKTA_API_TOKEN": f"{TOKEN}\nX: y"}, "OKTA_API_TOKEN is not a token"),
+    "a space in it": ({"OKTA_API_TOKEN": f"SSWS {TOKEN}"}, "OKTA_API_TOKEN is not a token"),
+    "not ASCII": ({"OKTA_API_TOKEN": f"{TOKEN}é"}, "OKTA_API_TOKEN is not a token"),
 }
 
 

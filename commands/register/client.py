@@ -58,7 +58,7 @@ class OktaError(Exception):
 
 
 class NoAnswer(OktaError):
-    """Whether Okta has done what it was asked for is not known."""
+    """It is not known whether Okta did what it was asked to do."""
 
 
 class Okta:
@@ -72,7 +72,7 @@ class Okta:
         self._session.headers["User-Agent"] = USER_AGENT
 
         def authorize(request: requests.PreparedRequest) -> requests.PreparedRequest:
-            # A header given in any other way gives way to what .netrc has for the host.
+            # Set in any other way, the header would be replaced by what .netrc has for the host.
             request.headers["Authorization"] = authorization
             return request
 
@@ -93,7 +93,7 @@ class Okta:
         return _json(self._send(method, path, body), dict)
 
     def organization(self) -> Json:
-        """The org that answers at this address. It is asked without credentials."""
+        """The org that answers at this address. It is asked for without credentials."""
         return _json(self._send("GET", ORGANIZATION, auth=lambda request: request), dict)
 
     def objects(self, path: str, *, fresh: bool = False) -> list[Json]:
@@ -112,10 +112,10 @@ class Okta:
                 return items
             url = urljoin(url, response.links["next"]["url"])
             if urlsplit(url)[:2] != urlsplit(self.org)[:2]:
-                raise OktaError(f"Okta's list of {path} goes on at another host: it is not asked")
+                raise OktaError(f"Okta's list of {path} continues at another host: not asked")
 
     def delete(self, path: str) -> None:
-        """Delete it. That it is gone already is fine."""
+        """Delete it. It may already be gone."""
         try:
             self._send("DELETE", path)
         except OktaError as error:
@@ -146,7 +146,7 @@ class Okta:
                 raise problem
             pause = PAUSES.get(status) or _until_reset(response)
             if pause > 2:
-                say(f"Okta's rate limit is reached: going on in {pause:.0f} s")
+                say(f"Okta's rate limit was reached: continuing in {pause:.0f} s")
             sleep(pause)
             attempt += 1
 

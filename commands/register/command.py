@@ -24,17 +24,17 @@ TO_DO = {*DONE, "verify"}
 COLOURS = {IN_THE_WAY: "red", "remove": "red", "failed": "red"} | dict.fromkeys(TO_DO, "yellow")
 SECONDS = 5
 OTHER_SETTINGS = (
-    "If the service's log has 401 or 403 for a hook, the service runs with other settings than\n"
-    "these here, or Okta has an old secret. Compare the lines below, start the service again, and\n"
-    "run this command again; --secrets writes passwords and client secrets into the hooks again."
+    "If the service's log has a 401 or 403 for a hook, the service runs with other settings, or\n"
+    "Okta has an old secret. Compare the lines below, restart the service, and run this command\n"
+    "again. With --secrets, it writes passwords and client secrets into the hooks again."
 )
 
 
 @click.command("register", short_help="Register the hooks in your Okta org.")
 @click.option("--url", help="Where Okta reaches the service: https://hooks.example.com")
-@click.option("--plan", "only_plan", is_flag=True, help="Show what is to be done, and do nothing.")
-@click.option("--remove", is_flag=True, help="Remove what this command has made.")
-@click.option("--name", default="Flask hooks", show_default=True, help="How all names begin.")
+@click.option("--plan", "only_plan", is_flag=True, help="Show what would be done, and do nothing.")
+@click.option("--remove", is_flag=True, help="Remove what this command has created.")
+@click.option("--name", default="Flask hooks", show_default=True, help="The prefix of all names.")
 @click.option("--hooks", metavar="NAME,…", help="Only these, such as token,saml.")
 @click.option(
     "--auth",
@@ -42,16 +42,17 @@ OTHER_SETTINGS = (
     help="How inline hooks authenticate. By default as AUTH_MODE says; with oauth, private-key.",
 )
 @click.option("--secrets", is_flag=True, help="Write passwords and client secrets again.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @with_appcontext
 def register_command(**options: Any) -> None:
-    """Make in your Okta org what the hooks of this service need.
+    """Create in your Okta org what the hooks of this service need.
 
-    Shows what is to be done, asks, does it, and lets Okta send a sample request to each hook. A
-    second run changes nothing, and a run after an error goes on where that one stopped.
+    Shows what it is going to do, asks you to confirm, does it, and lets Okta send a sample request
+    to each hook. A second run changes nothing. After an error, the next run continues where this
+    one stopped.
 
-    OKTA_ISSUER says which org. The API token is asked for, or taken from OKTA_API_TOKEN (or
-    OKTA_ACCESS_TOKEN) in the environment. It is kept nowhere.
+    OKTA_ISSUER says which org. The API token is asked for, or read from OKTA_API_TOKEN (or
+    OKTA_ACCESS_TOKEN) in the environment. It is not stored.
 
     Okta uses a telephony hook at once, so it is registered only if --hooks names it.
 
@@ -100,7 +101,7 @@ class Run:
             steps = list(plan(resources, rewrite_secrets=self.options["secrets"]))
         self._show(steps)
         if remove:
-            say("Note: whether apps and policies use a hook cannot be seen from here.")
+            say("Note: this command cannot see whether apps and policies use a hook.")
             say("A telephony hook is removed only by name, with --hooks.\n")
         else:
             self._note_what_the_service_asks_for("Bearer" if app else "Basic")
@@ -147,7 +148,7 @@ class Run:
             if server.get(name) != value:
                 raise OktaError(
                     f"The authorization server has the {name} {server.get(name)}, not {value}. "
-                    "This command changes no server: correct .env, and start the service again"
+                    "This command changes no server: correct .env, and restart the service"
                 )
         self._say(f"Server  {server.get('name')}  {self.settings.okta_issuer}")
 
@@ -157,14 +158,15 @@ class Run:
             if action != AS_IT_SHOULD_BE:
                 self._line(action, resource.what, detail)
         if good := sum(action == AS_IT_SHOULD_BE for action, _, _ in steps):
-            count = f"{good} others" if good < len(steps) else f"all {good}"
+            others = "1 other" if good == 1 else f"{good} others"
+            count = others if good < len(steps) else f"all {good}"
             say(f"  {AS_IT_SHOULD_BE:<32}  {count}, as far as Okta shows it")
         elif not steps:
             say("There is nothing to remove.")
         say()
 
     def _note_what_the_service_asks_for(self, scheme: str) -> None:
-        """Say so if it would refuse the hooks, as far as it can be seen from here."""
+        """Warn if the service would refuse the hooks, as far as this machine can see."""
         if self.settings.event_hooks_are_off:
             missing = "BASIC_AUTH_USER and BASIC_AUTH_PASSWORD are not set"
             self._say(f"Note: event hooks are left out: {missing}.\n", fg="yellow")
@@ -195,7 +197,7 @@ class Run:
         if self.options["yes"]:
             return True
         if not at_terminal():
-            say("Nothing was changed, since there is no terminal to ask at. --yes does it.")
+            say("Nothing was changed, since there is no terminal to ask at. Use --yes.")
             return False
         what = ", ".join(f"{action} {count}" for action, count in counts.items()).capitalize()
         return click.confirm(f"{what} in {urlsplit(self.okta.org).netloc}?")
@@ -206,7 +208,7 @@ class Run:
                 getattr(resource, action)()
             except (OktaError, KeyboardInterrupt):
                 done = f"{number} of {len(steps)} steps are done"
-                say(f"\n{done}. The same command goes on from there.")
+                say(f"\n{done}. The same command continues from there.")
                 raise
             name = resource.name if action == "remove" else resource.detail
             self._line(DONE[action], resource.what, name)

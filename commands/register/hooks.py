@@ -1,4 +1,4 @@
-"""A hook of this service as it is registered, and all that this service needs in the org."""
+"""A hook as it is registered, and everything that this service needs in the org."""
 
 from .client import API, Json, Okta, OktaError
 from .inputs import Choices, Hook
@@ -10,7 +10,7 @@ VERSION = "1.0.0"
 
 
 def wanted(okta: Okta, choices: Choices) -> tuple[App | None, list[Resource]]:
-    """The app, and all that there must be, in the order in which it is made."""
+    """The app, and everything that must exist, in the order of creation."""
     app: App | None = None
     resources: list[Resource] = []
     if choices.auth != "basic":
@@ -78,17 +78,17 @@ class HookInOkta(Resource):
                 if self.hook.is_telephony and other.get("status") == "ACTIVE":
                     raise InTheWay(f"“{name}” is active, and an org uses only one")
                 if member(other, "channel.config.uri") == self.uri:
-                    raise InTheWay(f"“{name}” has the same URL: not made a second time", "by hand")
+                    raise InTheWay(f"“{name}” has the same URL, so no other is created", "by hand")
 
     def check_removal(self) -> None:
         for _, rule in rules(self.okta, self.choices):
             if member(rule, "actions.token.inlineHook.id") == self.id:
-                raise InTheWay(f"the rule “{rule.get('name')}” uses it: take it out there first")
+                raise InTheWay(f"the rule “{rule.get('name')}” uses it: remove it there first")
 
     def try_out(self, payloads: dict[str, Json]) -> str:
-        """What came back from Okta's own test; nothing if there is none. Raises OktaError."""
+        """The result of Okta's own test, empty if there is none. Raises OktaError."""
         if self.item is None or self.hook.is_telephony:
-            # Telephony would send a message to somebody.
+            # Telephony would send a real message.
             return ""
         if self.hook.is_event:
             if self.item.get("verificationStatus") != "VERIFIED":

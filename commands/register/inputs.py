@@ -1,4 +1,4 @@
-"""What the app, the options, the settings and the environment say, checked before Okta is asked."""
+"""What the app, options, settings and environment say, checked before anything is sent."""
 
 import base64
 import os
@@ -43,7 +43,7 @@ class Hook:
 
     @property
     def names(self) -> set[str]:
-        """Those that `--hooks` takes, with dashes."""
+        """The names that `--hooks` takes, with dashes."""
         return {self.name, self.path.strip("/").replace("_", "-")}
 
     @property
@@ -90,11 +90,11 @@ def choices_of(app: Flask, options: dict[str, Any]) -> Choices:
     settings: Settings = app.config["SETTINGS"]
     all_hooks, prefix = hooks_of(app), options["name"]
     if not settings.okta_issuer:
-        raise WrongInput("OKTA_ISSUER is not set, and it says which org this is about")
+        raise WrongInput("OKTA_ISSUER is not set, and it says which org to use")
     hooks = named(all_hooks, options["hooks"])
     has_server = "/oauth2/" in settings.okta_issuer
     if options["remove"]:
-        # With a private key there is most to remove.
+        # A private key leaves the most to remove.
         only_hooks = options["hooks"] or options["auth"] == "basic" or not has_server
         auth = "basic" if only_hooks else "private-key"
         return Choices(settings, prefix, "", hooks, auth, None)
@@ -112,7 +112,7 @@ def choices_of(app: Flask, options: dict[str, Any]) -> Choices:
     # Without the telephony hook, its settings may be gone as well.
     provider = getattr(settings, "telephony_provider", None)
     if provider in (None, "console") and any(hook.is_telephony for hook in hooks):
-        raise WrongInput("--hooks: with this TELEPHONY_PROVIDER, nobody would get a code")
+        raise WrongInput("--hooks: with this TELEPHONY_PROVIDER, no code would be sent")
     return Choices(settings, prefix, url, hooks, auth, header)
 
 
@@ -137,7 +137,7 @@ def hooks_of(app: Flask) -> list[Hook]:
 
 
 def named(hooks: list[Hook], option: str | None) -> list[Hook]:
-    """The hooks of `--hooks`, each by its name or path. Telephony is never taken without it."""
+    """The hooks that `--hooks` names, by name or path. Without it, all but telephony."""
     if option is None:
         return [hook for hook in hooks if not hook.is_telephony]
     names = {name.strip().replace("_", "-") for name in option.split(",")}
@@ -164,7 +164,7 @@ def checked_url(url: str, issuer: str, paths: list[str]) -> str:
     origin, host, path = match.groups()
     stays_here = is_on_this_machine(issuer) and is_on_this_machine(url)
     if not origin.startswith("https:") and not stays_here:
-        raise WrongInput("--url must begin with https://: Okta sends hooks to nothing else")
+        raise WrongInput("--url must begin with https://: Okta accepts nothing else")
     if _is_private(host.strip("[]")) and not stays_here:
         raise WrongInput(f"--url: Okta cannot reach {host}. Deploy the service, or use a tunnel")
     prefix = path.rstrip("/")
@@ -197,6 +197,6 @@ def authorization(org: str) -> tuple[str, bool]:
     # requests would quote the whole header in its own message.
     if not re.fullmatch("[!-~]+", token):
         raise WrongInput(
-            f"{name or 'That'} is no token: it has a space or a character that no token has"
+            f"{name or 'That'} is not a token: it has a space or a character that no token has"
         )
     return f"{TOKENS.get(name, 'SSWS')} {token}", not name

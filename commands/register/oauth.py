@@ -12,19 +12,19 @@ INLINE_HOOKS = f"{API}/inlineHooks"
 METHOD = "credentials.oauthClient.token_endpoint_auth_method"
 SECRET_METHODS = ("client_secret_post", "client_secret_basic")
 SCOPE_DESCRIPTION = "Lets Okta call the hooks."
-# The first policy that fits is used.
+# Okta uses the first policy that fits.
 FIRST = {"priority": 1, "status": "ACTIVE"}
 
 
 def oauth_resources(okta: Okta, choices: Choices) -> "tuple[App, list[Resource]]":
-    """The app, and all of these in the order in which they are made."""
+    """The app, and all of these in the order of creation."""
     name, server = choices.prefix, choices.server
     key = Resource(okta, "hook key", name, HOOK_KEYS, lambda: {"name": name})
     app = App(okta, choices, key if choices.auth == "private-key" else None)
     scope = Scope(okta, choices)
 
     def policy_fields() -> Json:
-        # It is for one client, and affects no other.
+        # It applies to one client, and affects no other.
         return {
             "type": "OAUTH_AUTHORIZATION_POLICY",
             "name": name,
@@ -56,7 +56,7 @@ def oauth_resources(okta: Okta, choices: Choices) -> "tuple[App, list[Resource]]
 
 
 class App(Resource):
-    """The client that Okta gets its token as. `key` is its key; None stands for a client secret."""
+    """The client as which Okta gets its tokens. With a client secret, `key` is None."""
 
     inactive_before_delete = True
 
@@ -67,7 +67,7 @@ class App(Resource):
             "signOnMode": "OPENID_CONNECT",
             "settings": {
                 "oauthClient": {"response_types": ["token"]},
-                "notes": {"admin": "Made by flask okta register."},
+                "notes": {"admin": "Created by flask okta register."},
             },
         }
         fixed = {"settings.oauthClient.application_type": "service"}
@@ -96,7 +96,7 @@ class App(Resource):
     def _method(self) -> str:
         if self.key:
             return "private_key_jwt"
-        # With the other method, Okta would make a new secret.
+        # With the other method, Okta would create a new secret.
         has = member(self.item, METHOD)
         return has if has in SECRET_METHODS else SECRET_METHODS[0]
 
@@ -108,11 +108,11 @@ class App(Resource):
     def extra(self) -> Json:
         if self.key:
             return {"settings": {"oauthClient": {"jwks": {"keys": [public_key(self.key)]}}}}
-        # Empty, it keeps the secret that there is.
+        # An empty one keeps the secret that exists.
         return {"credentials": {"oauthClient": {"client_secret": ""}}} if self.item else {}
 
     def client_secret(self) -> str:
-        """From the answer that made it, else the newest active one; made if there is none."""
+        """The secret from the answer that created it, or the newest active one, or a new one."""
         secret = self._secret or member(self.item, "credentials.oauthClient.client_secret")
         if not secret:
             path = f"{self.path}/credentials/secrets"
@@ -138,7 +138,7 @@ class App(Resource):
         for hook in self.okta.objects(INLINE_HOOKS):
             name, client_id = hook.get("name"), member(hook, "channel.config.clientId")
             if client_id == self.client_id and name not in ours:
-                raise InTheWay(f"“{name}” would get no token with it any more: change it first")
+                raise InTheWay(f"“{name}” could no longer get a token with it: change it first")
 
 
 def public_key(key: Resource) -> Json:
@@ -152,7 +152,7 @@ def public_key(key: Resource) -> Json:
 
 
 class Scope(Resource):
-    """Nothing tells Okta's own scopes from others but `system`."""
+    """The scope of the hooks. Only `system` tells Okta's own scopes from others."""
 
     def __init__(self, okta: Okta, choices: Choices):
         name, scopes = choices.scope, f"{choices.server}/scopes"
@@ -169,7 +169,7 @@ class Scope(Resource):
 
     def check_removal(self) -> None:
         if member(self.item, "description") != SCOPE_DESCRIPTION:
-            raise InTheWay(f"{self.name} was not made by this command", "left")
+            raise InTheWay(f"{self.name} was not created by this command", "left")
         ours = self.choices.prefix
         for policy, rule in rules(self.okta, self.choices):
             scopes = member(rule, "conditions.scopes.include") or []

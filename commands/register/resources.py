@@ -1,4 +1,4 @@
-"""A thing in Okta: how it is found, compared and sent, and the steps that this makes of several.
+"""A resource in Okta: how it is found, compared and sent, and the steps for several of them.
 
 Only what is sent is compared. Secrets cannot be, since no answer has them.
 """
@@ -39,9 +39,9 @@ class Resource:
     fields: Callable[[], Json]
     """What it must have. What is None must be absent."""
     fixed: Json = field(default_factory=dict)
-    """Paths and values of what cannot be changed: with other values, it is another thing."""
+    """Paths and values that cannot be changed. With other values, it is another resource."""
     defaults: Json = field(default_factory=dict)
-    """What is sent besides, where Okta has nothing else. What is None only stays as it is."""
+    """What is also sent if Okta has no value for it. None: only keep the value that Okta has."""
     parent: "Resource | None" = None
     item: Json | None = field(default=None, init=False)
 
@@ -73,15 +73,15 @@ class Resource:
         return str(value)
 
     def kept(self) -> Json:
-        """What a change sends as Okta has it, since it would be lost."""
+        """What a change sends as Okta has it, since it would otherwise be lost."""
         return _overlaid(self.defaults, self.item)
 
     def extra(self) -> Json:
-        """What is sent besides and cannot be compared, such as secrets."""
+        """What is also sent but cannot be compared, such as secrets."""
         return {}
 
     def check(self) -> None:
-        """Raises InTheWay if it must not be made or changed."""
+        """Raises InTheWay if it must not be created or changed."""
 
     def check_removal(self) -> None:
         """Raises InTheWay if it must not be removed."""
@@ -123,7 +123,7 @@ class Resource:
         try:
             self.item = self.okta.call("POST", self.collection_path, body)
         except NoAnswer:
-            # Sent again, it could be made twice.
+            # If it were sent again, there could be two.
             self.find(fresh=True)
             if self.item is None:
                 raise
@@ -141,12 +141,12 @@ class Resource:
         self.okta.delete(self.path)
 
 
-# What is done, with what, and a word about it.
+# The action, the resource, and what to show beside them.
 Step = tuple[str, Resource, str]
 
 
 def plan(resources: list[Resource], *, rewrite_secrets: bool) -> Iterator[Step]:
-    """The steps, and what they need not or cannot change."""
+    """The steps, including those that change nothing."""
     for each in resources:
         try:
             each.find()
@@ -172,9 +172,9 @@ def plan(resources: list[Resource], *, rewrite_secrets: bool) -> Iterator[Step]:
 
 
 def removal(resources: list[Resource]) -> list[Step]:
-    """The steps that take away what is there, the last made first."""
+    """The steps that remove what is there, in reverse order of creation."""
     steps: list[Step] = []
-    # A rule is found by its policy, so this is the order in which they are made.
+    # A rule is found through its policy, so look them up in the order of creation.
     for each in resources:
         try:
             each.find()
@@ -203,7 +203,7 @@ def member(item: object, path: str) -> Any:
 
 
 def merged(*parts: Json) -> Json:
-    """One object of these, without what is None. What comes later counts."""
+    """Merge objects, without what is None. Later values win."""
     whole: Json = {}
     for part in parts:
         for name, value in part.items():
@@ -224,7 +224,7 @@ def _overlaid(defaults: Json, item: object) -> Json:
 
 
 def _comparable(path: str, value: Any) -> object:
-    """Lists in any order; absent, null, empty and false are the same."""
+    """A value to compare: lists in any order; absent, null, empty and false are the same."""
     if isinstance(value, list):
         return frozenset(map(_shown, value)) or None
     if ".authScheme." in path and isinstance(value, str):
