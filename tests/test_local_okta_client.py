@@ -250,6 +250,7 @@ def test_a_compressed_answer_has_the_same_size_limit(service, encoding):
         b"Transfer-Encoding: chunked\r\n\r\n9\r\n{}",
         b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"{}")[:-1],
     ],
+    ids=["shorter than announced", "chunked", "compressed"],
 )
 def test_an_incomplete_answer_is_an_error(service, cut):
     service.behaviours = [lambda handler: handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + cut)]
