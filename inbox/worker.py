@@ -33,7 +33,7 @@ class Times:
 
     poll: float = 0.5
     """How often to check an empty inbox. The check is one statement that only reads an index."""
-    away: float = 2
+    reconnect: float = 2
     """How long to wait before trying an unavailable database again."""
     tend: float = 15
     """How often to extend leases. A few attempts may fail before a lease runs out."""
@@ -48,7 +48,7 @@ class Times:
 DEFAULT_TIMES = Times()
 
 
-class DatabaseAway(Exception):
+class DatabaseUnavailable(Exception):
     """The operation failed, as far as is known. The failure has been logged."""
 
 
@@ -114,7 +114,7 @@ class Worker:
                 self._look_after_threads()
                 if time.monotonic() >= next_tend:
                     next_tend = time.monotonic() + self._times.tend
-                    with contextlib.suppress(DatabaseAway), self._using_database():
+                    with contextlib.suppress(DatabaseUnavailable), self._using_database():
                         self._tend()
             except Exception as error:
                 # Without this thread, the leases of the others would run out.
@@ -210,8 +210,8 @@ class Worker:
                         if claim and self.stopping_since is not None:
                             self._inbox.give_back(claim)
                             return None
-                except DatabaseAway:
-                    time.sleep(self._times.away)
+                except DatabaseUnavailable:
+                    time.sleep(self._times.reconnect)
                     continue
                 if claim:
                     return claim
@@ -258,12 +258,12 @@ class Worker:
                 message = "event ended, but no longer belonged to this worker"
                 log.warning(message, extra={"fields": task.fields})
                 return
-            except DatabaseAway:
+            except DatabaseUnavailable:
                 stopping = self.stopping_since
                 if stopping is not None and time.monotonic() > stopping + self._times.note:
                     log.error("outcome not saved, will run again", extra={"fields": task.fields})
                     return
-            time.sleep(self._times.away)
+            time.sleep(self._times.reconnect)
 
     def _write_end(self, task: Task, error: BaseException | None) -> None:
         claim, fields = task.claim, task.fields
@@ -289,7 +289,10 @@ class Worker:
 
     @contextlib.contextmanager
     def _using_database(self) -> Iterator[None]:
-        """Log when the database becomes unavailable, and when it is back. Raises DatabaseAway."""
+        """Log when the database becomes unavailable and when it is back.
+
+        Raises DatabaseUnavailable.
+        """
         try:
             yield
         except (sa.exc.SQLAlchemyError, OSError) as error:
@@ -299,7 +302,7 @@ class Worker:
                 message = "the database cannot be used, and waiting will not help"
             self._fault = message
             self._remind(logging.ERROR, message, error=reason_of(error))
-            raise DatabaseAway from None
+            raise DatabaseUnavailable from None
         if self._fault:
             self._reminded.pop((self._fault, None), None)
             self._fault = None

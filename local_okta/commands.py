@@ -62,7 +62,7 @@ def _with_password(example: str) -> str:
 
 
 def _write_new(path: Path, text: str) -> None:
-    # Nobody else can read it, not even while it is being written.
+    # No other user can read it, not even while it is being written.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(text)

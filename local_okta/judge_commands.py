@@ -71,7 +71,7 @@ def _password_action(payload: dict, value: Any) -> str:
 def _import_action(payload: dict, value: Any) -> str:
     if _one_of(value, "result", "CREATE_USER", "LINK_USER") == "CREATE_USER":
         return "creates the user"
-    return "treats the user as one that it has"
+    return "treats the user as an existing one"
 
 
 def _linked_user(payload: dict, value: Any) -> str:

@@ -129,7 +129,7 @@ def _new_client() -> dict[str, Any]:
     path = _client_file()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Nobody else can read it, not even while it is being written.
+        # No other user can read it, not even while it is being written.
         with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(made | {"client_key": key.as_dict(private=True)}, file, indent=2)
     except OSError as error:

@@ -205,7 +205,7 @@ def test_a_good_token_is_accepted(oauth, okta):
 
 
 @pytest.mark.parametrize("body", [token_request("nobody@example.com"), {"data": {}}])
-def test_a_user_who_is_no_patient_gets_no_claim(oauth, okta, body):
+def test_a_user_who_is_not_a_patient_gets_no_claim(oauth, okta, body):
     answer = oauth.send(TOKEN_HOOK, bearer(okta.issue()), json=body)
     assert (answer.status_code, answer.content) == (204, b"")
 
@@ -314,7 +314,7 @@ def test_keys_are_fetched_again_after_a_rotation(fresh, issuer, monkeypatch):
     assert fetches(issuer) == 2
 
 
-def test_made_up_key_ids_make_no_request_each(fresh, issuer, monkeypatch):
+def test_made_up_key_ids_do_not_cause_a_request_each(fresh, issuer, monkeypatch):
     forged = [issuer.sign(issuer.claims(), {"kid": f"made-up-{n}"}, new_key()) for n in range(3)]
     assert fresh.hook(issuer.issue()) == 200
     assert [fresh.hook(token) for token in forged] == [401] * 3

@@ -343,7 +343,7 @@ def test_only_flask_run_has_a_provider_by_default(tmp_path, used_by, provider):
     ("provider", "line"),
     [(None, "note   TELEPHONY_PROVIDER   not set: "), ("console", "console: ")],
 )
-def test_the_doctor_says_that_nobody_gets_a_code(capsys, provider, line):
+def test_the_doctor_says_that_no_code_is_sent(capsys, provider, line):
     doctor.check_settings(doctor.Report(), settings.Settings(telephony_provider=provider))
     assert f"{line}no code is sent by SMS or call" in capsys.readouterr().out
 

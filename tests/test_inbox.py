@@ -81,7 +81,7 @@ def break_until_failed(inbox, clock):
     return pauses
 
 
-def test_an_event_is_claimed_once_and_says_what_okta_said(inbox):
+def test_an_event_is_claimed_once_with_its_content(inbox):
     event = an_event(target=[{"alternateId": "zo\xeb\ud83d\x00@example.com"}])
     assert store(inbox, event) == {"uuid-1"}
     claim = inbox.claim()
@@ -90,7 +90,7 @@ def test_an_event_is_claimed_once_and_says_what_okta_said(inbox):
     assert inbox.claim() is None
 
 
-def test_what_was_handled_loses_its_content_and_is_known_for_a_week(inbox, database, clock):
+def test_a_handled_event_loses_its_content_and_is_recognized_for_a_week(inbox, database, clock):
     store(inbox, an_event())
     inbox.done(inbox.claim())
     assert content(database) is None
@@ -113,7 +113,7 @@ def test_a_second_delivery_changes_nothing_while_the_first_is_being_handled(inbo
     assert inbox.claim() is None
 
 
-def test_an_event_without_a_uuid_is_known_by_what_it_says(inbox):
+def test_an_event_without_a_uuid_is_recognized_by_its_content(inbox):
     first, same = {"eventType": "a", "n": 1}, {"n": 1, "eventType": "a"}
     others = [{"eventType": "a", "n": 2}, {"eventType": "a", "uuid": None}]
     others += [{"eventType": "a", "uuid": uuid} for uuid in ("", 5, "a b", "a\x00", "x" * 101, [])]
@@ -133,7 +133,7 @@ def test_a_delivery_is_stored_whole_or_not_at_all(inbox):
     assert len(store(inbox, *(an_event(f"uuid-{n}") for n in range(3000)))) == 3000
 
 
-def test_the_pause_doubles_until_the_event_has_failed_and_is_kept(inbox, database, clock):
+def test_the_pause_doubles_until_the_event_fails_and_the_event_is_kept(inbox, database, clock):
     store(inbox, an_event())
     pauses = break_until_failed(inbox, clock)
     assert pauses == [5, 10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600]
@@ -158,7 +158,7 @@ def test_a_failed_event_can_be_tried_again_with_all_its_attempts(inbox, clock):
     assert inbox.retry() == 0
 
 
-def test_a_removed_event_is_handled_by_nobody_be_it_waiting_or_in_hand(inbox, database):
+def test_a_removed_event_is_not_handled_whether_waiting_or_in_hand(inbox, database):
     store(inbox, an_event(), an_event("uuid-2"))
     claim = inbox.claim()
     for uuid in ("uuid-1", "uuid-2"):
@@ -196,7 +196,7 @@ def test_a_lease_lasts_a_minute_and_as_long_as_it_is_extended(inbox, clock):
     assert inbox.extend([claim]) == [claim]
 
 
-def test_what_a_killed_worker_had_falls_due_one_after_the_other(inbox, clock):
+def test_the_events_of_a_killed_worker_become_due_one_by_one(inbox, clock):
     """One of them may have killed it."""
     store(inbox, *(an_event(f"uuid-{number}") for number in range(20)))
     inbox.extend(claim_all(inbox))
@@ -208,7 +208,7 @@ def test_what_a_killed_worker_had_falls_due_one_after_the_other(inbox, clock):
     assert max(at_once) < 10
 
 
-def test_an_event_that_ended_is_not_put_off_by_an_extension(inbox, clock):
+def test_extending_a_lease_does_not_reopen_a_handled_event(inbox, clock):
     store(inbox, an_event())
     claim = inbox.claim()
     pause = inbox.broke(claim, ERROR)
@@ -217,7 +217,7 @@ def test_an_event_that_ended_is_not_put_off_by_an_extension(inbox, clock):
     assert inbox.claim().key == "uuid-1"
 
 
-def test_a_claim_that_is_given_back_was_no_attempt(inbox):
+def test_a_claim_that_is_given_back_does_not_count_as_an_attempt(inbox):
     store(inbox, an_event())
     first = inbox.claim()
     inbox.give_back(first)
@@ -271,7 +271,7 @@ def test_a_worker_past_its_lease_cannot_close_the_event(inbox, clock):
         inbox.broke(claim, ERROR)
 
 
-def test_a_late_worker_that_nobody_has_followed_can_close_the_event(inbox, clock):
+def test_a_late_worker_can_close_the_event_if_no_other_has_claimed_it(inbox, clock):
     store(inbox, an_event())
     late = inbox.claim()
     clock.now += YEAR
@@ -279,7 +279,7 @@ def test_a_late_worker_that_nobody_has_followed_can_close_the_event(inbox, clock
     assert inbox.claim() is None
 
 
-def test_one_that_keeps_failing_holds_up_no_other(inbox, clock):
+def test_an_event_that_keeps_failing_delays_no_other(inbox, clock):
     store(inbox, an_event("poison"))
     clock.now += 1
     store(inbox, *(an_event(f"uuid-{number}") for number in range(20)))
@@ -301,7 +301,7 @@ def test_one_that_keeps_failing_holds_up_no_other(inbox, clock):
 
 
 @pytest.mark.parametrize("jump", [YEAR, -YEAR])
-def test_a_clock_that_jumps_by_a_year_loses_and_holds_up_nothing(jump, inbox, clock):
+def test_a_clock_that_jumps_by_a_year_loses_and_delays_no_event(jump, inbox, clock):
     """One event waits, one is with a worker, one has broken: it jumps, and jumps back."""
     for uuid in ("broken", "claimed", "waiting"):
         store(inbox, an_event(uuid))
@@ -325,7 +325,7 @@ def test_a_clock_that_jumps_by_a_year_loses_and_holds_up_nothing(jump, inbox, cl
     assert inbox.backlog().waiting == 0
 
 
-def test_the_backlog_tells_numbers_and_ages(inbox, clock):
+def test_the_backlog_has_numbers_and_ages(inbox, clock):
     assert inbox.backlog() == Backlog(0, None, 0, None, 0, None, 0)
     store(inbox, an_event())
     tend(inbox)
@@ -362,7 +362,7 @@ def test_a_worker_whose_threads_all_hang_is_counted_while_it_is_seen(inbox, cloc
     assert inbox.backlog().stuck_workers == 0
 
 
-def test_a_worker_whose_clock_was_wrong_does_not_stay_seen(inbox, clock):
+def test_a_worker_whose_clock_was_wrong_is_forgotten(inbox, clock):
     clock.now += YEAR
     tend(inbox, "wrong")
     clock.now -= YEAR
@@ -387,7 +387,7 @@ def at_once(database_url, *works):
         return sorted(chain.from_iterable(pool.map(run, works)))
 
 
-def test_several_workers_never_have_the_same_event(inbox, database_url):
+def test_several_workers_never_claim_the_same_event(inbox, database_url):
     keys = [f"uuid-{number}" for number in range(60)]
     store(inbox, *map(an_event, keys))
 
@@ -399,7 +399,7 @@ def test_several_workers_never_have_the_same_event(inbox, database_url):
     assert at_once(database_url, *[work] * 4) == sorted(keys)
 
 
-def test_deliveries_of_the_same_events_at_once_are_stored_once(inbox, database_url):
+def test_simultaneous_deliveries_of_the_same_events_are_stored_once(inbox, database_url):
     deliveries = [[f"{number}-{more}" for more in range(60)] for number in range(5)]
 
     def deliver(step, mine):
@@ -410,7 +410,7 @@ def test_deliveries_of_the_same_events_at_once_are_stored_once(inbox, database_u
     assert at_once(database_url, *works) == sorted(chain.from_iterable(deliveries))
 
 
-def test_old_rows_are_forgotten_in_portions(inbox, database, clock):
+def test_old_rows_are_deleted_in_batches(inbox, database, clock):
     store(inbox, *(an_event(f"uuid-{number}") for number in range(FORGOTTEN_AT_ONCE + 5)))
     with database.begin() as connection:
         connection.execute(sa.update(table).values(due_at=None, handled_at=clock.now))
@@ -423,7 +423,7 @@ def test_old_rows_are_forgotten_in_portions(inbox, database, clock):
     assert [claim.key for claim in claim_all(inbox)] == ["waiting"]
 
 
-def test_what_workers_do_finds_its_rows_by_an_index_however_many_there_are(inbox, database):
+def test_the_workers_statements_use_an_index(inbox, database):
     fill = """
         WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 30000)
         INSERT INTO okta_events_2

@@ -64,7 +64,7 @@ def test_a_thread_does_not_wait_for_a_connection_that_another_failed_to_make(dat
         assert wait(attempts, timeout=25).not_done == set()
 
 
-def test_what_was_handled_is_found_in_no_file_while_the_database_is_in_use(inbox, file):
+def test_the_content_of_a_handled_event_is_in_no_file(inbox, file):
     store(inbox, *map(str, range(50)))
     assert files_with(SECRET, file.parent) == [file.name]
     for claim in iter(inbox.claim, None):
@@ -123,7 +123,7 @@ def test_a_file_that_was_removed_or_replaced_is_opened_again(happens, inbox, fil
 
 @pytest.mark.parametrize("happens", [remove, rename, restore, remove_folder])
 @pytest.mark.parametrize("is_begun", [False, True])
-def test_what_is_written_while_the_file_is_replaced_does_not_count_as_stored(
+def test_a_write_while_the_file_is_replaced_does_not_count_as_stored(
     is_begun, happens, inbox, database, file
 ):
     store(inbox, "old")
@@ -142,7 +142,7 @@ def test_what_is_written_while_the_file_is_replaced_does_not_count_as_stored(
     assert store(inbox, "new") == {"new"}
 
 
-def test_a_connection_does_not_unlock_what_another_one_has_locked(database, sqlite_url, file):
+def test_a_connection_does_not_release_the_lock_of_another(database, sqlite_url, file):
     """The locks of SQLite are POSIX locks, which any close of the file in this process ends."""
     writes = (
         "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0)"
@@ -159,7 +159,7 @@ def test_a_connection_does_not_unlock_what_another_one_has_locked(database, sqli
     assert "database is locked" in done.stderr
 
 
-def test_a_file_that_others_can_read_is_closed_to_them(inbox, file, caplog):
+def test_a_file_that_others_can_read_is_made_private(inbox, file, caplog):
     store(inbox, "a")
     restore(file)
     file.chmod(0o644)
@@ -209,9 +209,7 @@ def read_only(file):
         (another_table, "has no column named key"),
     ],
 )
-def test_an_error_that_waiting_does_not_end_is_told_from_one_that_it_ends(
-    what, reason, inbox, file
-):
+def test_temporary_errors_are_distinguished_from_permanent_ones(what, reason, inbox, file):
     what(file)
     with pytest.raises((sa.exc.SQLAlchemyError, OSError)) as raised:
         store(inbox, "a")
@@ -221,7 +219,7 @@ def test_an_error_that_waiting_does_not_end_is_told_from_one_that_it_ends(
         assert mode_of(file) == "0o755"
 
 
-def test_a_file_that_another_process_has_locked_is_waited_for(database, inbox, file):
+def test_the_database_waits_for_a_file_that_another_process_has_locked(database, inbox, file):
     store(inbox, "a")
     database.close()
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as locker:
@@ -234,7 +232,7 @@ def test_a_file_that_another_process_has_locked_is_waited_for(database, inbox, f
             assert storing.result() == {"b"}
 
 
-def test_tables_that_were_lost_are_made_again(database_url):
+def test_lost_tables_are_created_again(database_url):
     with contextlib.closing(Database(database_url)) as database:
         inbox = Inbox(database)
         store(inbox, "a")

@@ -53,7 +53,7 @@ def wait_until(condition):
         time.sleep(0.02)
 
 
-def test_nothing_is_prepared_in_a_server_that_pgbouncer_may_change(inbox, database):
+def test_no_statement_is_prepared_since_pgbouncer_may_change_the_server(inbox, database):
     for number in range(12):
         store(inbox, str(number))
         inbox.done(inbox.claim())
@@ -63,7 +63,9 @@ def test_nothing_is_prepared_in_a_server_that_pgbouncer_may_change(inbox, databa
 
 
 @pytest.mark.parametrize("use", [lambda inbox: store(inbox, "a"), Inbox.claim, Inbox.failures])
-def test_a_lock_of_another_session_is_waited_for_and_no_longer(use, inbox, session, monkeypatch):
+def test_a_statement_waits_a_limited_time_for_the_lock_of_another_session(
+    use, inbox, session, monkeypatch
+):
     monkeypatch.setattr(database_module, "LOCK_SECONDS", 0.3)
     session("LOCK TABLE okta_events_2")
     with ThreadPoolExecutor(1) as pool:
@@ -78,14 +80,14 @@ def test_a_lock_of_another_session_is_waited_for_and_no_longer(use, inbox, sessi
     assert store(inbox, "a") == {"a"}
 
 
-def test_the_time_limit_for_locks_is_left_in_no_session(inbox, database):
+def test_the_time_limit_for_locks_does_not_stay_in_the_session(inbox, database):
     store(inbox, "a")
     with database.begin() as connection:
         connection.exec_driver_sql("COMMIT")
         assert connection.exec_driver_sql("SHOW lock_timeout").scalar() == "0"
 
 
-def test_a_worker_passes_over_what_another_one_is_just_claiming(inbox, session, monkeypatch):
+def test_a_worker_skips_an_event_that_another_is_claiming(inbox, session, monkeypatch):
     monkeypatch.setattr(database_module, "LOCK_SECONDS", 1)
     store(inbox, "a")
     store(inbox, "b")
@@ -94,9 +96,7 @@ def test_a_worker_passes_over_what_another_one_is_just_claiming(inbox, session, 
     assert inbox.claim() is None
 
 
-def test_a_worker_passes_over_old_rows_that_another_one_is_just_deleting(
-    inbox, session, monkeypatch
-):
+def test_a_worker_skips_old_rows_that_another_is_deleting(inbox, session, monkeypatch):
     monkeypatch.setattr(database_module, "LOCK_SECONDS", 1)
     store(inbox, "a", "b")
     session("UPDATE okta_events_2 SET due_at = NULL, handled_at = 0")
@@ -107,7 +107,7 @@ def test_a_worker_passes_over_old_rows_that_another_one_is_just_deleting(
     assert session("SELECT key FROM okta_events_2").scalars().all() == ["a"]
 
 
-def test_deliveries_of_the_same_events_never_wait_for_each_other_crosswise(inbox, session):
+def test_deliveries_of_the_same_events_do_not_deadlock(inbox, session):
     insert = (
         "INSERT INTO okta_events_2 (key, type, received_at, due_at, attempts, attempts_left) "
         "VALUES ('{}', 'test', 0, 0, 0, 12)"
@@ -122,7 +122,7 @@ def test_deliveries_of_the_same_events_never_wait_for_each_other_crosswise(inbox
         assert storing.result() == set()
 
 
-def test_a_process_has_one_connection_however_many_threads(database):
+def test_a_process_has_one_connection_for_all_its_threads(database):
     def server(_):
         with database.begin() as connection:
             return connection.exec_driver_sql("SELECT pg_backend_pid() FROM pg_sleep(0.1)").scalar()
@@ -140,8 +140,8 @@ def test_a_connection_that_the_server_has_ended_is_made_again(inbox, session):
     assert store(inbox, "b") == {"b"}
 
 
-def test_a_server_that_went_away_without_a_word_is_noticed(database):
-    """What the kernel has been told, since no test takes a network away."""
+def test_a_server_that_disappears_without_closing_is_noticed(database):
+    """Check what the kernel was told, since no test can take down a network."""
     with database.begin() as connection:
         number = connection.connection.driver_connection.fileno()
         with socket.socket(fileno=os.dup(number)) as copy:
@@ -160,7 +160,7 @@ def test_an_option_in_the_url_takes_precedence(url):
             assert copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 33
 
 
-def test_a_server_that_takes_a_connection_and_says_nothing_is_given_up(url):
+def test_a_server_that_accepts_a_connection_and_never_answers_is_given_up(url):
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         contextlib.closing(Database(url.set(port=server.getsockname()[1]))) as database,
@@ -175,7 +175,7 @@ def test_a_server_that_takes_a_connection_and_says_nothing_is_given_up(url):
         assert is_temporary(raised.value)
 
 
-def test_several_processes_can_make_the_tables_at_once(url):
+def test_several_processes_can_create_the_tables_at_once(url):
     for _ in range(3):
         start = threading.Barrier(4)
 

@@ -89,7 +89,7 @@ def test_only_the_first_delivery_waits_for_a_database_that_hangs(intake, inbox, 
     assert claimed(inbox) == {"a", "late", "b"}
 
 
-def test_a_late_store_is_known_when_okta_delivers_it_again(intake, inbox, sqlite_url):
+def test_an_event_stored_too_late_is_recognized_in_the_next_delivery(intake, inbox, sqlite_url):
     with hanging(sqlite_url):
         refused(intake, "late")
     wait_until(lambda: inbox.backlog().waiting == 1)
@@ -97,7 +97,7 @@ def test_a_late_store_is_known_when_okta_delivers_it_again(intake, inbox, sqlite
     assert claimed(inbox) == {"late", "new"}
 
 
-def test_a_store_that_had_not_begun_when_it_was_refused_never_begins(intake, inbox, sqlite_url):
+def test_a_refused_store_that_had_not_started_never_starts(intake, inbox, sqlite_url):
     with hanging(sqlite_url), ThreadPoolExecutor(4) as pool:
         reasons = [pool.submit(refused, intake, str(number)) for number in range(4)]
         assert all(reason.result()[1] < SECONDS_IN_ALL for reason in reasons)
@@ -107,7 +107,7 @@ def test_a_store_that_had_not_begun_when_it_was_refused_never_begins(intake, inb
     assert len(claimed(inbox)) == 2
 
 
-def test_a_first_check_that_hangs_counts_like_a_store(intake, sqlite_url):
+def test_a_first_check_that_hangs_counts_as_a_store(intake, sqlite_url):
     with hanging(sqlite_url):
         intake.open()
         assert refused(intake, "a")[1] < SECONDS_IN_ALL
@@ -134,7 +134,7 @@ def test_the_log_says_at_the_start_whether_waiting_will_help(
     assert "EVENTS_DATABASE_URL" in caplog.records[0].fields["error"]
 
 
-def test_a_store_that_hangs_does_not_keep_the_process_from_ending(intake, sqlite_url):
+def test_a_store_that_hangs_does_not_keep_the_process_from_exiting(intake, sqlite_url):
     store(intake, "a")
     others = [each for each in threading.enumerate() if each is not threading.main_thread()]
     assert all(thread.daemon for thread in others)

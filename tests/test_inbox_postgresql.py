@@ -1,4 +1,4 @@
-"""Events in a PostgreSQL that goes away, hangs and comes back, with gunicorn and a worker as
+"""Events in a PostgreSQL that stops, hangs and comes back, with gunicorn and a worker as
 deployed."""
 
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +32,7 @@ def running(postgresql, tmp_path_factory):
         yield service, worker, url
 
 
-def test_a_postgresql_that_is_away_or_hangs_is_a_503_in_time(running, postgresql):
+def test_a_postgresql_that_is_down_or_hangs_is_a_503_in_time(running, postgresql):
     service, worker, url = running
     assert deliver(service, an_event("a")).status_code == 204
     worker.wait_until(lambda: worker.handled == ["a"])

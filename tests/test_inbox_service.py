@@ -67,7 +67,7 @@ def test_a_delivery_is_answered_before_anything_handles_it(service, url, tmp_pat
     assert "ann@example.com" not in service.log + worker.log
 
 
-def test_a_kill_leaves_an_event_to_the_next_worker_and_term_lets_that_end_it(
+def test_a_killed_workers_event_goes_to_the_next_worker_which_finishes_it_after_term(
     service, url, tmp_path
 ):
     deliver(service, an_event("slow", seconds=1.5))
@@ -83,7 +83,7 @@ def test_a_kill_leaves_an_event_to_the_next_worker_and_term_lets_that_end_it(
     assert f"event handled type={EVENT_TYPE} uuid=slow attempt=2" in worker.log
 
 
-def test_a_locked_file_is_a_503_in_time_and_holds_up_no_other_hook(service, url):
+def test_a_locked_file_is_a_503_in_time_and_delays_no_other_hook(service, url):
     assert deliver(service, an_event("a")).status_code == 204
     with (
         contextlib.closing(sqlite3.connect(url.database, isolation_level=None)) as locker,
@@ -153,7 +153,7 @@ def test_in_development_the_service_has_one_worker_of_its_own(sqlite_url, tmp_pa
     assert backlog(sqlite_url).waiting == 0
 
 
-def test_a_command_has_no_worker_beside_it(sqlite_url):
+def test_a_command_starts_no_worker(sqlite_url):
     command = [sys.executable, "-m", "flask", "events", "list"]
     done = subprocess.run(
         command, cwd=PROJECT, env=environment(events_settings(sqlite_url)), text=True,
@@ -163,7 +163,7 @@ def test_a_command_has_no_worker_beside_it(sqlite_url):
     assert not Path(sa.make_url(sqlite_url).database).exists()
 
 
-def test_a_database_that_cannot_be_used_shows_in_the_log_at_the_start(tmp_path):
+def test_an_unusable_database_is_logged_at_the_start(tmp_path):
     (tmp_path / "events.sqlite").write_text("no database, and longer than a header" * 10)
     with Service(basic_settings(), tmp_path / "log") as service:
         service.wait_until(lambda: "ERROR   events cannot be stored" in service.log)

@@ -21,7 +21,7 @@ from inbox.intake import Intake
 from inbox.worker import Times, Worker
 
 PATIENCE = 60
-TIMES = Times(poll=0.02, away=0.05, tend=0.1)
+TIMES = Times(poll=0.02, reconnect=0.05, tend=0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +93,7 @@ def said(log, message):
     return [record for record in log.records if record.message == message]
 
 
-def test_each_event_is_given_to_its_handler_once_with_the_app_at_hand(inbox, log):
+def test_each_event_reaches_its_handler_once_in_an_app_context(inbox, log):
     given = []
     uuids = [f"uuid-{number}" for number in range(30)]
     store(inbox, *uuids)
@@ -103,7 +103,7 @@ def test_each_event_is_given_to_its_handler_once_with_the_app_at_hand(inbox, log
     assert messages(log) == ["event taken", "event handled"]
 
 
-def test_an_async_handler_is_awaited_with_the_app_at_hand(inbox, log):
+def test_an_async_handler_is_awaited_in_an_app_context(inbox, log):
     ran = []
 
     async def handler(event):
@@ -118,7 +118,7 @@ def test_an_async_handler_is_awaited_with_the_app_at_hand(inbox, log):
     assert messages(log) == ["event taken", "event attempt failed", "event taken", "event handled"]
 
 
-def test_a_handler_that_breaks_twice_gets_the_event_a_third_time(inbox, log):
+def test_a_handler_that_fails_twice_gets_the_event_a_third_time(inbox, log):
     attempts = []
 
     def breaks_twice(event):
@@ -166,9 +166,7 @@ def test_the_traceback_of_a_handler_is_logged_in_development_only(debug, inbox, 
     assert ("Traceback" in log.text) == debug
 
 
-def test_an_event_without_a_handler_here_is_left_to_wait_and_said_once_in_a_while(
-    inbox, database, log
-):
+def test_an_event_without_a_handler_waits_and_is_logged_now_and_then(inbox, database, log):
     store(inbox, "uuid-1", "uuid-2", kind="other")
     store(inbox, "uuid-3")
     handled = []
@@ -185,7 +183,7 @@ def test_an_event_without_a_handler_here_is_left_to_wait_and_said_once_in_a_whil
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, RecursionError, MemoryError])
-def test_whatever_a_handler_raises_the_thread_goes_on(error, inbox):
+def test_the_thread_continues_whatever_a_handler_raises(error, inbox):
     handled = []
 
     def handler(event):
@@ -199,7 +197,7 @@ def test_whatever_a_handler_raises_the_thread_goes_on(error, inbox):
     assert handled == ["good"]
 
 
-def test_a_handler_that_hangs_holds_up_its_own_thread_alone(inbox):
+def test_a_handler_that_hangs_blocks_only_its_own_thread(inbox):
     goes_on, handled = threading.Event(), []
 
     def handler(event):
@@ -218,8 +216,8 @@ def test_a_handler_that_hangs_holds_up_its_own_thread_alone(inbox):
     assert inbox.backlog().waiting == 0
 
 
-def test_what_the_handler_did_is_noted_once_the_database_is_back(inbox, database, log):
-    """The table is away between the end of the handler and the note of it."""
+def test_the_outcome_is_saved_once_the_database_is_back(inbox, database, log):
+    """The table is missing between the end of the handler and the saving of its outcome."""
     given = []
 
     def rename(old, new):
@@ -266,12 +264,12 @@ def test_a_handler_may_take_longer_than_a_lease(database, log):
     assert messages(log) == ["event taken", "event handled"]
 
 
-def test_a_lost_lease_is_logged_and_the_thread_goes_on(inbox, clock, log):
+def test_a_lost_lease_is_logged_and_the_thread_continues(inbox, clock, log):
     handled = []
 
     def handler(event):
         if event["uuid"] == "uuid-1":
-            # As when the database was away for longer than a lease.
+            # As if the database had been unavailable for longer than a lease.
             clock.skew += 100
             assert inbox.claim().key == "uuid-1"
             wait_until(lambda: len(messages(log)) == 2)
@@ -345,7 +343,7 @@ def test_a_thread_that_ends_is_replaced(database, log):
         assert "ZeroDivisionError at " in record.fields["error"]
 
 
-def test_a_worker_is_seen_again_and_again(inbox, clock, log):
+def test_a_worker_reports_regularly_that_it_runs(inbox, clock, log):
     with working(inbox, None):
         wait_until(lambda: inbox.backlog().worker_seen is not None)
         clock.skew += 1000
@@ -353,7 +351,7 @@ def test_a_worker_is_seen_again_and_again(inbox, clock, log):
 
 
 @pytest.mark.parametrize("way", ["stop", "goes_on"])
-def test_a_worker_that_is_stopped_ends_what_it_has_begun_and_begins_nothing(way, inbox, log):
+def test_a_stopped_worker_finishes_its_events_and_starts_no_other(way, inbox, log):
     goes_on, stops, handled = threading.Event(), threading.Event(), []
 
     def handler(event):
@@ -375,7 +373,7 @@ def test_a_worker_that_is_stopped_ends_what_it_has_begun_and_begins_nothing(way,
     assert inbox.claim().attempts == 1
 
 
-def test_an_event_that_is_claimed_just_when_the_worker_stops_is_given_back(inbox, database, log):
+def test_an_event_claimed_while_the_worker_stops_is_given_back(inbox, database, log):
     class Stopping(Inbox):
         def claim(self, types):
             claim = super().claim(types)
@@ -392,7 +390,7 @@ def test_an_event_that_is_claimed_just_when_the_worker_stops_is_given_back(inbox
     assert (claim.attempts, claim.attempts_left) == (1, 11)
 
 
-def test_a_worker_that_is_stopped_while_the_database_is_away_ends_and_says_what_is_lost(
+def test_a_worker_stopped_while_the_database_is_down_ends_and_logs_the_lost_outcome(
     inbox, database, log
 ):
     def handler(event):
@@ -417,7 +415,7 @@ def test_a_process_looks_for_a_worker_if_it_has_none(threads, watches, sqlite_ur
     started.stop(10)
 
 
-def test_without_a_worker_of_its_own_a_process_says_that_events_wait(inbox, clock, log):
+def test_a_process_without_a_worker_logs_that_events_wait(inbox, clock, log):
     store(inbox, "uuid-1")
     is_over, message = threading.Event(), "events wait, EVENT_THREADS is 0, and no worker runs"
     arguments = (inbox, lambda: not is_over.is_set())

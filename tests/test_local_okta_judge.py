@@ -124,7 +124,7 @@ DONE = [
     (
         "import",
         commands(("action.update", {"result": "LINK_USER"}), ("user.update", {"id": "00u1"})),
-        "treats the user as one that it has and links it to 00u1",
+        "treats the user as an existing one and links it to 00u1",
     ),
     ("import", action(result="CREATE_USER"), "creates the user"),
     ("import", profile(login="kim"), "sets login in the user's profile"),

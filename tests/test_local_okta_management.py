@@ -71,27 +71,21 @@ def made(call, path, body, status=200) -> dict:
     return item
 
 
-# --- Who may ask ---------------------------------------------------------------------------------
-
-
-def test_the_organization_is_told_to_anybody(call):
+def test_the_organization_is_public(call):
     status, body = call("GET", "/.well-known/okta-organization", token=None)
     assert status == 200
     assert body["_links"]["organization"]["href"].startswith("http://127.0.0.1:")
 
 
 @pytest.mark.parametrize("token", [None, "SSWS ", "Basic YTpi", "SSWS"])
-def test_without_a_token_there_is_an_error_of_oktas(call, token):
+def test_without_a_token_the_answer_is_oktas_error(call, token):
     status, body = call("GET", "/inlineHooks", token=token)
     assert (status, body["errorCode"]) == (401, "E0000011")
     assert body.keys() >= {"errorSummary", "errorLink", "errorId", "errorCauses"}
 
 
-def test_an_access_token_will_do(call):
+def test_an_access_token_is_accepted(call):
     assert call("GET", "/inlineHooks", token="Bearer eyJ")[0] == 200
-
-
-# --- What each collection answers ----------------------------------------------------------------
 
 
 SERVER = "/authorizationServers/default"
@@ -106,7 +100,7 @@ MADE = {
 
 
 @pytest.mark.parametrize("path", MADE)
-def test_what_was_made_can_be_read_and_listed(call, path):
+def test_what_was_created_can_be_read_and_listed(call, path):
     body, status = MADE[path]
     item = made(call, path, body, status)
     collection = path.partition("?")[0]
@@ -117,7 +111,7 @@ def test_what_was_made_can_be_read_and_listed(call, path):
 
 
 @pytest.mark.parametrize("path", [*MADE, "/apps/x/credentials/secrets"])
-def test_what_is_not_there_is_a_404(call, path):
+def test_what_does_not_exist_is_a_404(call, path):
     one = path.partition("?")[0] + "/nothing"
     for method in ("GET", "DELETE", "PUT"):
         if not one.endswith("secrets/nothing"):
@@ -140,7 +134,7 @@ INCOMPLETE = [
 
 
 @pytest.mark.parametrize(("path", "body"), INCOMPLETE)
-def test_what_is_incomplete_is_refused(call, path, body):
+def test_an_incomplete_body_is_refused(call, path, body):
     status, answer = call("POST", path, body)
     assert (status, answer["errorCode"]) == (400, "E0000001")
     assert answer["errorCauses"]
@@ -148,9 +142,6 @@ def test_what_is_incomplete_is_refused(call, path, body):
 
 def test_a_body_that_is_not_an_object_is_refused(call):
     assert call("POST", "/hook-keys", [])[1]["errorCode"] == "E0000003"
-
-
-# --- Hooks ---------------------------------------------------------------------------------------
 
 
 def test_an_answer_has_no_secret_of_a_hook(call):
@@ -164,7 +155,7 @@ def test_an_answer_has_no_secret_of_a_hook(call):
     assert item["channel"]["config"]["authScheme"] is None
 
 
-def test_a_hook_without_authentication_is_taken_as_okta_takes_it(call):
+def test_a_hook_without_authentication_is_accepted_as_okta_does(call):
     body = hook()
     del body["channel"]["config"]["authScheme"]
     assert made(call, "/inlineHooks", body)["status"] == "ACTIVE"
@@ -189,7 +180,7 @@ def test_only_an_inactive_hook_can_be_deleted(call):
         assert call("DELETE", path) == (204, None)
 
 
-def test_an_event_hook_is_unverified_after_each_put_and_takes_a_status(call):
+def test_an_event_hook_is_unverified_after_each_put_and_accepts_a_status(call):
     item = made(call, "/eventHooks", event_hook())
     assert (item["status"], item["verificationStatus"]) == ("ACTIVE", "UNVERIFIED")
     assert item["events"]["filter"] is None
@@ -198,10 +189,7 @@ def test_an_event_hook_is_unverified_after_each_put_and_takes_a_status(call):
     assert call("PUT", path, event_hook(status="INACTIVE"))[1]["status"] == "INACTIVE"
 
 
-# --- Hook keys -----------------------------------------------------------------------------------
-
-
-def test_a_hook_key_is_shown_with_its_public_half_when_it_is_made(call):
+def test_a_new_hook_key_is_shown_with_its_public_half(call):
     item = made(call, "/hook-keys", {"name": "a"})
     public = item["_embedded"]
     assert (public["kid"], public["alg"], public["use"]) == (item["keyId"], "RSA", None)
@@ -223,9 +211,6 @@ def test_a_hook_key_that_is_used_cannot_be_deleted(call):
     assert call("DELETE", f"/hook-keys/{key['id']}")[0] == 204
 
 
-# --- Apps ----------------------------------------------------------------------------------------
-
-
 def secret_in(answer: dict) -> str | None:
     return answer["credentials"]["oauthClient"].get("client_secret")
 
@@ -243,7 +228,7 @@ def test_only_post_and_put_answer_with_the_client_secret(call):
     assert secret_in(call("PUT", path, got)[1]) != secret
 
 
-def test_another_authentication_makes_or_deletes_the_secret(call):
+def test_another_authentication_creates_or_deletes_the_secret(call):
     item = made(call, "/apps", app())
     path, secret = f"/apps/{item['id']}", secret_in(item)
     basic = app("client_secret_basic")
@@ -254,7 +239,7 @@ def test_another_authentication_makes_or_deletes_the_secret(call):
     assert call("GET", f"{path}/credentials/secrets")[1] == []
 
 
-def test_secrets_are_listed_in_clear_and_two_at_most(call):
+def test_secrets_are_listed_in_clear_text_and_there_are_two_at_most(call):
     item = made(call, "/apps", app())
     path = f"/apps/{item['id']}/credentials/secrets"
     [first] = call("GET", path)[1]
@@ -283,16 +268,13 @@ def test_apps_are_found_by_the_beginning_of_their_label_page_by_page(call, okta,
     assert labels == [["hooks 3", "hooks 2"], ["hooks 1"]]
 
 
-# --- The authorization server --------------------------------------------------------------------
-
-
-def test_the_server_is_told_and_another_is_not_there(call, okta):
+def test_only_the_default_server_exists(call, okta):
     server = call("GET", SERVER)[1]
     assert (server["issuer"], server["audiences"]) == (okta.issuer, [okta.audience])
     assert call("GET", "/authorizationServers/other")[0] == 404
 
 
-def test_scopes_are_public_or_not_and_systems_stay(call, okta):
+def test_scopes_can_be_public_and_system_scopes_cannot_be_deleted(call, okta):
     made(call, f"{SERVER}/scopes", {"name": "public"} | PUBLIC, 201)
     made(call, f"{SERVER}/scopes", {"name": "hidden"}, 201)
     assert okta.metadata()["scopes_supported"] == ["hooks", "public"]
@@ -319,9 +301,6 @@ def test_a_rule_comes_back_with_more_than_was_sent(call):
     assert "actions" not in call("PUT", f"{rules}/{item['id']}", rule())[1]
     assert call("POST", f"{rules}/{item['id']}/lifecycle/deactivate") == (204, None)
     assert call("DELETE", f"{rules}/{item['id']}")[0] == 204
-
-
-# --- Tokens for an app ---------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -378,13 +357,10 @@ def test_a_rule_for_other_grants_or_clients_allows_nothing(okta, call, with_poli
     assert token(okta, item)[1] == "access_denied"
 
 
-def test_the_client_that_is_there_from_the_start_needs_no_policy(okta):
+def test_the_preset_client_needs_no_policy(okta):
     mine = {"id": okta.client_id}
     assert token(okta, mine, okta.client_secret)[0] == 200
     assert token(okta, mine, okta.client_secret, scope="openid")[1] == "invalid_scope"
-
-
-# --- execute and verify, which really call -------------------------------------------------------
 
 
 @pytest.fixture
@@ -415,7 +391,7 @@ def test_execute_sends_the_payload_with_the_hooks_own_secret(call, service):
     assert call("POST", f"/inlineHooks/{item['id']}/execute", {}) == (204, None)
 
 
-def test_execute_says_what_was_wrong_with_the_answer(call, service):
+def test_execute_reports_what_was_wrong_with_the_answer(call, service):
     item = made(call, "/inlineHooks", hook(f"{service.url}/hook", type=TELEPHONY))
     path = f"/inlineHooks/{item['id']}/execute"
     service.answer = ({}, 401)
@@ -494,9 +470,6 @@ def test_the_header_of_another_name_is_not_sent_as_authorization(call, service):
     item = made(call, "/inlineHooks", body)
     call("POST", f"/inlineHooks/{item['id']}/execute", {})
     assert service.came[0][1] is None
-
-
-# --- On the page ---------------------------------------------------------------------------------
 
 
 def test_the_page_gets_what_is_registered_without_secrets(call, okta):

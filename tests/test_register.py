@@ -48,11 +48,8 @@ def names_of(items: dict) -> list[str]:
     return sorted(item.get("label") or item["name"] for item in items.values())
 
 
-# --- Plan, do, plan again ------------------------------------------------------------------------
-
-
 @with_each
-def test_a_first_run_makes_all_and_a_second_changes_nothing(org, auth):
+def test_the_first_run_creates_everything_and_the_second_changes_nothing(org, auth):
     first = org.register(auth, "--yes")
     assert first.exit_code == 0, first.output
     made = org.snapshot()
@@ -68,7 +65,7 @@ def test_a_first_run_makes_all_and_a_second_changes_nothing(org, auth):
 
 
 @with_each
-def test_a_plan_changes_nothing_and_says_so_by_its_status(org, auth):
+def test_a_plan_changes_nothing_and_exits_with_2(org, auth):
     before = org.snapshot()
     result = org.register(auth, "--plan")
     assert result.exit_code == 2
@@ -77,7 +74,7 @@ def test_a_plan_changes_nothing_and_says_so_by_its_status(org, auth):
     assert (org.writes, org.snapshot()) == ([], before)
 
 
-def test_every_hook_but_telephony_is_made_from_the_routes_of_the_app(org):
+def test_every_hook_but_telephony_is_created_from_the_routes_of_the_app(org):
     org.register("basic", "--yes")
     app = app_with_commands(Settings(**BASIC))
     hooks = [hook for hook in hooks_of(app) if not hook.is_telephony]
@@ -95,7 +92,7 @@ def test_every_hook_but_telephony_is_made_from_the_routes_of_the_app(org):
     assert event_hook["verificationStatus"] == "VERIFIED"
 
 
-def test_a_hook_of_ones_own_is_registered_too():
+def test_a_hook_of_your_own_is_registered_too():
     app = app_with_commands(Settings(**BASIC))
     loyalty = HookBlueprint("loyalty_points", __name__, kind="inline", event_type="com.okta.loyal")
     loyalty.add_url_rule("/points", "loyalty", lambda: "", methods=["POST"])
@@ -132,9 +129,6 @@ def test_policy_and_rule_are_for_this_app_and_scope_only(org):
     assert "calls" in org.okta.metadata()["scopes_supported"]
 
 
-# --- Stopped, and run again ----------------------------------------------------------------------
-
-
 def writes_of(org, auth: str) -> int:
     """How many requests change something in a whole run for two hooks."""
     assert org.register(auth, "--hooks", HOOKS, "--yes").exit_code == 0
@@ -145,7 +139,7 @@ def writes_of(org, auth: str) -> int:
 
 @with_each
 @pytest.mark.parametrize("how", ["fail_from", "break_after"])
-def test_a_run_that_stopped_at_any_request_goes_on(org, auth, how):
+def test_a_run_that_stopped_at_any_request_can_continue(org, auth, how):
     for number in range(1, writes_of(org, auth) + 1):
         org.state.__init__(org.okta)
         setattr(org, how, number)
@@ -162,7 +156,7 @@ def test_a_run_that_stopped_at_any_request_goes_on(org, auth, how):
             assert len(names) == len({*names})
 
 
-def test_a_connection_that_breaks_after_a_post_makes_nothing_twice(org):
+def test_a_connection_that_breaks_after_a_post_creates_nothing_twice(org):
     org.break_after = 2
     result = org.register("client-secret", "--hooks", "token", "--yes")
     # The scope was the first, the app the second or the other way round: each is looked up again.
@@ -172,7 +166,7 @@ def test_a_connection_that_breaks_after_a_post_makes_nothing_twice(org):
     assert len(org.state.apps.items) == 1
 
 
-def test_what_was_done_before_an_error_is_said(org):
+def test_what_was_done_before_an_error_is_shown(org):
     org.fail_from = 3
     result = org.register("client-secret", "--yes")
     assert result.exit_code == 1
@@ -181,9 +175,6 @@ def test_what_was_done_before_an_error_is_said(org):
     )
     assert "refused" in result.output
     assert "errorId oaeFail, for Okta's support" in result.output
-
-
-# --- Changed by hand, and changed on purpose -----------------------------------------------------
 
 
 def change(path: str, value):
@@ -291,7 +282,7 @@ def test_what_was_changed_by_hand_is_shown_and_changed_back(org, case):
 
 
 @pytest.mark.parametrize("name", ["hook_keys", "apps", "policies", "inline_hooks", "event_hooks"])
-def test_what_was_deleted_by_hand_is_made_again(org, name):
+def test_what_was_deleted_by_hand_is_created_again(org, name):
     org.register("private-key", "--hooks", HOOKS, "--yes")
     getattr(org.state, name).items.clear()
     assert org.register("private-key", "--hooks", HOOKS, "--yes").exit_code == 0
@@ -332,7 +323,7 @@ def test_a_new_app_gets_a_private_key_by_default(org):
     assert "Flask hooks, private key kept by Okta" in result.output
 
 
-def test_a_change_of_the_app_keeps_its_secret_and_what_is_somebodys_own(org):
+def test_a_change_of_the_app_keeps_its_secret_and_other_fields(org):
     org.register("client-secret", "--hooks", "token", "--yes")
     app = only(org.state.apps.items)
     secret = org.state.apps.secrets[app["id"]][0]["client_secret"]
@@ -345,14 +336,14 @@ def test_a_change_of_the_app_keeps_its_secret_and_what_is_somebodys_own(org):
     assert not app["settings"]["oauthClient"]["dpop_bound_access_tokens"]
 
 
-def test_client_secret_basic_is_as_good(org):
+def test_client_secret_basic_is_accepted_as_well(org):
     org.register("client-secret", "--hooks", "token", "--yes")
     credentials = only(org.state.apps.items)["credentials"]["oauthClient"]
     credentials["token_endpoint_auth_method"] = "client_secret_basic"
     assert org.register("client-secret", "--hooks", "token", "--plan").exit_code == 0
 
 
-def test_what_somebody_has_added_to_hooks_and_scope_is_kept(org):
+def test_what_others_added_to_hooks_and_scope_is_kept(org):
     org.register("client-secret", "--hooks", HOOKS, "--yes")
     scope = next(s for s in org.state.scopes.items.values() if s["name"] == "calls")
     hook, event_hook = only(org.state.inline_hooks.items), only(org.state.event_hooks.items)
@@ -377,7 +368,7 @@ def test_what_somebody_has_added_to_hooks_and_scope_is_kept(org):
 
 
 @with_each
-def test_secrets_are_written_again_only_if_that_is_asked_for(org, auth):
+def test_secrets_are_written_again_only_on_request(org, auth):
     org.register(auth, "--hooks", HOOKS, "--yes")
     for each in (*org.state.inline_hooks.items.values(), *org.state.event_hooks.items.values()):
         config = each["channel"]["config"]
@@ -396,7 +387,7 @@ def test_secrets_are_written_again_only_if_that_is_asked_for(org, auth):
     assert mended.exit_code == 0, mended.output
 
 
-def test_a_secret_that_is_not_known_comes_from_okta(org):
+def test_an_unknown_secret_is_read_from_okta(org):
     """Here the run stopped after the app was made, so its answer is lost."""
     org.fail_from = 3
     org.register("client-secret", "--hooks", "token", "--yes")
@@ -417,9 +408,6 @@ def test_an_app_without_a_secret_gets_one(org):
     assert org.register("client-secret", "--hooks", "token", "--yes").exit_code == 0
 
 
-# --- In the way ----------------------------------------------------------------------------------
-
-
 def made_by_hand(org, **fields) -> dict:
     body = {
         "name": "By hand",
@@ -434,7 +422,7 @@ def made_by_hand(org, **fields) -> dict:
     return org.state.inline_hooks.create(body | fields)
 
 
-def test_a_hook_with_the_same_url_is_shown_and_not_made_twice(org):
+def test_a_hook_with_the_same_url_is_shown_and_not_created_twice(org):
     by_hand = made_by_hand(org)
     result = org.register("basic", "--hooks", "token", "--yes")
     assert result.exit_code == 0
@@ -493,7 +481,7 @@ def test_an_app_of_another_kind_is_in_the_way(org):
     )
 
 
-def test_other_apps_of_any_shape_are_not_looked_at(org):
+def test_other_apps_of_any_shape_are_ignored(org):
     org.state.apps.items["0oaOdd"] = {
         "id": "0oaOdd",
         "label": "Flask hooks",
@@ -506,7 +494,7 @@ def test_other_apps_of_any_shape_are_not_looked_at(org):
     assert len(org.state.apps.items) == 3
 
 
-def test_one_of_oktas_own_scopes_is_in_the_way(org):
+def test_a_scope_of_oktas_own_is_in_the_way(org):
     result = org.register("client-secret", "--yes", okta_scope="openid")
     refuses(org, result, "openid is there, but its system is True: choose another name")
 
@@ -525,7 +513,7 @@ SERVERS = {
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_a_server_that_is_not_the_one_that_is_meant_is_refused(org, name, monkeypatch):
+def test_a_server_that_differs_from_the_settings_is_refused(org, name, monkeypatch):
     value, said = SERVERS[name]
     server = org.okta.management.server()
     org.okta.management.fault = answers_for(
@@ -543,13 +531,11 @@ def test_hooks_that_were_not_named_keep_their_token(org):
     assert org.register("private-key", "--hooks", f"token,{OTHER}", "--yes").exit_code == 0
 
 
-# --- Telephony -----------------------------------------------------------------------------------
-
 has_telephony = pytest.mark.skipif("telephony" not in SAMPLES, reason="the hook was removed")
 
 
 @has_telephony
-def test_telephony_is_registered_only_by_name_and_never_tried_out(org):
+def test_telephony_is_registered_only_by_name_and_never_tried(org):
     org.register("basic", "--yes", telephony_provider="twilio")
     assert "telephony" not in str(names_of(org.state.inline_hooks.items))
     result = org.register("basic", "--hooks", "telephony", "--yes", telephony_provider="twilio")
@@ -588,9 +574,6 @@ def test_telephony_is_changed_and_removed_only_by_name(org):
     assert not org.state.inline_hooks.items
 
 
-# --- Remove --------------------------------------------------------------------------------------
-
-
 @with_each
 def test_remove_leaves_the_org_as_it_was(org, auth):
     app_by_hand(org, label="Flask hooks, but not ours")
@@ -612,7 +595,7 @@ def test_remove_leaves_the_org_as_it_was(org, auth):
     assert "There is nothing to remove" in again.output
 
 
-def test_a_removal_that_stopped_goes_on(org):
+def test_a_removal_that_stopped_can_continue(org):
     org.register("private-key", "--hooks", HOOKS, "--yes")
     made = copy.deepcopy(org.snapshot())
     for number in (1, 2, 4, 6, 8):
@@ -625,7 +608,7 @@ def test_a_removal_that_stopped_goes_on(org):
     assert made.keys() == org.snapshot().keys()
 
 
-def test_a_scope_that_somebody_else_made_or_uses_stays(org):
+def test_a_scope_that_others_created_or_use_is_kept(org):
     scope = {"name": "calls", "consent": "IMPLICIT", "metadataPublish": "ALL_CLIENTS"}
     org.state.scopes.create(scope | {"description": None})
     org.register("client-secret", "--hooks", "token", "--yes")
@@ -681,9 +664,6 @@ def test_another_name_is_another_deployment(org):
     assert names_of(org.state.inline_hooks.items) == ["Flask hooks: tokenHook"]
 
 
-# --- Asking, and what is said --------------------------------------------------------------------
-
-
 @pytest.fixture
 def terminal(monkeypatch):
     for module in (command, inputs):
@@ -706,7 +686,7 @@ def test_it_asks_once_with_the_address_and_the_counts(org, terminal):
 
 
 @pytest.mark.parametrize("arguments", [["--plan"], ["--plan", "--yes"], ["--plan", "--remove"]])
-def test_a_plan_is_never_carried_out_and_asks_nothing(org, terminal, arguments):
+def test_plan_asks_nothing_and_changes_nothing(org, terminal, arguments):
     if "--remove" in arguments:
         org.register("basic", "--hooks", HOOKS, "--yes")
     before = org.snapshot()
@@ -742,7 +722,7 @@ def test_the_settings_for_the_service_are_printed_at_the_end(org):
     assert org.register("basic", "--hooks", "token", "--yes").output.endswith("AUTH_MODE=basic\n")
 
 
-def test_a_service_with_another_authentication_is_noted_before_it_is_asked(org):
+def test_a_service_with_another_authentication_is_noted_before_the_question(org):
     org.services = dict.fromkeys(AUTHENTICATIONS, org.services["basic"])
     result = org.register("client-secret", "--hooks", "token", "--plan")
     assert "/tokenHook answers with 401 Basic, not 401 Bearer" in result.output
@@ -753,7 +733,7 @@ def test_a_service_with_another_authentication_is_noted_before_it_is_asked(org):
     assert "runs with other settings" in failed.output
 
 
-def test_a_service_that_is_not_there_is_noted_and_named(org):
+def test_a_service_that_does_not_answer_is_noted(org):
     nobody = "http://127.0.0.1:1"
     result = org.register("basic", "--url", nobody, "--hooks", "token", "--yes")
     assert f"from here, {nobody}/tokenHook does not answer (ConnectionError)" in result.output
@@ -779,12 +759,12 @@ def test_event_hooks_are_left_out_without_a_pair(org):
     refuses(org, refused, "BASIC_AUTH_USER and BASIC_AUTH_PASSWORD are not set")
 
 
-def test_what_a_hook_answered_is_said(org):
+def test_the_answer_of_a_hook_is_shown(org):
     result = org.register("basic", "--hooks", "token", "--yes")
     assert re.search(r"works +token hook .*/tokenHook  com\.okta\.identity\.patch", result.output)
 
 
-def test_an_answer_of_the_hook_that_okta_refuses_fails(org, monkeypatch):
+def test_a_hook_whose_answer_okta_refuses_has_failed(org, monkeypatch):
     org.register("basic", "--hooks", "token", "--yes")
     org.okta.management.fault = answers_for("/execute", "<html>", 502)
     result = org.register("basic", "--hooks", "token", "--yes")
@@ -798,14 +778,14 @@ def test_an_answer_of_the_hook_that_okta_refuses_fails(org, monkeypatch):
     assert "no change" in org.register("basic", "--hooks", "token", "--yes").output
 
 
-def test_a_sample_that_cannot_be_read_ends_it_before_anything_is_sent(org, tmp_path, monkeypatch):
+def test_an_unreadable_sample_ends_the_command_before_anything_is_sent(org, tmp_path, monkeypatch):
     monkeypatch.setattr("local_okta.samples._FOLDER", tmp_path)
     refuses(org, org.register("basic", "--hooks", "token", "--yes"), "local_okta/samples/")
     assert not org.sent
     assert org.register("basic", "--remove", "--yes").exit_code == 0
 
 
-def test_it_says_as_it_should_be_of_all(org):
+def test_a_second_run_reports_all_as_it_should_be(org):
     org.register("basic", "--hooks", HOOKS, "--yes")
     assert "all 2" in org.register("basic", "--hooks", HOOKS, "--plan").output
 

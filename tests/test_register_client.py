@@ -66,9 +66,6 @@ def fails(result, *said: str) -> None:
     assert "Traceback" not in result.output
 
 
-# --- Errors of Okta ------------------------------------------------------------------------------
-
-
 ERRORS = {
     "a wrong token": ("/inlineHooks", 401, "E0000011", "401 E0000011"),
     "no API Access Management": (
@@ -89,7 +86,7 @@ ERRORS = {
 
 
 @pytest.mark.parametrize("case", ERRORS)
-def test_an_error_is_said_with_its_causes_and_what_to_do(org, case):
+def test_an_error_is_shown_with_its_causes_and_what_to_do(org, case):
     path, status, code, said = ERRORS[case]
     org.okta.management.fault = answers_for(path, *error(status, code, "a cause"))
     result = org.register("private-key", "--yes")
@@ -97,7 +94,7 @@ def test_an_error_is_said_with_its_causes_and_what_to_do(org, case):
     assert not org.writes
 
 
-def test_a_missing_right_to_write_is_said_after_what_was_done(org):
+def test_a_missing_right_to_write_is_shown_after_what_was_done(org):
     fault = answers_for("/apps", *error(403, "E0000006"), method="POST")
     org.okta.management.fault = fault
     fails(
@@ -125,7 +122,7 @@ NO_ANSWERS = {
 
 
 @pytest.mark.parametrize("case", NO_ANSWERS)
-def test_an_answer_that_is_not_oktas_is_named(org, case):
+def test_an_answer_that_is_not_oktas_is_reported(org, case):
     body, status, headers = NO_ANSWERS[case]
     org.okta.management.fault = answers_for("/inlineHooks", body, status, headers)
     said = f"The answer to GET /api/v1/inlineHooks with status {status} is not one of Okta's"
@@ -133,7 +130,7 @@ def test_an_answer_that_is_not_oktas_is_named(org, case):
     assert not org.writes
 
 
-def test_an_answer_to_a_post_that_is_not_oktas_stops_it_and_nothing_is_made_twice(org):
+def test_an_answer_to_a_post_that_is_not_oktas_ends_the_command_and_creates_nothing_twice(org):
     org.okta.management.fault = answers_for("/hook-keys", '{"name": "x"}', method="POST")
     fails(org.register("private-key", "--yes"), "the hook key Flask hooks has no keyId")
     without_id = json.dumps({"keyId": "x", "_embedded": {"e": "AQAB", "n": "x"}})
@@ -145,7 +142,7 @@ def test_an_answer_to_a_post_that_is_not_oktas_stops_it_and_nothing_is_made_twic
     fails(org.register("basic", "--hooks", "token", "--yes"), "is not one of Okta's")
 
 
-def test_nobody_at_the_address_is_said(org):
+def test_an_address_where_nothing_answers_is_reported(org):
     settings = {"okta_issuer": "http://127.0.0.1:1/oauth2/default"}
     fails(org.register("basic", "--yes", **settings), "No answer from http://127.0.0.1:1")
 
@@ -155,9 +152,6 @@ def test_the_org_is_asked_first_without_the_token(org):
     assert str(org.sent[0]) == "GET /.well-known/okta-organization"
     assert org.sent[0].authorization is None
     assert {each.authorization for each in org.sent[1:]} == {f"SSWS {TOKEN}"}
-
-
-# --- Rate limits, repeats, pages -----------------------------------------------------------------
 
 
 def in_turn(*faults):
@@ -202,7 +196,7 @@ def test_a_post_that_the_rate_limit_refused_is_sent_again(org):
     assert len(org.state.inline_hooks.items) == 1
 
 
-def test_a_rate_limit_that_stays_ends_it_after_three_pauses(org):
+def test_a_lasting_rate_limit_ends_the_command_after_three_pauses(org):
     org.okta.management.fault = answers_for("/inlineHooks", *error(429, "E0000047"), limit(DATE))
     fails(org.register("basic", "--yes"), "E0000047")
     assert org.pauses == [1, 1, 1]
@@ -215,7 +209,7 @@ def test_locked_priorities_are_waited_for(org):
     assert org.pauses == [2] * 5
 
 
-def test_a_failure_of_okta_is_repeated_but_never_a_post(org):
+def test_a_request_that_okta_failed_is_repeated_unless_it_is_a_post(org):
     broken = error(500, "E0000009")
     org.okta.management.fault = in_turn(*[answers_for("/apps", *broken, method="GET")] * 2)
     assert org.register("client-secret", "--hooks", "token", "--yes").exit_code == 0
@@ -228,7 +222,7 @@ def test_a_failure_of_okta_is_repeated_but_never_a_post(org):
     assert len([each for each in org.sent if str(each) == "POST /api/v1/apps"]) == 1
 
 
-def test_an_error_after_a_repeat_ends_it(org):
+def test_an_error_after_a_repeat_ends_the_command(org):
     broken = answers_for("/inlineHooks", *error(500, "E0000009"), method="GET")
     refused = answers_for("/inlineHooks", *error(403, "E0000006"), method="GET")
     org.okta.management.fault = in_turn(broken, refused)
@@ -249,7 +243,7 @@ def test_a_get_without_an_answer_is_sent_again(org):
     assert org.pauses == [1, 1]
 
 
-def test_what_is_gone_already_can_be_removed(org):
+def test_removing_what_is_already_gone_succeeds(org):
     org.register("basic", "--hooks", "token", "--yes")
     org.okta.management.fault = answers_for(
         only(org.state.inline_hooks.items)["id"], *error(404, "E0000007"), method="DELETE"
@@ -285,16 +279,13 @@ def test_a_next_page_that_is_not_one_is_refused(org, case):
     fails(org.register("basic", "--yes"), said)
 
 
-def test_neither_netrc_nor_a_proxy_of_this_machine_takes_part(org, tmp_path, monkeypatch):
+def test_the_proxy_and_netrc_of_this_machine_are_ignored(org, tmp_path, monkeypatch):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password theirs\n")
     monkeypatch.setenv("NETRC", str(netrc))
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     assert org.register("basic", "--hooks", "token", "--yes").exit_code == 0
     assert {each.authorization for each in org.sent[1:]} == {f"SSWS {TOKEN}"}
-
-
-# --- The token -----------------------------------------------------------------------------------
 
 
 def test_an_access_token_is_a_bearer_token(org):
@@ -329,9 +320,6 @@ def test_a_token_in_a_file_of_the_service_is_refused(org, tmp_path, monkeypatch,
     fails(result, f"{name} is in {file}, which the service reads: remove it there")
     assert TOKEN not in result.output
     assert not org.sent
-
-
-# --- Secrets -------------------------------------------------------------------------------------
 
 
 def secrets_of(org: TriedOrg) -> set[str]:
@@ -395,7 +383,7 @@ def test_no_secret_is_in_an_exception_or_a_repr(org):
     assert choices.header not in repr(choices)
 
 
-def test_what_okta_says_does_not_steer_the_terminal(org):
+def test_control_characters_from_okta_do_not_reach_the_terminal(org):
     hook = {"name": "\x1b[2Jhand\u202e", "type": "com.okta.oauth2.tokens.transform"}
     config = {"uri": f"{org.services['basic']}/tokenHook"}
     channel = {"type": "HTTP", "version": "1.0.0", "config": config}
@@ -410,9 +398,6 @@ def test_what_okta_says_does_not_steer_the_terminal(org):
     organization = {"id": "\x1b[1m", "_links": {"organization": {"href": "\x1b[2m"}}}
     org.okta.management.fault = answers_for("/okta-organization", json.dumps(organization))
     assert "\x1b" not in org.register("basic", "--plan").output
-
-
-# --- A hook without authentication ---------------------------------------------------------------
 
 
 @pytest.mark.parametrize("header", [None, ""])
@@ -443,9 +428,6 @@ def test_every_hook_that_is_sent_has_an_authentication(org):
             else:
                 assert config["clientSecret" if auth == "client-secret" else "hookKeyId"]
                 assert "authScheme" not in config
-
-
-# --- Options and settings ------------------------------------------------------------------------
 
 
 OKTA = "https://example.okta.com"
@@ -491,7 +473,7 @@ GOOD_URLS = {
 
 
 @pytest.mark.parametrize(("url", "org"), GOOD_URLS, ids=str)
-def test_an_address_is_taken_without_the_path_of_a_hook(url, org):
+def test_the_path_of_a_hook_is_removed_from_the_address(url, org):
     assert inputs.checked_url(url, org, ["/tokenHook", "/SAMLHook"]) == GOOD_URLS[url, org]
 
 
@@ -516,7 +498,7 @@ INPUTS = {
 
 
 @pytest.mark.parametrize("case", INPUTS)
-def test_wrong_input_is_named_before_anything_is_sent(org, case):
+def test_wrong_input_is_reported_before_anything_is_sent(org, case):
     arguments, settings, said = INPUTS[case]
     if settings.get("okta_issuer", "").startswith("https"):
         arguments = (*arguments, "--url", "https://hooks.example.com")
@@ -524,7 +506,7 @@ def test_wrong_input_is_named_before_anything_is_sent(org, case):
     assert not org.sent
 
 
-def test_the_address_of_the_service_is_needed():
+def test_the_address_of_the_service_is_required():
     app = app_with_commands(Settings(**BASIC))
     result = app.test_cli_runner().invoke(args=["okta", "register"])
     fails(result, "--url is missing")
@@ -540,16 +522,13 @@ def test_with_basic_the_address_of_the_org_is_enough(org):
     assert not org.state.inline_hooks.items
 
 
-def test_names_of_blueprints_and_paths_choose_hooks(org):
+def test_hooks_can_be_chosen_by_blueprint_or_path(org):
     names = "password-import, password_import,SAMLHook"
     if not {"password-import", "saml"} <= SAMPLES.keys():
         pytest.skip("the hooks were removed")
     org.register("basic", "--hooks", names, "--yes")
     found = sorted(hook["name"] for hook in org.state.inline_hooks.items.values())
     assert found == ["Flask hooks: SAMLHook", "Flask hooks: passwordImport"]
-
-
-# --- Okta's description of its API ---------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -661,7 +640,7 @@ def test_the_description_names_every_call(org, description):
         assert any(re.fullmatch(each, str(sent)) for each in [*patterns, *left_out]), str(sent)
 
 
-def test_requests_is_asked_with_time_limits(org, monkeypatch):
+def test_every_request_has_time_limits(org, monkeypatch):
     limits = []
     send = requests.Session.send
 

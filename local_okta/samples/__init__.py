@@ -188,7 +188,7 @@ _SAMPLES = [
         "user-import",
         "/userImport",
         "the user already exists",
-        "treats the user as one that it has and links it to",
+        "treats the user as an existing one and links it to",
     ),
 ]
 

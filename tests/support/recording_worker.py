@@ -17,7 +17,7 @@ from inbox.worker import Times, Worker
 
 RECORD = "RECORD_OF_THE_TEST"
 INBOX = {"lease_seconds": 2, "first_pause_seconds": 0.1}
-TIMES = Times(poll=0.05, away=0.2, tend=0.4, hang=3, remind=2)
+TIMES = Times(poll=0.05, reconnect=0.2, tend=0.4, hang=3, remind=2)
 
 
 def record(event: dict[str, Any]) -> None:
