@@ -37,7 +37,7 @@ class Intake:
         self._next_turn: Future | None = None
 
     def open(self) -> None:
-        """Create the tables in the background, so an unavailable database is logged at the start."""
+        """Create the tables in the background. An unavailable database is logged at the start."""
         self._submit(self._check)
 
     def store(self, events: dict[str, dict]) -> set[str]:
