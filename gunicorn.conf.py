@@ -110,6 +110,7 @@ def on_starting(server):
         env=os.environ | {"PYTHONSAFEPATH": ""},
         stdout=subprocess.PIPE,
         text=True,
+        errors="backslashreplace",
         check=False,
     )
     for note in check.stdout.splitlines():

@@ -63,7 +63,7 @@ class Payload:
     """A request's body, read by dotted path: `payload.text("data.userProfile.email")`.
 
     Each reader raises `UnreadableRequest` for a field that is missing or of another type. With
-    `optional=True`, a field that is absent or null is None.
+    `optional=True`, a field that is absent or null is None, and so is one inside a null.
     """
 
     def __init__(self, body: dict[str, Any]):
@@ -117,7 +117,7 @@ class Payload:
         return self._read(path, optional, lambda value: isinstance(value, list), "a list")
 
     def _read(self, path: str, optional: bool, fits: Callable[[Any], bool], expected: str) -> Any:
-        value = self._find(path)
+        value = self._find(path, optional)
         if optional and (value is _ABSENT or value is None):
             return None
         if value is _ABSENT:
@@ -126,9 +126,11 @@ class Payload:
             raise _wrong_type(path, expected)
         return value
 
-    def _find(self, path: str) -> Any:
+    def _find(self, path: str, optional: bool) -> Any:
         value, names = self.body, path.split(".")
         for depth, name in enumerate(names):
+            if value is None and optional:
+                return _ABSENT
             if not isinstance(value, dict):
                 raise _wrong_type(".".join(names[:depth]), "an object")
             if name not in value:

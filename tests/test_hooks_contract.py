@@ -180,8 +180,15 @@ def test_a_missing_field_is_named_by_its_full_path(reader):
 
 @pytest.mark.parametrize("reader", READERS)
 def test_a_parent_of_another_type_is_refused_even_if_the_field_is_optional(reader):
-    for parent in ("null", "text", "list", "object.null"):
+    for parent in ("text", "list", "object.text"):
         assert read(reader, f"{parent}.0.y", optional=True) == ("WRONG_TYPE", parent)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_null_has_no_fields(reader):
+    for parent in ("null", "object.null"):
+        assert read(reader, f"{parent}.0.y", optional=True) is None
+        assert read(reader, f"{parent}.0.y") == ("WRONG_TYPE", parent)
 
 
 @pytest.mark.parametrize("reader", ["text", "text_or_number"])

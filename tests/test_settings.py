@@ -378,3 +378,11 @@ def test_the_doctor_reports_the_published_password_itself(tmp_path):
 def test_the_example_names_every_setting():
     example = (PROJECT / ".env.example").read_text()
     assert [name for name in PARSERS if f"{name}=" not in example] == []
+
+
+def test_a_note_is_printed_where_its_characters_cannot_be():
+    settings = PAIR | {"OKTA_SCOPE": "hooks", "PYTHONIOENCODING": "ascii"}
+    printed = subprocess.check_output(
+        [sys.executable, "-m", "settings"], cwd=PROJECT, env=environment(settings), text=True
+    )
+    assert r"note: AUTH_MODE is not set, so it is basic, and the OKTA_\u2026 settings" in printed
