@@ -1,6 +1,7 @@
 """The service: settings, log, guard, hooks, commands. The one place that knows all of them."""
 
 import atexit
+import io
 import logging
 import sys
 from functools import cache
@@ -83,6 +84,9 @@ def add_commands(app: Flask) -> None:
     from commands.register import register_command  # noqa: PLC0415
     from local_okta.commands import okta_commands  # noqa: PLC0415
 
+    # What a terminal cannot show, a command prints as an escape.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     okta_commands.add_command(doctor_command)
     okta_commands.add_command(register_command)
     app.cli.add_command(okta_commands)

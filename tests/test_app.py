@@ -283,3 +283,18 @@ def test_time_and_traceback_are_in_both_formats():
     assert trace[-1] == "ValueError: of a handler in development"
     assert entry.pop("traceback").splitlines() == trace
     assert list(entry.values()) == ["2027-01-15T08:00:00.005Z", "ERROR", "a handler broke"]
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [("doctor", r"user \u0436, password set"), ("register --help", r"--hooks NAME,")],
+)
+def test_a_command_prints_what_a_terminal_cannot_show_as_an_escape(command, shown):
+    settings = basic_settings(
+        BASIC_AUTH_USER="\u0436", PYTHONIOENCODING="latin-1", FLASK_SKIP_DOTENV="1"
+    )
+    arguments = [sys.executable, "-m", "flask", "okta", *command.split()]
+    printed = subprocess.check_output(
+        arguments, cwd=PROJECT, env=environment(settings), encoding="latin-1"
+    )
+    assert shown in printed
