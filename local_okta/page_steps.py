@@ -28,8 +28,11 @@ def ended_at_guard(answer: Answer) -> bool:
 
 
 def is_from_another_program(answer: Answer) -> bool:
-    """The guard's refusals carry a challenge (RFC 9110, 11.6.1)."""
-    return answer.status in (401, 403) and "WWW-Authenticate" not in answer.headers
+    """The guard's refusals carry a challenge (RFC 9110, 11.6.1), all errors an `error` object."""
+    if answer.status in (401, 403):
+        return "WWW-Authenticate" not in answer.headers
+    is_error = answer.status is not None and answer.status >= 400
+    return is_error and not (isinstance(answer.json, dict) and "error" in answer.json)
 
 
 def not_sent(answer: Answer) -> str | None:
@@ -85,8 +88,9 @@ def _mismatch(
         )
     if is_from_another_program(answer):
         yield (
-            "This answer has no WWW-Authenticate, so it does not come from this service's guard. "
-            "Another program may listen there: on a Mac, AirPlay Receiver takes port 5000."
+            "The errors of this service are JSON with an error object, and its guard's refusals "
+            "have WWW-Authenticate. This answer is different, so another program may listen there: "
+            "on a Mac, AirPlay Receiver takes port 5000."
         )
         return
     if answer.status != 401:

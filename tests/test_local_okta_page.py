@@ -322,7 +322,9 @@ def test_no_answer_breaks_the_page(page, stub, body):
 
 ENDS = [
     (("", 200), "accepted", "The hook answers 200 OK"),
-    (("", 404), "accepted", "There is no hook at this path: 404 Not Found"),
+    (({"error": {}}, 404), "accepted", "There is no hook at this path: 404 Not Found"),
+    (("", 404), "POST, user and password", "A program other than this service seems to answer"),
+    (("[]", 501), "POST, user and password", "A program other than this service seems to answer"),
     (("", 403), "POST, user and password", "A program other than this service seems to answer"),
     (("", 401, {"WWW-Authenticate": "Basic"}), "POST, user and password", "The guard refuses it"),
 ]
