@@ -509,7 +509,7 @@ REASONS = {
     "missing_header": lambda t: header(t, {"kid": ABSENT}),
     "malformed": lambda t: t.changed("payload", lambda text: f"[{text}]"),
     "expired_token:exp": lambda t: claims(t, {"exp": 1}),
-    "invalid_claim:iss": lambda t: claims(t, {"iss": t.attacker.issuer}),
+    "invalid_claim:iss": lambda t: t.attacker.issue(),
     "invalid_claim:aud": lambda t: claims(t, {"aud": "https://api.example.com"}),
     "invalid_claim:iat": lambda t: claims(t, {"iat": 2500000000}),
     "missing_claim:exp": lambda t: claims(t, {"exp": ABSENT}),

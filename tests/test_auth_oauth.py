@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from auth.caller import Refusal
+from auth.oauth import OktaAccessTokenValidator
 from local_okta.client import basic_header
 from local_okta.samples import SAMPLES
 from tests.support.gunicorn import (
@@ -99,6 +101,15 @@ def test_the_log_says_why_credentials_are_refused(okta, capsys):
         client.post(HOOK, headers=header and {"Authorization": header})
         [line] = log_lines(capsys)
         assert f" auth=oauth result=refused reason={reason} " in line
+
+
+def test_a_token_of_another_issuer_is_refused_before_its_key_is_looked_for(okta):
+    key_ids = []
+    validator = OktaAccessTokenValidator("https://example.com", "api://default", (), key_ids.append)
+    with pytest.raises(Refusal) as raised:
+        validator.authenticate_token(okta.issue())
+    assert raised.value.reason == "invalid_claim:iss"
+    assert key_ids == []
 
 
 def test_event_hooks_accept_only_basic(okta, client):
