@@ -183,7 +183,7 @@ def test_an_event_without_a_handler_waits_and_is_logged_now_and_then(inbox, data
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, RecursionError, MemoryError])
-def test_the_thread_continues_whatever_a_handler_raises(error, inbox):
+def test_the_thread_continues_whatever_a_handler_raises(error, inbox, log):
     handled = []
 
     def handler(event):
@@ -193,8 +193,9 @@ def test_the_thread_continues_whatever_a_handler_raises(error, inbox):
 
     store(inbox, "bad", "good")
     with working(inbox, handler, threads=1):
-        wait_until(lambda: handled)
+        wait_until(lambda: handled and len(messages(log, "bad")) > 1)
     assert handled == ["good"]
+    assert messages(log, "bad")[:2] == ["event taken", "event attempt failed"]
 
 
 def test_a_handler_that_hangs_blocks_only_its_own_thread(inbox):
