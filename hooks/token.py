@@ -21,12 +21,12 @@ def enrich_tokens() -> ResponseReturnValue:
     payload = Payload.current()
     data = payload.object("data")
     # Okta drops the whole answer if it has a command for a token that was not requested.
-    tokens = [token for token in ENRICHED_TOKENS if token in data]
+    tokens = [token for token in ENRICHED_TOKENS if data.get(token) is not None]
     for token in tokens:
         payload.object(f"data.{token}")
     if not tokens:
         return NO_CHANGE
-    if "identity" not in data and "user" not in payload.object("data.context"):
+    if data.get("identity") is None and "user" not in payload.object("data.context"):
         # The client credentials flow: the access token does not belong to a user.
         return NO_CHANGE
     _, login = payload.first_text(

@@ -149,12 +149,8 @@ class Worker:
         self._inbox.show_worker(self._name, len(self._threads), self._stuck_threads())
         self._inbox.forget_old()
         self._inbox.mend_due_times()
-        for key, kind, attempts, error in self._inbox.fail_killed():
-            fields = {"type": kind, "uuid": key, "attempt": attempts, "error": error}
-            log.error("event failed", extra={"fields": fields})
-        for kind, number in self._inbox.waiting_without(self._handlers.keys()).items():
-            message = "waiting events have no handler here"
-            self._remind(logging.WARNING, message, type=kind, events=number)
+        self._fail_killed()
+        self._remind_of_unhandled()
 
     def _extend_leases(self) -> None:
         with self._ending:
@@ -164,6 +160,16 @@ class Worker:
                 task.is_held = False
                 message = "event no longer belongs to this worker, but its handler still runs"
                 log.warning(message, extra={"fields": task.fields})
+
+    def _fail_killed(self) -> None:
+        for key, kind, attempts, error in self._inbox.fail_killed():
+            fields = {"type": kind, "uuid": key, "attempt": attempts, "error": error}
+            log.error("event failed", extra={"fields": fields})
+
+    def _remind_of_unhandled(self) -> None:
+        for kind, number in self._inbox.waiting_without(self._handlers.keys()).items():
+            message = "waiting events have no handler here"
+            self._remind(logging.WARNING, message, type=kind, events=number)
 
     def _look_after_threads(self) -> None:
         for task in [*self._tasks]:

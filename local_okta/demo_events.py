@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 20
 def stored_events(url: str, credentials, environment: dict[str, str], sample) -> list[str]:
     """Deliver three events made from `sample` while a worker runs. Returns what went wrong."""
     say("\nEvents are stored, then answered; a worker handles them.", bold=True)
-    say("Here it retries after 0.3 s (normally 5 s), and 2 s after a kill -9 (normally 60 s).\n")
+    say("It retries after 0.3 s here (normally 5 s), after a kill -9 in 2 s (60 s).\n")
     heading()
     differences = []
     with tempfile.NamedTemporaryFile("w+") as log, contextlib.ExitStack() as workers:

@@ -89,7 +89,8 @@ def _imported_app_profile(payload: dict, value: Any) -> str:
 
 
 def _delivery(payload: dict, value: Any) -> str:
-    check(isinstance(value, list) and value, "The value of com.okta.telephony.action is not a list")
+    check(isinstance(value, list), "The value of com.okta.telephony.action is not a list")
+    check(value, "The value of com.okta.telephony.action is empty")
     words = {"SUCCESSFUL": "sent", "PENDING": "on its way", "FAILED": "not sent"}
     outcomes = []
     for report in value:
