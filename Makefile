@@ -64,10 +64,10 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(RUNTIME): requirements.txt constraints.txt | $(BIN)/python
-	@$(call install,requirements.txt,service and demo)
+	@$(call install,requirements.txt,the service and the demo)
 
 $(DEVELOPMENT): requirements.txt $(wildcard requirements/*.txt) constraints.txt | $(RUNTIME)
-	@$(call install,requirements/dev.txt,tests and checks)
+	@$(call install,requirements/dev.txt,the tests and checks)
 
 # Print a dot for each package, since this takes a while. Show pip's errors only if it fails.
 define install

@@ -11,6 +11,7 @@ from settings import SettingsError, load_settings
 from tests.support.client import hook_client
 from tests.support.gunicorn import basic_settings
 from tests.support.leftovers import leftovers
+from tests.support.samples import unexpected_answers
 
 # The databases for the tests of stored events.
 pytest_plugins = ["tests.support.postgresql"]
@@ -33,12 +34,18 @@ FIRST = (
 logging.getLogger().addHandler(logging.NullHandler())
 
 
-def pytest_configure():
-    """Name what is left of a removed hook, instead of the many failures that it would cause."""
+def pytest_configure(config):
+    """Name what is left of a removed hook, or a changed rule, instead of the failures it causes."""
     if left := leftovers(Path(__file__).parent.parent):
         lines = "\n".join(f"  {each}" for each in left)
         raise pytest.UsageError(
             f"hooks, samples, tests and pages do not match (docs/remove-a-hook.md):\n{lines}"
+        )
+    # Once, and not in each process of the run.
+    if not hasattr(config, "workerinput") and (wrong := [*unexpected_answers()]):
+        lines = "\n".join(f"  {each}" for each in wrong)
+        raise pytest.UsageError(
+            f"change the sample or what local_okta/samples/__init__.py expects of it:\n{lines}"
         )
 
 

@@ -20,6 +20,7 @@ from local_okta.samples import SAMPLES
 from settings import PARSERS, Settings, load_settings
 from tests.support.gunicorn import (
     BASIC_PAIR,
+    INLINE_HOOK,
     INLINE_SAMPLES,
     PROJECT,
     app_with_commands,
@@ -54,7 +55,9 @@ def provoke(okta, database: Path) -> None:
     basic.get(event)
     basic.get(event, headers={"Authorization": right})
     # A hook in Okta with the URL of another one.
-    other = SAMPLES.get("saml", INLINE_SAMPLES[-1])
+    event_type = INLINE_HOOK.payload["eventType"]
+    others = (s for s in INLINE_SAMPLES[::-1] if s.payload["eventType"] != event_type)
+    other = SAMPLES.get("saml") or next(others, INLINE_HOOK)
     basic.post(token, headers={"Authorization": right}, json=other.payload)
 
     own = {"auth_mode": "oauth", "okta_scope": okta.scopes[0]}

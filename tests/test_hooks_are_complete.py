@@ -140,6 +140,23 @@ def test_a_broken_sample_is_named_before_any_test_runs(project, content, message
     assert f"{left}\n".startswith(f"local_okta/samples/{SAMPLE.name}{message}")
 
 
+def test_a_sample_that_gets_another_answer_is_named_before_any_test_runs(project):
+    change(project / "local_okta/samples/__init__.py", f'"{SAMPLE.expected}"', '"hangs up"')
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/test_layout.py"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    line = (
+        f"  local_okta/samples/{SAMPLE.name}.json is sent to {SAMPLE.path}: "
+        f"Okta {SAMPLE.expected}. Expected: Okta hangs up"
+    )
+    assert line in done.stderr.splitlines()
+
+
+def test_a_hook_without_a_sample_is_named(project):
+    change(project / "local_okta/samples/__init__.py", f'"{SAMPLES["token"].path}"', '"/elsewhere"')
+    assert "hooks/token.py has no sample in local_okta/samples/__init__.py" in leftovers(project)
+
+
 @pytest.mark.parametrize("data", ["[]", "{}", '{"events": {}}', '{"events": ["not an object"]}'])
 def test_a_sample_of_an_event_hook_must_have_events(tmp_path, data):
     path = tmp_path / "own.json"

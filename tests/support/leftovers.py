@@ -32,8 +32,12 @@ def leftovers(project: Path) -> list[str]:
     for name, text in code.items():
         if re.search(r"^bp = ", text, re.MULTILINE) and name not in listed:
             found.append(f"hooks/{name}.py is a hook that {REGISTRY} does not list")
+    sent_to = {path for _, path, _ in entries.values()}
+    for name in listed:
+        if name in code and not sent_to & {*_paths(code[name])}:
+            found.append(f"hooks/{name}.py has no sample in {SAMPLES}/__init__.py")
 
-    served = {path for text in code.values() for path in re.findall(r'"(/\w[^"]*)"', text)}
+    served = {path for text in code.values() for path in _paths(text)}
     removed = set()
     for name, (kind, path, line) in entries.items():
         entry = f"{SAMPLES}/__init__.py:{line} has the sample {name}"
@@ -61,6 +65,10 @@ def _hooks(path: Path) -> Iterator[tuple[str, int]]:
             for name in ast.walk(node.value):
                 if isinstance(name, ast.Constant):
                     yield name.value, name.lineno
+
+
+def _paths(text: str) -> list[str]:
+    return re.findall(r'"(/\w[^"]*)"', text)
 
 
 def _entries(path: Path) -> Iterator[tuple[str, tuple[str, str, int]]]:
