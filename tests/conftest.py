@@ -1,6 +1,8 @@
 import logging
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,8 @@ from app import create_app
 from local_okta.authorization_server import LocalOkta
 from settings import SettingsError, load_settings
 from tests.support.client import hook_client
-from tests.support.gunicorn import basic_settings
+from tests.support.gunicorn import PROJECT, basic_settings
 from tests.support.leftovers import leftovers
-from tests.support.samples import unexpected_answers
 
 # The databases for the tests of stored events.
 pytest_plugins = ["tests.support.postgresql"]
@@ -36,17 +37,20 @@ logging.getLogger().addHandler(logging.NullHandler())
 
 def pytest_configure(config):
     """Name what is left of a removed hook, or a changed rule, instead of the failures it causes."""
-    if left := leftovers(Path(__file__).parent.parent):
+    if left := leftovers(PROJECT):
         lines = "\n".join(f"  {each}" for each in left)
         raise pytest.UsageError(
             f"hooks, samples, tests and pages do not match (docs/remove-a-hook.md):\n{lines}"
         )
-    # Once, and not in each process of the run.
-    if not hasattr(config, "workerinput") and (wrong := [*unexpected_answers()]):
-        lines = "\n".join(f"  {each}" for each in wrong)
-        raise pytest.UsageError(
-            f"change the sample or what local_okta/samples/__init__.py expects of it:\n{lines}"
-        )
+    # Once, and not in each process of the run. An app that is made here would set up the log.
+    if not hasattr(config, "workerinput"):
+        command = [sys.executable, "-m", "tests.support.samples"]
+        done = subprocess.run(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=False)
+        if wrong := done.stdout.splitlines():
+            lines = "\n".join(f"  {each}" for each in wrong)
+            raise pytest.UsageError(
+                f"change the sample or what local_okta/samples/__init__.py expects of it:\n{lines}"
+            )
 
 
 def pytest_collection_modifyitems(items):

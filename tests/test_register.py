@@ -733,6 +733,16 @@ def test_a_service_with_another_authentication_is_noted_before_the_question(org)
     assert "runs with other settings" in failed.output
 
 
+def test_a_service_that_accepts_another_client_is_noted(org):
+    note = "accepts only OKTA_CLIENT_ID=0oaOther"
+    result = org.register("client-secret", "--plan", okta_client_id=frozenset({"0oaOther"}))
+    assert note in result.output
+    org.register("client-secret", "--yes")
+    client_id = only(org.state.apps.items)["id"]
+    right = org.register("client-secret", "--plan", okta_client_id=frozenset({client_id}))
+    assert "accepts only OKTA_CLIENT_ID" not in right.output
+
+
 def test_a_service_that_does_not_answer_is_noted(org):
     nobody = "http://127.0.0.1:1"
     result = org.register("basic", "--url", nobody, "--hooks", "token", "--yes")

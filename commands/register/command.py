@@ -16,6 +16,7 @@ from commands.terminal import say
 from .client import API, Json, Okta, OktaError
 from .hooks import HookInOkta, wanted
 from .inputs import WrongInput, at_terminal, authorization, choices_of
+from .oauth import App
 from .resources import AS_IT_SHOULD_BE, IN_THE_WAY, Resource, Step, member, plan, removal
 
 SOMETHING_TO_DO = 2
@@ -105,6 +106,7 @@ class Run:
             say("A telephony hook is removed only by name, with --hooks.\n")
         else:
             self._note_what_the_service_asks_for("Bearer" if app else "Basic")
+            self._note_another_client_id(app)
         if any(action == IN_THE_WAY for action, _, _ in steps):
             raise OktaError("Nothing was changed, since something is in the way")
         if not self._may_go_on(steps):
@@ -155,8 +157,11 @@ class Run:
     def _show(self, steps: list[Step]) -> None:
         say()
         for action, resource, detail in steps:
+            which = ""
+            if action == "change" and isinstance(resource, HookInOkta):
+                which = f"{resource.hook.path}  "
             if action != AS_IT_SHOULD_BE:
-                self._line(action, resource.what, detail)
+                self._line(action, resource.what, which + detail)
         if good := sum(action == AS_IT_SHOULD_BE for action, _, _ in steps):
             others = "1 other" if good == 1 else f"{good} others"
             count = others if good < len(steps) else f"all {good}"
@@ -186,6 +191,15 @@ class Run:
             self._say(
                 f"Note: from here, {url} {found}, not 401 {scheme}. The hooks will fail until the "
                 f"service runs there with AUTH_MODE={mode}.\n",
+                fg="yellow",
+            )
+
+    def _note_another_client_id(self, app: App | None) -> None:
+        client_ids = self.settings.okta_client_id
+        if app and client_ids and app.client_id not in client_ids:
+            self._say(
+                f"Note: the service accepts only OKTA_CLIENT_ID={','.join(sorted(client_ids))}. "
+                "It refuses this app until you\nset the ID that is printed at the end.\n",
                 fg="yellow",
             )
 

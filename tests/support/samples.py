@@ -1,6 +1,10 @@
-"""Whether the hooks answer their samples as local_okta/samples/__init__.py expects."""
+"""Whether the hooks answer their samples as local_okta/samples/__init__.py expects.
+
+`python -m tests.support.samples` prints a line for each that is answered in another way.
+"""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,3 +33,7 @@ def unexpected_answers() -> Iterator[str]:
                     f"{PLACE}/{sample.name}.json is sent to {sample.path}: {verdict.sentence}. "
                     f"Expected: Okta {sample.expected or 'can use the answer'}"
                 )
+
+
+if __name__ == "__main__":
+    sys.stdout.writelines(f"{sentence}\n" for sentence in unexpected_answers())
