@@ -76,6 +76,10 @@ def list_events(failed: bool) -> None:
     ]
     if unhandled:
         rows.append(("no handler", str(sum(unhandled.values())), ", ".join(unhandled)))
+    if backlog.retrying:
+        rows.append(
+            ("retrying", str(backlog.retrying), "after an attempt that failed, see the log")
+        )
     which = "which: flask events list --failed" if backlog.failed else ""
     rows.append(("failed", str(backlog.failed), which))
     rows.append(("worker seen", worker_seen(backlog), ""))
@@ -88,7 +92,8 @@ def list_events(failed: bool) -> None:
 def list_failures(inbox: Inbox) -> None:
     failures = inbox.failures()
     if not failures:
-        say("No event has failed.")
+        retrying = inbox.backlog().retrying
+        say(f"No event has failed for good. To be tried again: {retrying}.")
     for event in failures:
         attempts = "1 attempt" if event.attempts == 1 else f"{event.attempts} attempts"
         say(f"{event.key}  {event.type}  {attempts}  {event.error}")

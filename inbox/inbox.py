@@ -111,6 +111,8 @@ class Backlog:
     waiting: int
     """All events that are neither handled nor failed, including those in hand."""
     oldest: float | None
+    retrying: int
+    """Those of them that a handler has failed to handle so far."""
     in_hand: int
     longest_in_hand: float | None
     failed: int
@@ -306,6 +308,9 @@ class Inbox:
             waiting, received = connection.execute(
                 sa.select(count, first_received).where(waits)
             ).one()
+            retrying = connection.scalar(
+                sa.select(count).where(waits & events.c.error.is_not(None))
+            )
             taken, taken_at = connection.execute(sa.select(count, first_taken).where(in_hand)).one()
             failures = connection.scalar(sa.select(count).where(failed).select_from(events))
             seen = connection.scalar(sa.select(sa.func.max(workers.c.seen_at)))
@@ -313,7 +318,9 @@ class Inbox:
         oldest, longest, seen_ago = (
             None if at is None else max(now - at, 0.0) for at in (received, taken_at, seen)
         )
-        return Backlog(waiting, oldest, taken, longest, failures or 0, seen_ago, stuck or 0)
+        return Backlog(
+            waiting, oldest, retrying or 0, taken, longest, failures or 0, seen_ago, stuck or 0
+        )
 
     def waiting_without(self, types: Collection[str]) -> dict[str, int]:
         """The number of waiting events for each type that is not in `types`."""

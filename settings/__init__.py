@@ -42,7 +42,7 @@ class SettingsError(SystemExit):
         lines = "\n".join(f"  {name:<{width}}  {problem}" for name, problem in problems.items())
         super().__init__(
             f"The settings cannot be used: {len(problems)} of them "
-            f"{'is' if len(problems) == 1 else 'are'} wrong.\n\n{lines}\n\n"
+            f"{'is' if len(problems) == 1 else 'are'} missing or wrong.\n\n{lines}\n\n"
             "Set them in the environment or in .env beside app.py; .env.example says what each "
             "one means.\nIf you have no .env yet, `flask okta new-env` makes one."
         )

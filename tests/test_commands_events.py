@@ -97,7 +97,9 @@ def test_list_names_the_types_without_a_handler(inbox, flask):
 
 def test_list_says_that_nothing_has_failed(inbox, flask):
     inbox.retry()
-    assert flask("events", "list", "--failed") == (0, "No event has failed.\n")
+    message = "No event has failed for good. To be tried again: 2.\n"
+    assert flask("events", "list", "--failed") == (0, message)
+    assert "\nretrying     2      after an attempt that failed" in flask("events", "list")[1]
 
 
 def test_retry_needs_one_uuid_or_all(inbox, flask):

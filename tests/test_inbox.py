@@ -163,7 +163,7 @@ def test_a_removed_event_is_not_handled_whether_waiting_or_in_hand(inbox, databa
     claim = inbox.claim()
     for uuid in ("uuid-1", "uuid-2"):
         assert inbox.remove(uuid)
-    assert inbox.backlog() == Backlog(0, None, 0, None, 0, None, 0)
+    assert inbox.backlog() == Backlog(0, None, 0, 0, None, 0, None, 0)
     assert inbox.claim() is None
     assert inbox.extend([claim]) == [claim]
     with pytest.raises(LeaseLost):
@@ -326,7 +326,7 @@ def test_a_clock_that_jumps_by_a_year_loses_and_delays_no_event(jump, inbox, clo
 
 
 def test_the_backlog_has_numbers_and_ages(inbox, clock):
-    assert inbox.backlog() == Backlog(0, None, 0, None, 0, None, 0)
+    assert inbox.backlog() == Backlog(0, None, 0, 0, None, 0, None, 0)
     store(inbox, an_event())
     tend(inbox)
     clock.now += 30
@@ -335,10 +335,12 @@ def test_the_backlog_has_numbers_and_ages(inbox, clock):
     inbox.claim()
     tend(inbox, "another")
     clock.now += 5
-    assert inbox.backlog() == Backlog(2, 5.0, 1, 5.0, 1, 5.0, 0)
+    assert inbox.backlog() == Backlog(2, 5.0, 0, 1, 5.0, 1, 5.0, 0)
     # The worker has ended, so the event is not in hand.
     clock.now += 100
-    assert inbox.backlog() == Backlog(2, 105.0, 0, None, 1, 105.0, 0)
+    assert inbox.backlog() == Backlog(2, 105.0, 0, 0, None, 1, 105.0, 0)
+    inbox.broke(inbox.claim(), ERROR)
+    assert inbox.backlog().retrying == 1
 
 
 def test_a_backlog_has_no_worker_when_none_was_seen_for_a_minute(inbox, clock):
