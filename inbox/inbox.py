@@ -305,12 +305,10 @@ class Inbox:
             sa.func.min(column) for column in (events.c.received_at, events.c.taken_at)
         )
         with self._begin() as connection:
-            waiting, received = connection.execute(
-                sa.select(count, first_received).where(waits)
+            # It counts the errors that are set: each is of an attempt that failed.
+            waiting, received, retrying = connection.execute(
+                sa.select(count, first_received, sa.func.count(events.c.error)).where(waits)
             ).one()
-            retrying = connection.scalar(
-                sa.select(count).where(waits & events.c.error.is_not(None))
-            )
             taken, taken_at = connection.execute(sa.select(count, first_taken).where(in_hand)).one()
             failures = connection.scalar(sa.select(count).where(failed).select_from(events))
             seen = connection.scalar(sa.select(sa.func.max(workers.c.seen_at)))
@@ -319,7 +317,7 @@ class Inbox:
             None if at is None else max(now - at, 0.0) for at in (received, taken_at, seen)
         )
         return Backlog(
-            waiting, oldest, retrying or 0, taken, longest, failures or 0, seen_ago, stuck or 0
+            waiting, oldest, retrying, taken, longest, failures or 0, seen_ago, stuck or 0
         )
 
     def waiting_without(self, types: Collection[str]) -> dict[str, int]:

@@ -14,8 +14,8 @@ from tests.support.client import hook_client
 from tests.support.gunicorn import PROJECT, basic_settings
 from tests.support.leftovers import leftovers
 
-# The databases for the tests of stored events.
-pytest_plugins = ["tests.support.postgresql"]
+# Fixtures: an org for the tests of `flask okta register`, databases for those of stored events.
+pytest_plugins = ["tests.support.org", "tests.support.postgresql"]
 
 # These take the longest. Each file runs in one process, so that its tests share what they start.
 FIRST = (

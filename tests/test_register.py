@@ -9,39 +9,24 @@ import pytest
 from commands.register import command, inputs
 from commands.register.inputs import Hook, hooks_of
 from hooks.contract import HookBlueprint
-from local_okta.authorization_server import LocalOkta
 from local_okta.samples import SAMPLES
 from settings import Settings
 from tests.support.gunicorn import INLINE_SAMPLES, app_with_commands
-from tests.support.org import HOOKS, TOKEN, answers_for, empty_org, only, running_services
+from tests.support.org import (
+    AUTHENTICATIONS,
+    HOOKS,
+    TOKEN,
+    answers_for,
+    needs_these_hooks,
+    only,
+)
 from tests.support.page import BASIC
 
-AUTHENTICATIONS = ("basic", "client-secret", "private-key")
+pytestmark = needs_these_hooks
 with_each = pytest.mark.parametrize("auth", AUTHENTICATIONS)
-needs_token_hook = pytest.mark.skipif(
-    not {"token", "event-user-created"} <= SAMPLES.keys(), reason="the hooks were removed"
-)
-pytestmark = needs_token_hook
 # A second hook, by its path, as --hooks takes it.
 OTHER = next((s.path[1:] for s in INLINE_SAMPLES if s.kind not in ("token", "telephony")), "")
 needs_other_hook = pytest.mark.skipif(not OTHER, reason="there is only one hook to register")
-
-
-@pytest.fixture(scope="module")
-def okta():
-    with LocalOkta() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def services(okta, tmp_path_factory):
-    with running_services(okta, tmp_path_factory.mktemp("events")) as urls:
-        yield urls
-
-
-@pytest.fixture
-def org(okta, services, monkeypatch):
-    return empty_org(okta, services, monkeypatch)
 
 
 def names_of(items: dict) -> list[str]:

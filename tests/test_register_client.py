@@ -14,43 +14,22 @@ from commands.register.client import Okta, OktaError
 from commands.register.hooks import HookInOkta
 from commands.register.inputs import Choices, Hook
 from commands.register.resources import leaves, member
-from local_okta.authorization_server import LocalOkta
 from local_okta.samples import SAMPLES
 from settings import PROJECT, Settings
 from tests.support.gunicorn import app_with_commands
 from tests.support.org import (
+    AUTHENTICATIONS,
     HOOKS,
     TOKEN,
     TriedOrg,
     answers_for,
-    empty_org,
+    needs_these_hooks,
     only,
-    running_services,
 )
 from tests.support.page import BASIC
 
-pytestmark = pytest.mark.skipif(
-    not {"token", "event-user-created"} <= SAMPLES.keys(), reason="the hooks were removed"
-)
-AUTHENTICATIONS = ("basic", "client-secret", "private-key")
+pytestmark = needs_these_hooks
 DESCRIPTION = PROJECT.parent / "shared" / "okta-contract" / "okta-management-hooks.json"
-
-
-@pytest.fixture(scope="module")
-def okta():
-    with LocalOkta() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def services(okta, tmp_path_factory):
-    with running_services(okta, tmp_path_factory.mktemp("events")) as urls:
-        yield urls
-
-
-@pytest.fixture
-def org(okta, services, monkeypatch):
-    return empty_org(okta, services, monkeypatch)
 
 
 def error(status: int, code: str, *causes: str, summary: str = "a summary") -> tuple[str, int]:

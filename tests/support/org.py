@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import flask
+import pytest
 import sqlalchemy as sa
 from click.testing import Result
 from flask import request
@@ -20,12 +21,17 @@ from local_okta import client, management_collections
 from local_okta.authorization_server import LocalOkta
 from local_okta.management import API, ORGANIZATION
 from local_okta.management_state import State
+from local_okta.samples import SAMPLES
 from settings import Settings
 from tests.support.gunicorn import app_with_commands, serving
 from tests.support.page import BASIC
 
 TOKEN = "00aTokenOfAnAdministrator"
+AUTHENTICATIONS = ("basic", "client-secret", "private-key")
 HOOKS = "token,events"
+needs_these_hooks = pytest.mark.skipif(
+    not {"token", "event-user-created"} <= SAMPLES.keys(), reason="the hooks were removed"
+)
 WRITES = ("POST", "PUT", "DELETE")
 
 
@@ -127,8 +133,17 @@ def running_services(okta: LocalOkta, folder: Path):
         yield {"basic": basic_url, "client-secret": oauth_url, "private-key": oauth_url}
 
 
-def empty_org(okta: LocalOkta, services: dict[str, str], monkeypatch) -> TriedOrg:
-    """No test waits for a key to be made, nor for a pause before a request is sent again."""
+@pytest.fixture(scope="module")
+def okta_and_services(tmp_path_factory):
+    """A local Okta and the addresses of the services, which the tests of a file share."""
+    with LocalOkta() as okta, running_services(okta, tmp_path_factory.mktemp("events")) as urls:
+        yield okta, urls
+
+
+@pytest.fixture
+def org(okta_and_services, monkeypatch) -> TriedOrg:
+    """An empty org. No test waits for a new key, nor for a pause before a request is repeated."""
+    okta, services = okta_and_services
     key = okta.client_key.as_dict(private=True)
 
     def generate_key(size, parameters):
