@@ -122,6 +122,7 @@ def _place(filename: str, line: int | None) -> str:
 def _log_request(response: Response) -> Response:
     environ, noted, status = request.environ, vars(g), response.status_code
     caller, reason = noted.get("caller"), noted.get("reason")
+    matched = caller.matched_password if caller else None
     fields = {
         "hook": request.blueprint or "-",
         "method": request.method,
@@ -129,7 +130,7 @@ def _log_request(response: Response) -> Response:
         "status": status,
         "auth": noted.get("auth_method", "none"),
         "caller": (caller.client_id or caller.user) if caller else None,
-        "password": "previous" if caller and caller.used_previous_password else None,
+        "password": matched if matched == "previous" else None,
         "result": "refused" if reason else "accepted" if caller else None,
         "reason": reason,
         "error": noted.get("error"),

@@ -4,7 +4,6 @@ import hmac
 import re
 import secrets
 from hashlib import sha256
-from typing import Literal
 
 from flask import g, request
 from flask_httpauth import HTTPBasicAuth
@@ -25,36 +24,37 @@ class HookBasicAuth(HTTPBasicAuth):
 
     def __init__(self, settings: Settings):
         super().__init__(realm=REALM)
-        self.user = settings.basic_auth_user
         self.has_pair = settings.basic_auth_password is not None
         self._user = _digest(settings.basic_auth_user)
-        self._password = _digest(settings.basic_auth_password)
+        self._current = _digest(settings.basic_auth_password)
         self._previous = _digest(settings.basic_auth_password_previous)
-        self.verify_password(self._matched_password)
+        self._caller = Caller("basic", settings.basic_auth_user, "current")
+        self._caller_with_previous = Caller("basic", settings.basic_auth_user, "previous")
+        self.verify_password(self._caller_with)
 
     def check(self, challenge: str = BASIC_CHALLENGE) -> Caller:
         """The caller whose user and password the request has. Raises Refusal."""
         g.auth_method = "basic"
         # Not `login_required`, which lets every OPTIONS request pass.
-        matched = self.authenticate(self.get_auth(), None)
-        if matched is None:
+        caller: Caller | None = self.authenticate(self.get_auth(), None)
+        if caller is None:
             raise Refusal(401, self._reason_of_refusal(), {"WWW-Authenticate": challenge})
-        return Caller("basic", user=self.user, matched_password=matched)
+        return caller
 
     def get_auth(self) -> Authorization | None:
         header = request.headers.get("Authorization", "")
         return super().get_auth() if _CREDENTIALS.fullmatch(header) else None
 
-    def _matched_password(self, user: str, password: str) -> Literal["current", "previous"] | None:
+    def _caller_with(self, user: str, password: str) -> Caller | None:
         # Always make all three comparisons, each in constant time. The time that a refusal takes
         # then shows neither which part was wrong nor how much of it was right.
         user_matches = hmac.compare_digest(_digest(user), self._user)
         digest = _digest(password)
-        matches = hmac.compare_digest(digest, self._password)
+        matches = hmac.compare_digest(digest, self._current)
         previous_matches = hmac.compare_digest(digest, self._previous)
         if not user_matches & (matches | previous_matches):
             return None
-        return "current" if matches else "previous"
+        return self._caller if matches else self._caller_with_previous
 
     def _reason_of_refusal(self) -> str:
         if not self.has_pair:

@@ -17,10 +17,6 @@ class Caller(NamedTuple):
     client_id: str | None = None
     scopes: frozenset[str] = frozenset()
 
-    @property
-    def used_previous_password(self) -> bool:
-        return self.matched_password == "previous"  # noqa: S105 - not a password
-
 
 class Refusal(HTTPException):
     """Raised for a request that must not pass.
