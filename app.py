@@ -1,6 +1,5 @@
 """The service: settings, log, guard, hooks, commands. The one place that knows all of them."""
 
-import atexit
 import io
 import logging
 import sys
@@ -17,9 +16,6 @@ import logs
 from hooks import register_hooks
 from inbox import background
 from settings import Settings, SettingsError, load_settings
-
-HANDLER_SECONDS = 10
-"""How long `flask run` waits for running event handlers when it stops. gunicorn waits as long."""
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +36,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.update(
         SETTINGS=settings,
         SETTINGS_ERROR=error,
-        EVENTS_DATABASE_URL=settings.events_database_url,
-        EVENT_THREADS=settings.event_threads,
         MAX_CONTENT_LENGTH=settings.max_content_length,
         PROVIDE_AUTOMATIC_OPTIONS=False,
     )
@@ -63,9 +57,7 @@ def create_app(settings: Settings | None = None) -> Flask:
             # Under gunicorn, the master process logs the notes once for all workers.
             for note in settings.notes:
                 log.warning(note)
-            background.start()
-            # At Ctrl-C, let running handlers finish.
-            atexit.register(background.stop, HANDLER_SECONDS)
+            background.start_until_exit()
     return app
 
 

@@ -154,7 +154,7 @@ def open_inbox() -> Iterator[Inbox]:
 def open_database() -> Database:
     if error := current_app.config["SETTINGS_ERROR"]:
         raise error
-    return Database(current_app.config["EVENTS_DATABASE_URL"])
+    return Database(current_app.config["SETTINGS"].events_database_url)
 
 
 def since(what: str, seconds: float | None) -> str:

@@ -11,12 +11,12 @@ from settings.events import can_be_written
 
 
 def check_events(report: Report) -> None:
-    say(f"\nStored events {current_app.config['EVENTS_DATABASE_URL']}", bold=True)
+    settings = current_app.config["SETTINGS"]
+    say(f"\nStored events {settings.events_database_url}", bold=True)
     try:
         with open_inbox() as inbox:
             backlog, unhandled = inbox.backlog(), inbox.waiting_without(HANDLERS.keys())
     except NothingStored as error:
-        settings = current_app.config["SETTINGS"]
         if can_be_written(settings.events_file) or settings.event_hooks_are_off:
             report.line("note", "database", error.message)
         else:
@@ -46,7 +46,7 @@ def amount(number: int, what: str, seconds: float | None) -> str:
 def check_workers(report: Report, backlog: Backlog) -> None:
     seen = backlog.worker_seen
     last = "never seen" if seen is None else f"last seen {duration(seen)} ago"
-    if current_app.config["EVENT_THREADS"]:
+    if current_app.config["SETTINGS"].event_threads:
         advice = "the service handles events: is it running, with the same settings?"
     else:
         advice = "EVENT_THREADS is 0, so flask events work handles events: is it running?"

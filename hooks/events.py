@@ -33,10 +33,10 @@ log = logging.getLogger(__name__)
 
 @bp.record_once
 def add_inbox(state: BlueprintSetupState) -> None:
-    intake = Intake(state.app.config["EVENTS_DATABASE_URL"])
-    state.app.extensions["event_intake"] = intake
     app: Any = state.app  # Flask's type for it is the class that Flask derives from.
-    background.prepare(Background(app, intake, HANDLERS))
+    settings = app.config["SETTINGS"]
+    intake = app.extensions["event_intake"] = Intake(settings.events_database_url)
+    background.prepare(Background(app, intake, HANDLERS, settings.event_threads))
 
 
 @bp.get("/userDeactivated")

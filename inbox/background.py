@@ -4,6 +4,7 @@ The process that creates the app may not be the one that serves it, since gunico
 So the app only calls `prepare`. The code that runs the process calls `start` and `stop`.
 """
 
+import atexit
 import contextlib
 import logging
 import threading
@@ -24,6 +25,9 @@ WATCH_SECONDS = 60
 REMIND_SECONDS = 300
 """How often it logs again that no worker runs."""
 
+HANDLER_SECONDS = 10
+"""How long a process that ends by itself waits for running handlers. gunicorn waits as long."""
+
 LAST_WORDS_SECONDS = 0.5
 """The time left for the log before gunicorn kills a process that does not exit in time."""
 
@@ -38,6 +42,7 @@ class Background:
         app: Flask,
         intake: Intake,
         handlers: Handlers,
+        threads: int,
         *,
         make_inbox: Callable[[Database], Inbox] = Inbox,
         times: Times = DEFAULT_TIMES,
@@ -45,6 +50,7 @@ class Background:
         self._app = app
         self._intake = intake
         self._handlers = handlers
+        self._threads = threads
         self._make_inbox = make_inbox
         self._times = times
         self._worker: Worker | None = None
@@ -55,13 +61,12 @@ class Background:
         Once `goes_on` returns false, it starts no more events.
         """
         self._intake.open()
-        inbox = self._make_inbox(Database(self._app.config["EVENTS_DATABASE_URL"]))
-        threads = self._app.config["EVENT_THREADS"]
-        if threads == 0:
+        inbox = self._make_inbox(Database(self._intake.url))
+        if self._threads == 0:
             threading.Thread(target=watch, args=(inbox, goes_on), daemon=True).start()
             return
         self._worker = Worker(
-            self._app, inbox, self._handlers, threads, times=self._times, goes_on=goes_on
+            self._app, inbox, self._handlers, self._threads, times=self._times, goes_on=goes_on
         )
         self._thread = threading.Thread(target=self._worker.run, daemon=True)
         self._thread.start()
@@ -83,7 +88,6 @@ class Background:
 
 
 _prepared: Background | None = None
-_started: Background | None = None
 
 
 def prepare(background: Background) -> None:
@@ -93,15 +97,20 @@ def prepare(background: Background) -> None:
 
 
 def start(goes_on: Callable[[], bool] = lambda: True) -> None:
-    global _started  # noqa: PLW0603
     if _prepared:
-        _started = _prepared
-        _started.start(goes_on)
+        _prepared.start(goes_on)
+
+
+def start_until_exit() -> None:
+    """Start in a process such as `flask run`, which lets running handlers finish as it exits."""
+    if _prepared:
+        _prepared.start()
+        atexit.register(_prepared.stop, HANDLER_SECONDS)
 
 
 def stop(seconds: float) -> None:
-    if _started:
-        _started.stop(seconds)
+    if _prepared:
+        _prepared.stop(seconds)
 
 
 def watch(

@@ -31,7 +31,7 @@ class Intake:
     """
 
     def __init__(self, url: sa.URL):
-        self._url = url
+        self.url = url
         self._lock = Lock()
         self._process_id: int | None = None
         self._next_turn: Future | None = None
@@ -61,7 +61,7 @@ class Intake:
         with self._lock:
             if self._process_id != os.getpid():
                 self._queue: SimpleQueue = SimpleQueue()
-                self._inbox = Inbox(Database(self._url))
+                self._inbox = Inbox(Database(self.url))
                 self._next_turn = None
                 # A thread of ThreadPoolExecutor that hangs would keep the process from exiting.
                 Thread(target=_work_off, args=(self._queue,), daemon=True).start()

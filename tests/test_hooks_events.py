@@ -9,6 +9,7 @@ from hooks import events
 from inbox.database import Database
 from inbox.inbox import Inbox
 from inbox.inbox import events as table
+from settings import Settings
 from tests.support.client import hook_client, refused_field
 
 PATHS = ["/userDeactivated", "/userCreated"]
@@ -30,7 +31,7 @@ def log(caplog):
 @pytest.fixture
 def inbox(client):
     """The inbox of the client, empty at first."""
-    url = client.application.config["EVENTS_DATABASE_URL"]
+    url = client.application.config["SETTINGS"].events_database_url
     with contextlib.closing(Database(url)) as database:
         with database.begin() as connection:
             connection.execute(sa.delete(table))
@@ -130,7 +131,7 @@ def test_an_event_may_be_nested_as_deeply_as_a_readable_body(client, levels, inb
 def test_events_that_cannot_be_stored_are_a_503_so_that_okta_delivers_them_again(tmp_path, log):
     (tmp_path / "not-a-folder").write_text("")
     url = sa.URL.create("sqlite", database=f"{tmp_path}/not-a-folder/events.sqlite")
-    response = deliver(hook_client(EVENTS_DATABASE_URL=url), DEACTIVATED)
+    response = deliver(hook_client(SETTINGS=Settings(events_database_url=url)), DEACTIVATED)
     assert (response.status_code, response.headers["Retry-After"]) == (503, "5")
     assert "ann@example.com" not in response.text + str([vars(record) for record in log.records])
     [(message, fields)] = lines(log)

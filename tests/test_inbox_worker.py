@@ -408,9 +408,7 @@ def test_a_worker_stopped_while_the_database_is_down_ends_and_logs_the_lost_outc
 def test_a_process_looks_for_a_worker_if_it_has_none(threads, watches, sqlite_url, monkeypatch):
     watching = threading.Event()
     monkeypatch.setattr(background, "watch", lambda inbox, goes_on: watching.set())
-    app = Flask("handlers")
-    app.config.update(EVENTS_DATABASE_URL=sqlite_url, EVENT_THREADS=threads)
-    started = background.Background(app, Intake(sqlite_url), {})
+    started = background.Background(Flask("handlers"), Intake(sqlite_url), {}, threads)
     started.start()
     assert watching.wait(1) == watches
     started.stop(10)

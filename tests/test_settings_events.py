@@ -84,10 +84,10 @@ def test_postgresql_without_its_driver_names_what_to_install(problems_of, monkey
 
 def test_no_repr_shows_the_database_password(load):
     loaded = load(PAIR | {"EVENTS_DATABASE_URL": f"{ON_HOST}/hooks"})
-    config = create_app(loaded).config
-    assert config["EVENTS_DATABASE_URL"].password == SECRET
+    url, config = loaded.events_database_url, create_app(loaded).config
+    assert url.password == SECRET
     assert "@host" not in repr(loaded)
-    assert SECRET not in repr(loaded) + repr(config) + str(config["EVENTS_DATABASE_URL"])
+    assert SECRET not in repr(loaded) + repr(config) + str(url)
 
 
 FOLDERS = ["My%20Repo", "what?now", "a b", "ü#1", "100%"]

@@ -31,5 +31,6 @@ def compute(event: dict) -> None:
 def service_with(handler: Callable[[dict], None]) -> Flask:
     app = create_app()
     handlers = dict.fromkeys(HANDLERS, handler)
-    background.prepare(Background(app, app.extensions["event_intake"], handlers))
+    threads = app.config["SETTINGS"].event_threads
+    background.prepare(Background(app, app.extensions["event_intake"], handlers, threads))
     return app

@@ -28,7 +28,7 @@ def handler(event: dict[str, Any]) -> None:
 
 def work() -> None:
     app = create_app()
-    database = Database(app.config["EVENTS_DATABASE_URL"])
+    database = Database(app.config["SETTINGS"].events_database_url)
     inbox = Inbox(database, lease_seconds=2, first_pause_seconds=0.3)
     times = Times(poll=0.1, tend=0.5)
     run_until_stopped(Worker(app, inbox, dict.fromkeys(HANDLERS, handler), 4, times=times))

@@ -14,6 +14,7 @@ from settings import Settings
 
 # Removed when the process ends.
 FOLDER = tempfile.TemporaryDirectory(prefix="okta-hooks-")
+EVENTS_DATABASE_URL = sa.URL.create("sqlite", database=f"{FOLDER.name}/events.sqlite")
 
 
 def hook_client(**config) -> FlaskClient:
@@ -22,8 +23,7 @@ def hook_client(**config) -> FlaskClient:
     app.config.update(
         TESTING=True,
         MAX_CONTENT_LENGTH=1_000_000,
-        SETTINGS=Settings(),
-        EVENTS_DATABASE_URL=sa.URL.create("sqlite", database=f"{FOLDER.name}/events.sqlite"),
+        SETTINGS=Settings(events_database_url=EVENTS_DATABASE_URL),
     )
     app.config.update(config)
     register_hooks(app)

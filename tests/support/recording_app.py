@@ -8,6 +8,7 @@ from inbox import background
 from inbox.inbox import Inbox
 from tests.support.recording_worker import INBOX, TIMES, record
 
+# `flask run` starts the worker in create_app().
 HANDLERS.update(dict.fromkeys(HANDLERS, record))
 app = create_app()
 background.prepare(
@@ -15,6 +16,7 @@ background.prepare(
         app,
         app.extensions["event_intake"],
         HANDLERS,
+        app.config["SETTINGS"].event_threads,
         make_inbox=partial(Inbox, **INBOX),
         times=TIMES,
     )

@@ -32,7 +32,7 @@ def record(event: dict[str, Any]) -> None:
 
 def work() -> None:
     app = create_app()
-    database = Database(app.config["EVENTS_DATABASE_URL"])
+    database = Database(app.config["SETTINGS"].events_database_url)
     inbox = Inbox(database, **INBOX)
     run_until_stopped(Worker(app, inbox, dict.fromkeys(HANDLERS, record), 4, times=TIMES))
 
