@@ -11,9 +11,9 @@ from werkzeug.serving import WSGIRequestHandler
 
 from commands.register import inputs
 from commands.register.client import Okta, OktaError
-from commands.register.hooks import HookInOkta
 from commands.register.inputs import Choices, Hook
-from commands.register.resources import leaves, member
+from commands.register.plan import leaves, member
+from commands.register.wanted import HookInOkta
 from local_okta.samples import SAMPLES
 from settings import PROJECT, Settings
 from tests.support.gunicorn import app_with_commands

@@ -96,19 +96,17 @@ class Okta:
         """The org that answers at this address. It is asked for without credentials."""
         return _json(self._send("GET", ORGANIZATION, auth=lambda request: request), dict)
 
-    def objects(self, path: str, *, fresh: bool = False) -> list[Json]:
-        """All objects of a collection, from all of its pages. They are asked for once."""
-        if fresh or path not in self._lists:
-            self._lists[path] = self._pages(path)
-        return self._lists[path]
-
-    def _pages(self, path: str) -> list[Json]:
+    def objects(self, path: str) -> list[Json]:
+        """All objects of a collection, from all of its pages. Until a change, they are kept."""
+        if path in self._lists:
+            return self._lists[path]
         items: list[Json] = []
         url = self.org + path
         while True:
             response = self._send("GET", url)
             items += _json(response, list)
             if "next" not in response.links:
+                self._lists[path] = items
                 return items
             url = urljoin(url, response.links["next"]["url"])
             if urlsplit(url)[:2] != urlsplit(self.org)[:2]:
@@ -125,6 +123,8 @@ class Okta:
     def _send(
         self, method: str, path: str, body: Json | None = None, **options: Any
     ) -> requests.Response:
+        if method != "GET":
+            self._lists.clear()
         url = urljoin(self.org, path)
         options |= {"timeout": TIMEOUT, "allow_redirects": False}
         attempt = 0

@@ -14,10 +14,9 @@ from auth.keys import session_for
 from commands.terminal import say
 
 from .client import API, Json, Okta, OktaError
-from .hooks import HookInOkta, wanted
 from .inputs import WrongInput, at_terminal, authorization, choices_of
-from .oauth import App
-from .resources import AS_IT_SHOULD_BE, IN_THE_WAY, Resource, Step, member, plan, removal
+from .plan import AS_IT_SHOULD_BE, IN_THE_WAY, Resource, Step, member, plan, removal
+from .wanted import App, HookInOkta, wanted
 
 SOMETHING_TO_DO = 2
 DONE = {"create": "created", "change": "changed", "activate": "activated", "remove": "removed"}

@@ -1,16 +1,18 @@
-"""A resource in Okta: how it is found, compared and sent, and the steps for several of them.
+"""Compare what is in the org with what should be there, and plan the steps between the two.
 
 Only what is sent is compared. Secrets cannot be, since no answer has them.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from .client import Json, NoAnswer, Okta, OktaError
+from .inputs import Choices
 
 # Stands for an ID that is known only after an earlier step.
 NEW = "new"
+# What Okta sets itself.
+READ_ONLY = ("id", "created", "lastUpdated", "verificationStatus", "system", "_links", "_embedded")
 
 AS_IT_SHOULD_BE = "as it should be"
 IN_THE_WAY = "in the way"
@@ -27,30 +29,47 @@ class InTheWay(OktaError):
         self.action = action
 
 
-@dataclass(eq=False)
 class Resource:
-    """One thing, found by its name. `item` is what Okta has of it; None if there is nothing."""
+    """One thing in the org, found by its name. `item` is what Okta has of it, if there is any."""
 
-    okta: Okta
-    what: str
-    name: str
-    collection: str
-    """The path of the collection that it is in; below that of `parent`, if there is one."""
-    fields: Callable[[], Json]
-    """What it must have. What is None must be absent."""
-    fixed: Json = field(default_factory=dict)
-    """Paths and values that cannot be changed. With other values, it is another resource."""
-    defaults: Json = field(default_factory=dict)
-    """What is also sent if Okta has no value for it. None: only keep the value that Okta has."""
+    what = collection = query = ""
     parent: "Resource | None" = None
-    item: Json | None = field(default=None, init=False)
+    """The collection of a rule is below its policy."""
+    holds_secret = inactive_before_delete = False
 
-    list_query = ""
-    inactive_before_delete = holds_secret = False
-
-    def __post_init__(self) -> None:
-        # What the reader sees beside `what`.
+    def __init__(self, okta: Okta, choices: Choices, name: str = ""):
+        self.okta, self.choices = okta, choices
+        self.name = name or choices.prefix
+        self.item: Json | None = None
+        # What the plan shows beside `what`.
         self.detail = self.name
+        # Paths and values that cannot be changed. With other values, it is another resource.
+        self.fixed: Json = {}
+        # What only a new one gets.
+        self.new: Json = {}
+
+    def fields(self) -> Json:
+        """What it must have. What is None must be absent."""
+        raise NotImplementedError
+
+    def secrets(self) -> Json:
+        """What it must have as well, but no answer has."""
+        return {}
+
+    def rest(self) -> Json:
+        """What it has besides, since Okta forgets what a PUT leaves out."""
+        has = self.item or self.new
+        return {name: value for name, value in has.items() if name not in READ_ONLY}
+
+    def check(self) -> None:
+        """Raises InTheWay if it must not be created or changed."""
+
+    def check_removal(self) -> None:
+        """Raises InTheWay if it must not be removed."""
+
+    def matching(self, listed: list[Json]) -> list[Json]:
+        """Those that can be this one."""
+        return [each for each in listed if each.get("name") == self.name]
 
     @property
     def id(self) -> str:
@@ -72,30 +91,11 @@ class Resource:
             raise OktaError(f"Okta's answer about the {self.what} {self.name} has no {name}")
         return str(value)
 
-    def kept(self) -> Json:
-        """What a change sends as Okta has it, since it would otherwise be lost."""
-        return _overlaid(self.defaults, self.item)
-
-    def extra(self) -> Json:
-        """What is also sent but cannot be compared, such as secrets."""
-        return {}
-
-    def check(self) -> None:
-        """Raises InTheWay if it must not be created or changed."""
-
-    def check_removal(self) -> None:
-        """Raises InTheWay if it must not be removed."""
-
-    def matching(self, listed: list[Json]) -> list[Json]:
-        """Those that can be this one."""
-        return [each for each in listed if each.get("name") == self.name]
-
-    def find(self, *, fresh: bool = False) -> None:
+    def find(self) -> None:
         """Look it up. Raises InTheWay."""
         if self.parent and not self.parent.item:
             return
-        path = self.collection_path + self.list_query
-        found = self.matching(self.okta.objects(path, fresh=fresh))
+        found = self.matching(self.okta.objects(self.collection_path + self.query))
         if len(found) > 1:
             ids = ", ".join(str(each.get("id")) for each in found)
             raise InTheWay(f"{len(found)} have this name. OKTA_CLIENT_ID can choose one: {ids}")
@@ -119,18 +119,19 @@ class Resource:
         return ", ".join(f"{name}: {_shown(old)} → {_shown(new)}" for name, old, new in found)
 
     def create(self) -> None:
-        body = merged(self.defaults, self.fields(), self.extra())
         try:
-            self.item = self.okta.call("POST", self.collection_path, body)
+            self.item = self.okta.call("POST", self.collection_path, self._whole())
         except NoAnswer:
             # If it were sent again, there could be two.
-            self.find(fresh=True)
+            self.find()
             if self.item is None:
                 raise
 
     def change(self) -> None:
-        body = merged(self.kept(), self.fields(), self.extra())
-        self.item = self.okta.call("PUT", self.path, body)
+        self.item = self.okta.call("PUT", self.path, self._whole())
+
+    def _whole(self) -> Json:
+        return merged(self.rest(), self.fields(), self.secrets())
 
     def activate(self) -> None:
         self.okta.call("POST", f"{self.path}/lifecycle/activate")
@@ -141,8 +142,10 @@ class Resource:
         self.okta.delete(self.path)
 
 
-# The action, the resource, and what to show beside them.
-Step = tuple[str, Resource, str]
+class Step(NamedTuple):
+    action: str
+    resource: Resource
+    detail: str
 
 
 def plan(resources: list[Resource], *, rewrite_secrets: bool) -> Iterator[Step]:
@@ -152,23 +155,23 @@ def plan(resources: list[Resource], *, rewrite_secrets: bool) -> Iterator[Step]:
             each.find()
             each.check()
         except InTheWay as problem:
-            yield problem.action, each, str(problem)
+            yield Step(problem.action, each, str(problem))
             continue
         if each.item is None:
-            yield "create", each, each.detail
+            yield Step("create", each, each.detail)
             continue
         changes = each.changes()
         if not changes and rewrite_secrets and each.holds_secret:
             changes = "its secret is written again"
         if changes:
-            yield "change", each, changes
+            yield Step("change", each, changes)
         if each.item.get("status") == "INACTIVE":
-            yield "activate", each, each.detail
+            yield Step("activate", each, each.detail)
         elif each.item.get("verificationStatus") == "UNVERIFIED" and not changes:
             # After a change, it is verified in any case.
-            yield "verify", each, each.detail
+            yield Step("verify", each, each.detail)
         elif not changes:
-            yield AS_IT_SHOULD_BE, each, each.detail
+            yield Step(AS_IT_SHOULD_BE, each, each.detail)
 
 
 def removal(resources: list[Resource]) -> list[Step]:
@@ -180,9 +183,9 @@ def removal(resources: list[Resource]) -> list[Step]:
             each.find()
             if each.item:
                 each.check_removal()
-                steps.append(("remove", each, each.name))
+                steps.append(Step("remove", each, each.name))
         except InTheWay as problem:
-            steps.append((problem.action, each, str(problem)))
+            steps.append(Step(problem.action, each, str(problem)))
     return steps[::-1]
 
 
@@ -209,18 +212,9 @@ def merged(*parts: Json) -> Json:
         for name, value in part.items():
             if isinstance(value, dict):
                 whole[name] = merged(whole.get(name) or {}, value)
-            elif value is not None:
+            else:
                 whole[name] = value
-    return whole
-
-
-def _overlaid(defaults: Json, item: object) -> Json:
-    """These fields with the values that an item has."""
-    whole: Json = {}
-    for name, default in defaults.items():
-        has = member(item, name)
-        whole[name] = _overlaid(default, has) if isinstance(default, dict) else has or default
-    return whole
+    return {name: value for name, value in whole.items() if value is not None}
 
 
 def _comparable(path: str, value: Any) -> object:
