@@ -49,5 +49,6 @@ def verify_endpoint() -> dict[str, str]:
 @app.post("/userDeactivated")
 def user_deactivated() -> tuple[str, int]:
     for event in request.json["data"]["events"]:
+        # Without --debug, Flask's logger shows only warnings and errors.
         app.logger.warning("%s was deactivated", event["target"][0]["alternateId"])
     return "", 204

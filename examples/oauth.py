@@ -7,7 +7,6 @@ Set OKTA_ISSUER and OKTA_SCOPE in the environment or in .env, then start it with
 
 import os
 import sys
-from threading import Lock
 from time import monotonic
 
 import requests
@@ -36,7 +35,6 @@ require_oauth = ResourceProtector()
 class OktaTokenValidator(BearerTokenValidator):
     keys = jwk.KeySet([])
     next_fetch = 0.0
-    lock = Lock()
 
     def authenticate_token(self, token_string: str) -> jwt.Claims:
         try:
@@ -53,15 +51,14 @@ class OktaTokenValidator(BearerTokenValidator):
 
     def find_keys(self, token: jwk.GuestProtocol) -> jwk.KeySet:
         """The issuer's keys, fetched if the token names one that is not among them."""
-        with self.lock:
-            known = token.headers().get("kid") in [key.kid for key in self.keys]
-            # Anyone can make up a key ID, so ask the issuer at most once in 10 seconds.
-            if not known and monotonic() > self.next_fetch:
-                self.next_fetch = monotonic() + 10
-                response = requests.get(f"{ISSUER}/v1/keys", timeout=2)
-                response.raise_for_status()
-                self.keys = jwk.KeySet.import_key_set(response.json())
-            return self.keys
+        known = token.headers().get("kid") in [key.kid for key in self.keys]
+        # Anyone can make up a key ID, so after an answer do not ask again for 10 seconds.
+        if not known and monotonic() > self.next_fetch:
+            response = requests.get(f"{ISSUER}/v1/keys", timeout=2)
+            response.raise_for_status()
+            self.keys = jwk.KeySet.import_key_set(response.json())
+            self.next_fetch = monotonic() + 10
+        return self.keys
 
 
 require_oauth.register_token_validator(OktaTokenValidator())
