@@ -27,6 +27,12 @@ SECONDS = 3.0
 NEVER_RETRIED = ("token", "telephony")
 HEADER_VALUE = re.compile(r"[!-~]+")
 
+ANOTHER_PROGRAM = (
+    "The errors of this service are JSON with an error object, and its guard's refusals have "
+    "WWW-Authenticate. This answer is different, so another program may listen there: on a Mac, "
+    "AirPlay Receiver takes port 5000."
+)
+
 # Returns the Authorization header, or None for no header. The argument is the deadline, as a
 # time.monotonic() value. Raises SendError if there is no token.
 Credentials = Callable[[float], str | None]
@@ -61,6 +67,14 @@ class Answer:
             return parse(self.body)
         except ValueError:
             return None
+
+    @property
+    def is_from_another_program(self) -> bool:
+        """A 401 or 403 of the guard has a challenge (RFC 9110, 11.6.1), other errors JSON."""
+        if self.status in (401, 403):
+            return "WWW-Authenticate" not in self.headers
+        is_error = self.status is not None and self.status >= 400
+        return is_error and not (isinstance(self.json, dict) and "error" in self.json)
 
     @property
     def status_line(self) -> str:

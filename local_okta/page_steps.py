@@ -8,7 +8,7 @@ means that there was no key to check it with. Every other request has passed the
 from collections.abc import Iterator
 from http.client import responses
 
-from local_okta.client import SECONDS, Answer
+from local_okta.client import ANOTHER_PROGRAM, SECONDS, Answer
 
 OKTA, TOKEN_ENDPOINT, GUARD, HOOK = COLUMNS = ("Okta", "Token endpoint", "Guard", "Hook")
 SHOWS = {
@@ -25,14 +25,6 @@ SENDS = {"Basic": "user and password", "Bearer": "token"}
 def ended_at_guard(answer: Answer) -> bool:
     with_token = answer.sent.get("Authorization", "").startswith("Bearer ")
     return answer.status in (401, 403) or (answer.status == 503 and with_token)
-
-
-def is_from_another_program(answer: Answer) -> bool:
-    """The guard's refusals carry a challenge (RFC 9110, 11.6.1), all errors an `error` object."""
-    if answer.status in (401, 403):
-        return "WWW-Authenticate" not in answer.headers
-    is_error = answer.status is not None and answer.status >= 400
-    return is_error and not (isinstance(answer.json, dict) and "error" in answer.json)
 
 
 def not_sent(answer: Answer) -> str | None:
@@ -86,12 +78,8 @@ def _mismatch(
             "The service accepts this token, so its settings are not those that flask okta serve "
             "has read: restart both."
         )
-    if is_from_another_program(answer):
-        yield (
-            "The errors of this service are JSON with an error object, and its guard's refusals "
-            "have WWW-Authenticate. This answer is different, so another program may listen there: "
-            "on a Mac, AirPlay Receiver takes port 5000."
-        )
+    if answer.is_from_another_program:
+        yield ANOTHER_PROGRAM
         return
     if answer.status != 401:
         return
@@ -122,7 +110,7 @@ def _mismatch(
 
 
 def _refusal(answer: Answer, token: dict | None) -> Iterator[str]:
-    if is_from_another_program(answer):
+    if answer.is_from_another_program:
         return
     if answer.status in (401, 403):
         phrase = responses[answer.status]
@@ -163,7 +151,7 @@ def _end(answer: Answer, left: int) -> Iterator[dict]:
     line = answer.status_line
     if answer.status is None:
         yield _nothing(GUARD, answer, left, "answer")
-    elif is_from_another_program(answer):
+    elif answer.is_from_another_program:
         text = f"A program other than this service seems to answer: {line}"
         yield _step(GUARD, OKTA, line, text, left, "refused")
     elif ended_at_guard(answer):

@@ -20,6 +20,7 @@ from local_okta.service import (
     after_events,
     basic_pair,
     check_answers,
+    note_another_program,
     settings,
     url_option,
     without_hook_path,
@@ -38,6 +39,12 @@ class Request:
     path: str
     kind: str | None
     payload: dict[str, Any]
+
+
+def known_hook(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value and value not in SAMPLES:
+        raise click.BadParameter(f"there is no {value!r}. There are:\n\n{HOOK_LIST}")
+    return value
 
 
 def own_path(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -60,7 +67,7 @@ def own_body(
     epilog=f"\b\nHooks and what their samples are about:\n{HOOK_LIST}",
     short_help="Send sample requests to the running service.",
 )
-@click.argument("hook", required=False, metavar="[HOOK]", type=click.Choice(list(SAMPLES)))
+@click.argument("hook", required=False, metavar="[HOOK]", callback=known_hook)
 @click.option(
     "--auth",
     type=click.Choice(["basic", "client-secret", "private-key", "none"]),
@@ -143,9 +150,11 @@ def _preview_one(request: Request, auth: str, url: str, verbose: bool) -> bool:
     _show_response(answer)
     if request.kind is None:
         say("\nNot judged: the body has no eventType that the judge knows (see --event-type).")
+        note_another_program([answer])
         return answer.status in (200, 204)
     verdict = judge(request.kind, request.payload, answer)
     say(f"\n{verdict.sentence}.", fg="green" if verdict.accepted else "red")
+    note_another_program([answer])
     if request.kind == "event" and verdict.accepted:
         say("\n" + textwrap.fill(after_events(), 80))
     return verdict.accepted
@@ -177,7 +186,7 @@ def _show_response(answer: client.Answer) -> None:
 
 def _preview_all(auth: str, url: str) -> bool:
     check_samples()
-    accepted = []
+    accepted, answers = [], []
     heading()
     for sample in SAMPLES.values():
         sent_with = _sent_with(sample.kind, auth)
@@ -191,8 +200,10 @@ def _preview_all(auth: str, url: str) -> bool:
             )
         verdict = judge(sample.kind, payload, answer)
         accepted.append(verdict.accepted)
+        answers.append(answer)
         row(sample.name, sent_with, answer, verdict.sentence, good=verdict.accepted)
     say(f"\nOkta can use {sum(accepted)} of {len(accepted)} answers.", bold=True)
+    note_another_program(answers)
     return all(accepted)
 
 

@@ -1,6 +1,7 @@
 """What the commands know about the service: its settings, its address, and whether it answers."""
 
 import socket
+import textwrap
 from collections.abc import Iterable
 from urllib.parse import quote, urlsplit
 
@@ -103,6 +104,12 @@ def after_events() -> str:
         "says “event handled” with their uuid. flask events list shows what is waiting and what "
         "has failed."
     )
+
+
+def note_another_program(answers: Iterable[client.Answer]) -> None:
+    """Say so if an answer does not look like one of this service."""
+    if any(answer.is_from_another_program for answer in answers):
+        say("\n" + textwrap.fill(client.ANOTHER_PROGRAM, 80), fg="yellow")
 
 
 def check_answers(url: str, command: str) -> None:

@@ -12,6 +12,7 @@ from local_okta.service import (
     basic_pair,
     check_answers,
     event_hook_paths,
+    note_another_program,
     url_option,
     without_hook_path,
 )
@@ -30,7 +31,7 @@ def verify_event_hook(url: str) -> None:
     credentials = client.basic(*basic_pair())
     url = without_hook_path(url)
     check_answers(url, "flask run")
-    verdicts = []
+    verdicts, answers = [], []
     paths = event_hook_paths()
     for path in paths:
         challenge = secrets.token_urlsafe(24)
@@ -38,6 +39,8 @@ def verify_event_hook(url: str) -> None:
             answer = client.verify(url + path, challenge, credentials=credentials)
         verdict = judge_verification(challenge, answer)
         verdicts.append(verdict.accepted)
+        answers.append(answer)
         width = max(map(len, paths))
         say(f"{path:<{width}}  {verdict.sentence}", fg="green" if verdict.accepted else "red")
+    note_another_program(answers)
     sys.exit(0 if all(verdicts) else 1)

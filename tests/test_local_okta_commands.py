@@ -188,6 +188,31 @@ def test_preview_says_how_to_start_what_does_not_answer(run, stub, okta):
         assert_fails(run("preview", "--url", elsewhere), "Is its tunnel running?")
 
 
+@pytest.mark.parametrize("arguments", [["preview", INLINE_HOOK.name], ["preview"]])
+def test_preview_says_so_if_another_program_seems_to_answer(run, stub, arguments):
+    note = "another program may"
+    stub.answer = ("<html>", 501)
+    assert note in run(*arguments, "--url", stub.url).output.replace("\n", " ")
+    for answer in (("", 204), ({"error": {}}, 400), ("", 401, {"WWW-Authenticate": "Basic"})):
+        stub.answer = answer
+        assert note not in run(*arguments, "--url", stub.url).output.replace("\n", " ")
+
+
+@needs_event_hooks
+def test_verify_event_hook_says_so_if_another_program_seems_to_answer(run, stub):
+    stub.answer = ("<html>", 501)
+    result = run("verify-event-hook", "--url", stub.url)
+    assert "another program may" in result.output.replace("\n", " ")
+
+
+def test_preview_of_an_unknown_hook_lists_those_there_are(run):
+    result = run("preview", "nope")
+    assert result.exit_code == 2
+    assert "there is no 'nope'" in result.output
+    for name, sample in SAMPLES.items():
+        assert re.search(rf"^  {name} +{re.escape(sample.about)}$", result.output, re.MULTILINE)
+
+
 def test_preview_with_a_token_needs_a_local_okta(run, stub):
     assert_fails(run(*WITH_TOKEN, stub.url), "start one with flask okta serve")
 
