@@ -17,7 +17,7 @@ endif
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
-demo: $(RUNTIME)  ## See every hook and every authentication work, on this machine, without an Okta org
+demo: $(RUNTIME)  ## See every hook and authentication work, without an Okta org
 	@FLASK_SKIP_DOTENV=1 $(BIN)/flask okta demo
 
 # Ctrl-C is the normal way to stop this, not an error.
@@ -27,17 +27,17 @@ run: $(RUNTIME) .env  ## Serve on http://127.0.0.1:5000 for development
 test: $(DEVELOPMENT)  ## Run the tests (a minute)
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
-test-pages: $(DEVELOPMENT)  ## Go through README, docs and the local Okta's page as a reader does (four minutes)
+test-pages: $(DEVELOPMENT)  ## Follow README, docs and the local Okta's page (four minutes)
 	@$(BIN)/python -m pytest tests/slow/test_demo.py tests/slow/test_local_okta_page_browser.py tests/slow/test_docs_walkthrough.py
 
-test-killed: $(DEVELOPMENT)  ## Stop and kill event workers again and again, and count lost events (two minutes)
+test-killed: $(DEVELOPMENT)  ## Kill event workers, and count lost events (two minutes)
 	@$(BIN)/python -m pytest -s tests/slow/test_kill_9.py tests/slow/test_inbox_*.py
 
-bench: $(DEVELOPMENT)  ## Measure what the service adds to the smallest Flask view (about three minutes)
+bench: $(DEVELOPMENT)  ## Compare with the smallest Flask view (three minutes)
 	@$(BIN)/python -m tools.bench
 	@$(BIN)/python -m tools.bench_events
 
-screenshots: $(DEVELOPMENT)  ## Take screenshots of the local Okta's page, with an installed Chromium
+screenshots: $(DEVELOPMENT)  ## Take screenshots of the local Okta's page, with Chromium
 	@$(BIN)/python -m tools.screenshots
 
 lint: $(DEVELOPMENT)  ## Check style, format and types
@@ -45,7 +45,7 @@ lint: $(DEVELOPMENT)  ## Check style, format and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-upgrade: $(DEVELOPMENT)  ## Install the newest compatible releases, and record them in constraints.txt
+upgrade: $(DEVELOPMENT)  ## Install new compatible releases, and record them
 	@echo 'Looking for newer releases ...'
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --upgrade --upgrade-strategy eager -r requirements/dev.txt
 	@{ grep '^#' constraints.txt; $(BIN)/python -m pip freeze -qq; } > $(VENV)/constraints.txt
