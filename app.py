@@ -6,7 +6,7 @@ import sys
 from functools import cache
 
 import click
-from flask import Flask, Response, current_app, jsonify
+from flask import Flask, Response, current_app, g, jsonify
 from flask.helpers import get_debug_flag
 from werkzeug.serving import is_running_from_reloader
 
@@ -113,6 +113,7 @@ def readyz() -> Response | tuple[Response, int]:
     """Report whether a request could be authenticated right now."""
     keys = current_app.extensions["issuer_keys"]
     if keys and (reason := keys.unavailable_reason()):
+        g.error = reason
         return jsonify(status="unavailable", reason=reason), 503
     return jsonify(status="ok")
 

@@ -43,7 +43,7 @@ def refuse(error: HTTPException) -> Response:
     """Answer with JSON. Only the log says why a credential was refused."""
     g.reason = getattr(error, "reason", None)
     # Show only the hooks' own descriptions. Werkzeug's are for people with a browser.
-    summary = error.description if error.code in (400, 415) else error.name
+    summary = error.description if error.code in (400, 413, 415) else error.name
     g.error = None if g.reason else summary
     response = error_response(
         error.code or 500, summary or error.name, getattr(error, "causes", ())

@@ -234,7 +234,7 @@ def _all_data() -> bytes:
             request.stream.read(1)
         return data
     except RequestEntityTooLarge:
-        raise
+        raise RequestEntityTooLarge("The body is larger than MAX_CONTENT_LENGTH") from None
     except Exception:
         # Each server has its own exception for a chunk that it cannot read. Werkzeug's, for a body
         # that is cut short, is a 400 that speaks of a browser.

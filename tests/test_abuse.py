@@ -73,6 +73,7 @@ def test_a_body_over_the_limit_is_a_413_for_a_caller_and_a_401_for_a_stranger(se
     assert post(service, body) == 413
     assert post(service, chunks(body)) in (400, 413)
     assert post(service, body, auth=None) == 401
+    assert 'status=413 auth=basic caller=okta result=accepted error="The body' in service.log
     assert post(service, json.dumps(PAYLOAD).ljust(LIMIT)) == ACCEPTED
 
 

@@ -60,6 +60,10 @@ def provoke(okta, database: Path) -> None:
     other = SAMPLES.get("saml") or next(others, INLINE_HOOK)
     basic.post(token, headers={"Authorization": right}, json=other.payload)
 
+    endpoint, _ = basic.application.url_map.bind("").match(token, "POST")
+    basic.application.view_functions[endpoint] = lambda: {}["missing"]
+    basic.post(token, headers={"Authorization": right})
+
     own = {"auth_mode": "oauth", "okta_scope": okta.scopes[0]}
     oauth = create_app(Settings(**own, okta_issuer=okta.issuer)).test_client()
     oauth.post(event)

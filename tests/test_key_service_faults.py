@@ -1,5 +1,6 @@
 """The service under gunicorn while its issuer fails, with requests from many threads."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 
@@ -55,6 +56,7 @@ def test_an_issuer_that_is_down_at_the_start_is_a_503_until_it_is_back(tmp_path)
         issuer.stop()
         with Service(oauth_settings(issuer), tmp_path / "log") as service:
             service.wait_until(lambda: ready(service) == (503, reason), reason)
+            assert re.search(f"ERROR .* path=/readyz status=503 .* error={reason} ", service.log)
             answer = ask(service, issuer.issue())
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
             assert "WWW-Authenticate" not in answer.headers
