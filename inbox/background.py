@@ -1,7 +1,7 @@
 """Handle events in the background of a process that serves requests.
 
 The process that creates the app may not be the one that serves it, since gunicorn may fork later.
-So the app only calls `prepare`. The code that runs the process calls `start` and `stop`.
+So the app only calls `prepare`. The code that runs the process starts and stops the background.
 """
 
 import atexit
@@ -15,18 +15,19 @@ import sqlalchemy as sa
 from flask import Flask
 
 from .database import Database
+from .faults import FaultLog
 from .inbox import Inbox
 from .intake import Intake
 from .worker import DEFAULT_TIMES, Handlers, Times, Worker
+
+HANDLER_SECONDS = 10
+"""How long a process that ends by itself waits for running handlers. gunicorn waits as long."""
 
 WATCH_SECONDS = 60
 """How often a process without a worker checks whether another process has one."""
 
 REMIND_SECONDS = 300
 """How often it logs again that no worker runs."""
-
-HANDLER_SECONDS = 10
-"""How long a process that ends by itself waits for running handlers. gunicorn waits as long."""
 
 LAST_WORDS_SECONDS = 0.5
 """The time left for the log before gunicorn kills a process that does not exit in time."""
@@ -47,6 +48,7 @@ class Background:
         make_inbox: Callable[[Database], Inbox] = Inbox,
         times: Times = DEFAULT_TIMES,
     ):
+        """If `threads` is 0, another process is expected to handle the events."""
         self._app = app
         self._intake = intake
         self._handlers = handlers
@@ -72,26 +74,27 @@ class Background:
         self._thread.start()
 
     def stop(self, seconds: float) -> None:
-        """Let handlers finish, until `seconds` after the first call to stop the worker."""
+        """Let handlers finish, until `seconds` after the worker was told to stop."""
         if self._worker is None:
             return
         self._worker.stop()
-        end = (self._worker.stopping_since or 0) + seconds - LAST_WORDS_SECONDS
+        since = self._worker.stopping_since or time.monotonic()
         # A second Ctrl-C ends the wait.
         with contextlib.suppress(KeyboardInterrupt):
-            self._thread.join(max(end - time.monotonic(), 0))
+            self._thread.join(max(since + seconds - LAST_WORDS_SECONDS - time.monotonic(), 0))
         if in_hand := self._worker.in_hand:
-            fields = {"events": in_hand}
-            log.warning(
-                "handlers did not finish in time, they will run again", extra={"fields": fields}
-            )
+            message = "handlers did not finish in time, they will run again"
+            log.warning(message, extra={"fields": {"events": in_hand}})
 
 
 _prepared: Background | None = None
 
 
 def prepare(background: Background) -> None:
-    """Set what `start` starts, in this process or in a fork. A server may see only a middleware."""
+    """Set what `start` starts, in this process or in a fork.
+
+    A server cannot ask the app for it, since the app may be wrapped in a middleware.
+    """
     global _prepared  # noqa: PLW0603
     _prepared = background
 
@@ -101,16 +104,16 @@ def start(goes_on: Callable[[], bool] = lambda: True) -> None:
         _prepared.start(goes_on)
 
 
-def start_until_exit() -> None:
-    """Start in a process such as `flask run`, which lets running handlers finish as it exits."""
-    if _prepared:
-        _prepared.start()
-        atexit.register(_prepared.stop, HANDLER_SECONDS)
-
-
 def stop(seconds: float) -> None:
     if _prepared:
         _prepared.stop(seconds)
+
+
+def start_until_exit() -> None:
+    """Start in a process such as `flask run`. When it exits, running handlers finish first."""
+    if _prepared:
+        _prepared.start()
+        atexit.register(_prepared.stop, HANDLER_SECONDS)
 
 
 def watch(
@@ -120,15 +123,13 @@ def watch(
     every: float = WATCH_SECONDS,
     remind: float = REMIND_SECONDS,
 ) -> None:
-    """Log from time to time that events are waiting and no worker runs."""
-    pause = every
+    """Log now and then that events are waiting and no worker runs."""
+    faults = FaultLog(remind)
     while goes_on():
-        time.sleep(pause)
-        pause = every
+        time.sleep(every)
         # The intake logs it when the database is unavailable.
         with contextlib.suppress(sa.exc.SQLAlchemyError, OSError):
             backlog = inbox.backlog()
             if backlog.has_no_worker and (backlog.oldest or 0) >= every:
-                pause = remind
                 message = "events wait, EVENT_THREADS is 0, and no worker runs"
-                log.warning(message, extra={"fields": {"waiting": backlog.waiting}})
+                faults.log(logging.WARNING, message, waiting=backlog.waiting)

@@ -2,7 +2,6 @@
 
 import errno
 import logging
-import os
 import sqlite3
 import stat
 import threading
@@ -37,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class FileNotUsable(OSError):
-    """The SQLite file, or its folder, cannot be read and written. `str()` says what to do."""
+    """The SQLite file, or its folder, cannot be read and written."""
 
     def __init__(self, file: Path, reason: object):
         super().__init__(
@@ -104,16 +103,13 @@ class Database:
             except BaseException:
                 # A new connection reaches the current primary server, and creates lost tables.
                 connection.invalidate()
-                self._check_file(opened)
                 raise
-            self._check_file(opened)
+            finally:
+                if self.file and opened != _identity(self.file):
+                    raise FileReplaced(self.file)
 
     def close(self) -> None:
         self._engine.dispose()
-
-    def _check_file(self, opened: tuple[int, int] | None) -> None:
-        if self.file and opened != _identity(self.file):
-            raise FileReplaced(self.file)
 
     @contextmanager
     def _transaction(self, connection: sa.Connection) -> Iterator[None]:
@@ -145,20 +141,6 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, safe) or isinstance(cause, safe):
         words += str(cause).splitlines()[:1]
     return ": ".join(words)
-
-
-def is_temporary(error: Exception) -> bool:
-    """Whether retrying may help, as when the database is unreachable or locked."""
-    cause = getattr(error, "orig", None)
-    if isinstance(cause, sqlite3.Error):
-        return _result_kind(cause) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-    return isinstance(error, sa.exc.OperationalError | FileReplaced)
-
-
-def _result_kind(error: object) -> int:
-    """SQLite's primary result code: https://sqlite.org/rescode.html"""
-    # Python's own module raises some errors without asking SQLite.
-    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
 
 
 class _FileOpener:
@@ -194,19 +176,20 @@ class _FileOpener:
     def explain(self, context: sa.ExceptionContext) -> None:
         """Name the file, which SQLite does not."""
         error = context.original_exception
-        if _result_kind(error) in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+        # The primary code is in the last byte: https://sqlite.org/rescode.html
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
+        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
             raise FileNotUsable(self._file, error)
 
 
 def _make_private(file: Path) -> None:
     """Create the file, or make an existing one private, since it holds personal data."""
     try:
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        file.touch(mode=0o600, exist_ok=False)
     except FileExistsError:
         mode = file.stat().st_mode
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "it is not a regular file") from None
-        if mode & 0o077:
+        # SQLite itself refuses a folder.
+        if stat.S_ISREG(mode) and mode & 0o077:
             try:
                 file.chmod(0o600)
             except PermissionError:

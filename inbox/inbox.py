@@ -16,7 +16,7 @@ import random
 import re
 import time
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import sqlalchemy as sa
@@ -147,7 +147,7 @@ class Inbox:
         lease_seconds: float = LEASE_SECONDS,
         first_pause_seconds: float = FIRST_PAUSE_SECONDS,
     ):
-        self.lease_seconds = lease_seconds
+        self._lease_seconds = lease_seconds
         self._begin = database.begin
         self._insert = database.insert
         self._clock = clock
@@ -191,34 +191,18 @@ class Inbox:
                 attempts=events.c.attempts + 1,
                 attempts_left=events.c.attempts_left - 1,
             )
-            .returning(
-                events.c.key,
-                events.c.type,
-                events.c.event,
-                events.c.attempts,
-                events.c.attempts_left,
-                events.c.received_at,
-            )
+            .returning(*(events.c[field.name] for field in fields(Claim)))
         )
         with self._begin() as connection:
             row = connection.execute(claim).one_or_none()
         return Claim(*row) if row else None
 
-    def extend(self, claims: Iterable[Claim]) -> list[Claim]:
-        """Renew the leases. Returns the claims that no longer belong to this worker."""
-        lost = []
+    def extend(self, claims: Iterable[Claim]) -> None:
+        """Extend the leases of the events that still belong to this worker."""
         with self._begin() as connection:
             for claim in claims:
                 extend = sa.update(events).where(_is_held(claim))
-                extend = extend.values(due_at=self._end_of_lease())
-                if connection.execute(extend).rowcount == 0:
-                    lost.append(claim)
-        return lost
-
-    def give_back(self, claim: Claim) -> None:
-        """Undo a claim whose handler was not called."""
-        attempts, left = events.c.attempts - 1, events.c.attempts_left + 1
-        self._close(claim, due_at=self._clock(), attempts=attempts, attempts_left=left)
+                connection.execute(extend.values(due_at=self._end_of_lease()))
 
     def done(self, claim: Claim) -> None:
         """Mark the event as handled, and delete its content, which is personal data."""
@@ -254,8 +238,7 @@ class Inbox:
         if key is not None:
             retry = retry.where(events.c.key == key)
         retry = retry.values(due_at=self._clock(), failed_at=None, attempts_left=ATTEMPTS)
-        with self._begin() as connection:
-            return connection.execute(retry).rowcount
+        return self._change(retry)
 
     def remove(self, key: str) -> bool:
         """Treat an event as handled. Keeps its key, in case Okta delivers it again."""
@@ -264,36 +247,25 @@ class Inbox:
         remove = remove.values(
             handled_at=self._clock(), due_at=None, taken_at=None, failed_at=None, event=None
         )
-        with self._begin() as connection:
-            return connection.execute(remove).rowcount > 0
+        return self._change(remove) > 0
 
     def show_worker(self, name: str, threads: int, stuck_threads: int) -> None:
-        """Record that a worker is running, and forget those not seen for a long time."""
-        now = self._clock()
-        seen = {"seen_at": now, "threads": threads, "stuck_threads": stuck_threads}
+        """Record that a worker is running."""
+        seen = {"seen_at": self._clock(), "threads": threads, "stuck_threads": stuck_threads}
         show = self._insert(workers).values(name=name, **seen)
-        is_old = workers.c.seen_at < now - REMEMBERED_SECONDS
-        # The clock was wrong when this was recorded, and has been set back since.
-        is_wrong = workers.c.seen_at > now + SEEN_LATELY_SECONDS
-        with self._begin() as connection:
-            connection.execute(show.on_conflict_do_update(index_elements=["name"], set_=seen))
-            connection.execute(sa.delete(workers).where(is_old | is_wrong))
+        self._change(show.on_conflict_do_update(index_elements=["name"], set_=seen))
 
-    def forget_old(self) -> None:
-        """Delete the keys of events that were handled long ago."""
-        is_old = events.c.handled_at < self._clock() - REMEMBERED_SECONDS
-        old = sa.select(events.c.key).where(is_old).limit(FORGOTTEN_AT_ONCE)
-        with self._begin() as connection:
-            connection.execute(
-                sa.delete(events).where(events.c.key.in_(old.with_for_update(skip_locked=True)))
-            )
-
-    def mend_due_times(self) -> None:
-        """Make events due that a wrong clock, since corrected, put off beyond any pause."""
+    def clean_up(self) -> None:
+        """Forget what is old, and correct what a clock that was wrong for a while has written."""
         now = self._clock()
-        latest = now + max(LONGEST_PAUSE_SECONDS, 2 * self.lease_seconds)
-        with self._begin() as connection:
-            connection.execute(sa.update(events).where(events.c.due_at > latest).values(due_at=now))
+        oldest = now - REMEMBERED_SECONDS
+        old = sa.select(events.c.key).where(events.c.handled_at < oldest).limit(FORGOTTEN_AT_ONCE)
+        old = old.with_for_update(skip_locked=True)
+        self._change(sa.delete(events).where(events.c.key.in_(old)))
+        is_seen = workers.c.seen_at.between(oldest, now + SEEN_LATELY_SECONDS)
+        self._change(sa.delete(workers).where(~is_seen))
+        is_put_off = events.c.due_at > now + LONGEST_PAUSE_SECONDS
+        self._change(sa.update(events).where(is_put_off).values(due_at=now))
 
     def backlog(self) -> Backlog:
         now, count = self._clock(), sa.func.count()
@@ -337,15 +309,18 @@ class Inbox:
     def _end_of_lease(self) -> float:
         # The events of a killed worker become due one by one. If one of them killed it, it will not
         # take the others down with it again.
-        lease = self.lease_seconds * random.uniform(1, 1.2)  # noqa: S311 - no secret
+        lease = self._lease_seconds * random.uniform(1, 1.2)  # noqa: S311 - no secret
         return self._clock() + lease
 
     def _close(self, claim: Claim, **values: Any) -> None:
         close = sa.update(events).where(_is_held(claim)).values(taken_at=None, **values)
-        with self._begin() as connection:
-            closed = connection.execute(close)
-        if closed.rowcount == 0:
+        if self._change(close) == 0:
             raise LeaseLost
+
+    def _change(self, statement: sa.UpdateBase) -> int:
+        """Execute a statement in a transaction of its own. Returns the number of rows."""
+        with self._begin() as connection:
+            return connection.execute(statement).rowcount
 
 
 def _is_held(claim: Claim) -> sa.ColumnElement[bool]:

@@ -45,11 +45,11 @@ def test_a_postgresql_that_is_down_or_hangs_is_a_503_in_time(running, postgresql
     postgresql.stop()
     assert is_refused_in_time(service, an_event("f"))
     assert inline_hooks_work(service)
-    worker.wait_until(lambda: "the database is unavailable, the worker waits" in worker.log)
+    worker.wait_until(lambda: "the database cannot be used, the worker tries again" in worker.log)
     postgresql.start()
     assert deliver(service, an_event("f")).status_code == 204
     worker.wait_until(lambda: {"e", "f"} <= set(worker.handled))
-    assert "the database is available again" in worker.log
+    assert "the database can be used again" in worker.log
     for secret in (url.password, url.render_as_string(hide_password=False), "p%40ss"):
         assert secret not in service.log + worker.log
 
