@@ -689,6 +689,13 @@ def test_the_token_is_asked_for_without_an_echo_and_can_be_revoked(org, terminal
     assert {each.authorization for each in org.sent[1:]} == {f"SSWS {TOKEN}"}
 
 
+def test_a_plan_does_not_revoke_the_token(org, terminal):
+    org.register("basic", "--hooks", "token", "--yes")
+    result = org.register("basic", "--hooks", "token", "--plan", env={}, input=f"{TOKEN}\ny\n")
+    assert result.exit_code == 0, result.output
+    assert "Revoke" not in result.output
+
+
 def test_a_token_from_the_environment_is_not_revoked(org, terminal):
     result = org.register("basic", "--hooks", "token", input="y\n")
     assert result.exit_code == 0

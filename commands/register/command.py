@@ -88,45 +88,44 @@ class Run:
 
     def __call__(self) -> int:
         """The exit status. Raises OktaError."""
-        remove = self.options["remove"]
         organization = self.okta.organization()
         address = member(organization, "_links.organization.href") or self.okta.org
         self._say(f"Org     {organization.get('id')}  {address}")
-        if not remove and self.choices.auth != "basic":
+        status = self._remove() if self.options["remove"] else self._register()
+        is_over = status != SOMETHING_TO_DO and not self.options["only_plan"]
+        # Only a token that was made for this run.
+        if is_over and self.typed_in and click.confirm("\nRevoke the API token now?"):
+            self.okta.delete(f"{API}/api-tokens/current")
+            say("The API token is revoked.")
+        return status
+
+    def _register(self) -> int:
+        if self.choices.auth != "basic":
             self._check_server()
         app, resources = wanted(self.okta, self.choices)
-        if remove:
-            steps = removal(resources)
-        else:
-            steps = list(plan(resources, rewrite_secrets=self.options["secrets"]))
+        steps = list(plan(resources, rewrite_secrets=self.options["secrets"]))
         self._show(steps)
-        if remove:
-            say("Note: this command cannot see whether apps and policies use a hook.")
-            say("A telephony hook is removed only by name, with --hooks.\n")
-        else:
-            self._note_what_the_service_asks_for("Bearer" if app else "Basic")
-            self._note_another_client_id(app)
-        if any(action == IN_THE_WAY for action, _, _ in steps):
-            raise OktaError("Nothing was changed, since something is in the way")
-        if not self._may_go_on(steps):
+        self._note_what_the_service_asks_for("Bearer" if app else "Basic")
+        self._note_another_client_id(app)
+        if not self._may_do(steps):
             return SOMETHING_TO_DO
         if self.options["only_plan"]:
             return 0
-        self._do([step for step in steps if step[0] in DONE])
-        works = remove or self._try_out(resources)
-        if not remove:
-            self._say("\nThe service needs these settings:\n")
-            self._say(f"AUTH_MODE={'oauth' if app else 'basic'}")
-            if app:
-                self._say(f"OKTA_ISSUER={self.settings.okta_issuer}")
-                self._say(f"OKTA_AUDIENCE={self.settings.okta_audience}")
-                self._say(f"OKTA_CLIENT_ID={app.client_id}")
-                self._say(f"OKTA_SCOPE={self.choices.scope}")
-        # Only a token that was made for this run.
-        if self.typed_in and at_terminal() and click.confirm("\nRevoke the API token now?"):
-            self.okta.delete(f"{API}/api-tokens/current")
-            say("The API token is revoked.")
+        self._do(steps)
+        works = self._try_out(resources)
+        self._show_settings(app)
         return 0 if works else 1
+
+    def _remove(self) -> int:
+        _, resources = wanted(self.okta, self.choices)
+        steps = removal(resources)
+        self._show(steps)
+        say("Note: this command cannot see whether apps and policies use a hook.")
+        say("A telephony hook is removed only by name, with --hooks.\n")
+        if not self._may_do(steps):
+            return SOMETHING_TO_DO
+        self._do(steps)
+        return 0
 
     def _say(self, text: str, **style: Any) -> None:
         say(self.okta.harmless(text), **style)
@@ -202,8 +201,10 @@ class Run:
                 fg="yellow",
             )
 
-    def _may_go_on(self, steps: list[Step]) -> bool:
-        """Ask, if there is something to do."""
+    def _may_do(self, steps: list[Step]) -> bool:
+        """Ask, if there is something to do. Raises OktaError if something is in the way."""
+        if any(step.action == IN_THE_WAY for step in steps):
+            raise OktaError("Nothing was changed, since something is in the way")
         counts = Counter(action for action, _, _ in steps if action in TO_DO)
         if self.options["only_plan"] or not counts:
             return not counts
@@ -216,6 +217,7 @@ class Run:
         return click.confirm(f"{what} in {urlsplit(self.okta.org).netloc}?")
 
     def _do(self, steps: list[Step]) -> None:
+        steps = [step for step in steps if step.action in DONE]
         for number, (action, resource, _) in enumerate(steps):
             try:
                 getattr(resource, action)()
@@ -241,3 +243,12 @@ class Run:
         if not works:
             say(f"\n{OTHER_SETTINGS}", fg="yellow")
         return works
+
+    def _show_settings(self, app: App | None) -> None:
+        self._say("\nThe service needs these settings:\n")
+        self._say(f"AUTH_MODE={'oauth' if app else 'basic'}")
+        if app:
+            self._say(f"OKTA_ISSUER={self.settings.okta_issuer}")
+            self._say(f"OKTA_AUDIENCE={self.settings.okta_audience}")
+            self._say(f"OKTA_CLIENT_ID={app.client_id}")
+            self._say(f"OKTA_SCOPE={self.choices.scope}")
