@@ -180,7 +180,7 @@ class Worker:
             error = self._call_handler(claim)
             task.is_running = False
             fields["ms"] = round((time.monotonic() - task.started) * 1000, 1)
-            self._save(claim, error, fields)
+            self._save(task, error)
         finally:
             self._tasks.remove(task)
 
@@ -197,23 +197,23 @@ class Worker:
             return error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
         return None
 
-    def _save(self, claim: Claim, error: BaseException | None, fields: dict[str, Any]) -> None:
-        """Save the outcome of an event. Retries as long as the database is unavailable."""
+    def _save(self, task: Task, error: BaseException | None) -> None:
+        """Save the outcome of an event. Retries as long as the database cannot be used."""
         while True:
             with self._faults.caught():
                 try:
-                    self._save_once(claim, error, fields)
+                    self._save_once(task.claim, task.fields, error)
                 except LeaseLost:
                     message = "event ended, but no longer belonged to this worker"
-                    log.warning(message, extra={"fields": fields})
+                    log.warning(message, extra={"fields": task.fields})
                 return
             since = self.stopping_since
             if since is not None and time.monotonic() > since + self._times.save:
-                log.error("outcome not saved, will run again", extra={"fields": fields})
+                log.error("outcome not saved, will run again", extra={"fields": task.fields})
                 return
             time.sleep(self._times.reconnect)
 
-    def _save_once(self, claim: Claim, error: BaseException | None, fields: dict[str, Any]) -> None:
+    def _save_once(self, claim: Claim, fields: dict[str, Any], error: BaseException | None) -> None:
         if error is None:
             self._inbox.done(claim)
             log.info("event handled", extra={"fields": fields | {"age_s": _age(claim)}})
