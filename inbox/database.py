@@ -57,8 +57,8 @@ class Database:
         kind = url.get_backend_name()
         self.file = Path(url.database) if kind == "sqlite" and url.database else None
         self.insert = sqlite.insert if self.file else postgresql.insert
-        # The pool alone would not do: if a thread fails to connect, the pool does not wake the one
-        # that waits for its connection.
+        # The pool is not enough: when a thread fails to connect, the pool does not wake the thread
+        # that waits for the connection.
         self._turn = threading.Lock()
         self._engine = sa.create_engine(
             url,
@@ -206,5 +206,5 @@ def _set_up_sqlite(connection: sqlite3.Connection, record: Any) -> None:
     connection.execute("PRAGMA journal_mode=DELETE")
     # At a lower level, a power failure could undo a commit.
     connection.execute("PRAGMA synchronous=EXTRA")
-    # Overwrite the content of handled events, and do not only unlink it.
+    # Overwrite the content of handled events, rather than only marking its place as free.
     connection.execute("PRAGMA secure_delete=ON")

@@ -18,8 +18,10 @@ log = logging.getLogger(__name__)
 
 
 class FaultLog:
+    """Can be used by all threads of a worker."""
+
     def __init__(self, seconds: float):
-        """A fault that persists is logged again every `seconds`."""
+        """A fault that persists is logged again after this many seconds."""
         self._seconds = seconds
         self._lock = threading.Lock()
         self._logged: dict[tuple[str, object], float] = {}
@@ -33,7 +35,7 @@ class FaultLog:
         except (sa.exc.SQLAlchemyError, OSError) as error:
             self._database_fails = True
             self.log(logging.ERROR, DATABASE_FAULT, error=reason_of(error))
-        # No fault of this package may end a thread, since nothing would replace it.
+        # This is an error in this package. It must not end a thread, which nothing would replace.
         except Exception as error:
             where = f"{type(error).__name__} at {places_of(error)}"
             message = "event worker raised an exception, and continues"

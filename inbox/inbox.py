@@ -29,8 +29,8 @@ LEASE_SECONDS = 60
 ATTEMPTS = 12
 FIRST_PAUSE_SECONDS = 5
 LONGEST_PAUSE_SECONDS = 3600
-"""The pause doubles after each attempt, from the first to the longest. This handles a short fault
-within seconds, and also survives one of two hours."""
+"""The pause doubles after each attempt, from the first to the longest. So a short fault delays an
+event by seconds only, and a fault of two hours does not make it fail."""
 
 SEEN_LATELY_SECONDS = 60
 """A worker not seen for this long has stopped, or cannot reach the database."""
@@ -72,7 +72,7 @@ for column in (events.c.due_at, events.c.handled_at, events.c.failed_at):
     sa.Index(
         f"{events.name}_{column.name}",
         column,
-        # The index is enough to skip another service's events, without reading their rows.
+        # With these two, another service's events are skipped without reading their rows.
         events.c.type,
         events.c.attempts_left,
         sqlite_where=is_set,
@@ -112,7 +112,7 @@ class Backlog:
     """All events that are neither handled nor failed, including those in hand."""
     oldest: float | None
     retrying: int
-    """Those of them that a handler has failed to handle so far."""
+    """Those of them that have failed at least once."""
     in_hand: int
     longest_in_hand: float | None
     failed: int
@@ -209,7 +209,7 @@ class Inbox:
         self._close(claim, handled_at=self._clock(), due_at=None, event=None, error=None)
 
     def broke(self, claim: Claim, error: str) -> float | None:
-        """Note a failed attempt. Returns the seconds until the next; None if it was the last."""
+        """Record a failed attempt. Returns the seconds until the next; None if it was the last."""
         if claim.attempts_left == 0:
             self.failed(claim, error)
             return None
@@ -256,7 +256,7 @@ class Inbox:
         self._change(show.on_conflict_do_update(index_elements=["name"], set_=seen))
 
     def clean_up(self) -> None:
-        """Forget what is old, and correct what a clock that was wrong for a while has written."""
+        """Delete what is old, and correct what was written while the clock was wrong."""
         now = self._clock()
         oldest = now - REMEMBERED_SECONDS
         old = sa.select(events.c.key).where(events.c.handled_at < oldest).limit(FORGOTTEN_AT_ONCE)
@@ -277,7 +277,7 @@ class Inbox:
             sa.func.min(column) for column in (events.c.received_at, events.c.taken_at)
         )
         with self._begin() as connection:
-            # It counts the errors that are set: each is of an attempt that failed.
+            # Only an event with a failed attempt has an error, and count() skips the others.
             waiting, received, retrying = connection.execute(
                 sa.select(count, first_received, sa.func.count(events.c.error)).where(waits)
             ).one()
@@ -307,8 +307,8 @@ class Inbox:
             return [*connection.execute(failed.order_by(events.c.failed_at))]
 
     def _end_of_lease(self) -> float:
-        # The events of a killed worker become due one by one. If one of them killed it, it will not
-        # take the others down with it again.
+        # Of random length, so that the events of a killed worker become due one by one. If one of
+        # them killed it, that event does not take the others down with it again.
         lease = self._lease_seconds * random.uniform(1, 1.2)  # noqa: S311 - no secret
         return self._clock() + lease
 

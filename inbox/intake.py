@@ -65,7 +65,7 @@ class Intake:
 
     def _put(self, work: Callable[[], Any]) -> Future:
         with self._lock:
-            # Not earlier: a server may fork once it has created the app, and forks have no threads.
+            # Not in __init__: a server may create the app and then fork, which ends all threads.
             if self._thread is None:
                 # A thread of ThreadPoolExecutor that hangs would keep the process from exiting.
                 self._thread = Thread(target=self._work, daemon=True)
