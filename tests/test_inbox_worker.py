@@ -15,6 +15,7 @@ from flask import Flask, current_app
 
 from inbox import background
 from inbox.database import Database
+from inbox.faults import DATABASE_FAULT, FaultLog
 from inbox.inbox import GiveUp, Inbox
 from inbox.inbox import events as table
 from inbox.intake import Intake
@@ -217,25 +218,65 @@ def test_a_handler_that_hangs_blocks_only_its_own_thread(inbox):
     assert inbox.backlog().waiting == 0
 
 
-def test_the_outcome_is_saved_once_the_database_is_back(inbox, database, log):
+def rename(database, old, new):
+    with contextlib.closing(sqlite3.connect(database.file)) as connection:
+        connection.execute(f"ALTER TABLE {old} RENAME TO {new}")
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_the_outcome_is_saved_once_the_database_is_back(stops, inbox, database, log):
     """The table is missing between the end of the handler and the saving of its outcome."""
     given = []
 
-    def rename(old, new):
-        with contextlib.closing(sqlite3.connect(database.file)) as connection:
-            connection.execute(f"ALTER TABLE {old} RENAME TO {new}")
-
     def handler(event):
         given.append(event["uuid"])
-        rename("okta_events_2", "elsewhere")
+        rename(database, "okta_events_2", "elsewhere")
 
     store(inbox, "uuid-1")
-    with working(inbox, handler):
-        wait_until(lambda: "the database cannot be used, the worker tries again" in log.text)
-        rename("elsewhere", "okta_events_2")
+    with working(inbox, handler, times=replace(TIMES, hang=0.5, save=PATIENCE)) as worker:
+        wait_until(lambda: said(log, DATABASE_FAULT))
+        if stops:
+            worker.stop()
+        time.sleep(1)
+        rename(database, "elsewhere", "okta_events_2")
         wait_until(lambda: "event handled" in messages(log))
     assert given == ["uuid-1"]
+    assert len(said(log, DATABASE_FAULT)) == 1
+    # The handler itself does not hang.
+    assert messages(log) == ["event taken", "event handled"]
     assert "the database can be used again" in log.text
+
+
+def test_each_outage_of_the_database_is_logged_once_with_its_end(log):
+    faults = FaultLog(PATIENCE)
+
+    def use_database(*errors):
+        with faults.caught():
+            for error in errors:
+                raise error
+
+    for _ in range(2):
+        use_database()
+        use_database(OSError("away"))
+        use_database(OSError("still away"))
+        use_database()
+    outage = [DATABASE_FAULT, "the database can be used again"]
+    assert [record.message for record in log.records] == outage * 2
+    assert log.records[0].fields == {"error": "OSError: away"}
+
+
+def test_only_one_thread_looks_for_events(database):
+    class Counting(Inbox):
+        claims = 0
+
+        def claim(self, types):
+            self.claims += 1
+            return super().claim(types)
+
+    inbox = Counting(database)
+    with working(inbox, None, threads=8, times=replace(TIMES, reconnect=2)):
+        time.sleep(25 * TIMES.poll)
+    assert 1 < inbox.claims <= 30
 
 
 def test_an_event_that_killed_its_worker_each_time_fails(inbox, clock, log):
@@ -376,12 +417,11 @@ def test_a_worker_stopped_while_the_database_is_down_ends_and_logs_the_lost_outc
     inbox, database, log
 ):
     def handler(event):
-        with contextlib.closing(sqlite3.connect(database.file)) as connection:
-            connection.execute("ALTER TABLE okta_events_2 RENAME TO elsewhere")
+        rename(database, "okta_events_2", "elsewhere")
 
     store(inbox, "uuid-1")
     with working(inbox, handler, times=replace(TIMES, save=0.1)):
-        wait_until(lambda: said(log, "the database cannot be used, the worker tries again"))
+        wait_until(lambda: said(log, DATABASE_FAULT))
     assert messages(log) == ["event taken", "outcome not saved, will run again"]
 
 
@@ -415,6 +455,7 @@ def test_a_background_that_stops_lets_a_handler_finish(sqlite_url, log):
     background_with(sqlite_url, handler, log).stop(PATIENCE)
     assert handled == ["uuid-1"]
     assert said(log, "event worker stopped")
+    assert not said(log, "handlers did not finish in time, they will run again")
 
 
 def test_a_background_that_stops_waits_a_limited_time(sqlite_url, log):
