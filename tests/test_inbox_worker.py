@@ -75,7 +75,7 @@ def handle_all(inbox, handler):
 
 
 def store(inbox, *uuids, kind="test"):
-    inbox.store(
+    return inbox.store(
         {uuid: {"uuid": uuid, "eventType": kind, "login": "ann@example.com"} for uuid in uuids}
     )
 
@@ -390,6 +390,15 @@ def test_a_worker_reports_regularly_that_it_runs(inbox, clock, log):
         wait_until(lambda: inbox.backlog().worker_seen < 60)
 
 
+def test_a_worker_deletes_what_is_old(inbox, clock):
+    store(inbox, "uuid-1")
+    with working(inbox, lambda event: None):
+        wait_until(lambda: inbox.backlog().waiting == 0)
+        assert store(inbox, "uuid-1") == set()
+        clock.skew += 14 * 24 * 3600
+        wait_until(lambda: store(inbox, "uuid-1") == {"uuid-1"})
+
+
 @pytest.mark.parametrize("way", ["stop", "goes_on"])
 def test_a_stopped_worker_finishes_its_events_and_starts_no_other(way, inbox, log):
     goes_on, stops, handled = threading.Event(), threading.Event(), []
@@ -435,11 +444,11 @@ def test_a_process_looks_for_a_worker_if_it_has_none(threads, watches, sqlite_ur
     started.stop(10)
 
 
-def background_with(sqlite_url, handler, log):
+def background_with(sqlite_url, handler, log, goes_on=lambda: True):
     """A background with a handler that is running."""
     intake = Intake(sqlite_url)
     started = background.Background(Flask("handlers"), intake, {"test": handler}, 1, times=TIMES)
-    started.start()
+    started.start(goes_on)
     intake.store({"uuid-1": {"uuid": "uuid-1", "eventType": "test"}})
     wait_until(lambda: messages(log))
     return started
@@ -458,15 +467,23 @@ def test_a_background_that_stops_lets_a_handler_finish(sqlite_url, log):
     assert not said(log, "handlers did not finish in time, they will run again")
 
 
-def test_a_background_that_stops_waits_a_limited_time(sqlite_url, log):
-    goes_on = threading.Event()
-    started = background_with(sqlite_url, lambda event: goes_on.wait(PATIENCE), log)
+def test_a_background_waits_for_a_limited_time_after_it_was_told_to_stop(sqlite_url, log):
+    stops, ends = threading.Event(), threading.Event()
+
+    def handler(event):
+        ends.wait(PATIENCE)
+
+    started = background_with(sqlite_url, handler, log, lambda: not stops.is_set())
+    stops.set()
+    wait_until(lambda: said(log, "event worker finishes what it has begun"))
+    time.sleep(1)
     before = time.monotonic()
-    started.stop(1)
-    assert 0.4 < time.monotonic() - before < 5
+    # Half a second is left for the log.
+    started.stop(2)
+    assert 0.2 < time.monotonic() - before < 1
     [record] = said(log, "handlers did not finish in time, they will run again")
     assert record.fields == {"events": 1}
-    goes_on.set()
+    ends.set()
     wait_until(lambda: said(log, "event worker stopped"))
 
 
