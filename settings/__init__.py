@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from . import events, rules
+from . import events, names, rules
 from . import values as value
-from .dotenv import files_of_other_folders, read_dotenv
+from .dotenv import read_dotenv
 from .rules import UsedBy
 
 PROJECT = Path(__file__).parent.parent
@@ -81,8 +81,8 @@ class Settings:
     events_database_url: sa.URL = setting(  # noqa: RUF009 - it returns a field
         events.database_url, DEFAULT_DATABASE_URL, secret=True
     )
-    event_threads: int = setting(events.number_of_threads, 2)
-    max_content_length: int = setting(value.number_of_bytes, 1024 * 1024)
+    event_threads: int = setting(value.whole_number(0, 64), 2)
+    max_content_length: int = setting(value.whole_number(1, 1024**3), 1024**2)
     telephony_provider: str | None = setting(value.one_of("console", "twilio"), None)
     twilio_account_sid: str | None = setting(value.credential, None)
     twilio_auth_token: str | None = setting(value.credential, None, secret=True)
@@ -125,42 +125,31 @@ def load_settings(
     password that is printed in Okta's guide.
     """
     environ = os.environ if environ is None else environ
-    dotenv = read_dotenv(dotenv_path)
-    texts, guide_names = _read(environ, dotenv.texts)
+    dotenv, problems = read_dotenv(dotenv_path)
+    texts = _texts(environ, dotenv)
     values, wrong = _parse(texts)
     if used_by == "flask run":
         values.setdefault("telephony_provider", "console")
     settings = Settings(**values)
-    similar = rules.similar_names({*environ, *dotenv.texts}, PARSERS, texts)
-    problems = dotenv.problems | wrong
+    misspelt = names.misspelt_names({*environ, *dotenv}, PARSERS, texts)
+    problems |= wrong
     # An .env that cannot be read may hold what seems to be missing.
-    if dotenv.is_readable:
+    if ".env" not in problems:
         # A setting that is wrong is not missing.
-        problems = rules.problems(settings, texts, similar, used_by) | problems
+        problems = rules.problems(settings, used_by) | names.problems(misspelt, settings) | problems
     if problems:
-        raise SettingsError({guide_names.get(name, name): problems[name] for name in problems})
-    strangers = {*dotenv.texts}.difference(PARSERS, GUIDE_NAMES.values(), similar)
-    notes = [*rules.notes(settings, texts, used_by), *rules.notes_on_names(similar)]
-    if used_by == "server":
-        notes += rules.notes_on_strangers(strangers.difference(environ))
-    else:
-        # flask puts all of these into the environment. Its own names need no note.
-        notes += rules.notes_on_strangers({n for n in strangers if not n.startswith("FLASK_")})
-        notes += rules.notes_on_files(files_of_other_folders(dotenv_path.parent))
-    return replace(settings, notes=tuple(notes))
+        raise SettingsError(problems)
+    only_in_dotenv = dotenv.keys() - environ.keys() - PARSERS.keys() - {*GUIDE_NAMES.values()}
+    notes = (*rules.notes(settings, texts, used_by), *names.notes(misspelt, only_in_dotenv))
+    return replace(settings, notes=notes)
 
 
-def _read(
-    environ: Mapping[str, str], dotenv: Mapping[str, str]
-) -> tuple[dict[str, str], dict[str, str]]:
-    """The texts that are set, by setting, and the guide's name of each setting that uses one."""
-    # Empty counts as not set.
-    texts = {n: text for n, text in {**dotenv, **environ}.items() if n in PARSERS and text}
-    guide_names = {}
-    if not texts.keys() & GUIDE_NAMES.keys():
-        guide_names = {name: guide for name, guide in GUIDE_NAMES.items() if dotenv.get(guide)}
-        texts |= {name: dotenv[guide] for name, guide in guide_names.items()}
-    return texts, guide_names
+def _texts(environ: Mapping[str, str], dotenv: Mapping[str, str]) -> dict[str, str]:
+    """The texts of the settings that are set. Empty counts as not set."""
+    texts = {**dotenv, **environ}
+    for name, guide_name in GUIDE_NAMES.items():
+        texts[name] = texts.get(name) or dotenv.get(guide_name, "")
+    return {name: texts[name] for name in PARSERS if texts.get(name)}
 
 
 def _parse(texts: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:

@@ -67,13 +67,15 @@ def from_okta(where: str, parse: Callable[[str], str] = str) -> Callable[[str], 
 def issuer(text: str) -> str:
     """The Issuer URI of an authorization server, exactly as the `iss` of its tokens."""
     url = urlsplit(text)
-    host, _ = url.hostname or "", url.port
+    host = url.hostname or ""
     # The org's own server has its endpoints in /oauth2/v1, and no /oauth2 in its name.
     endpoint = re.match(r"(.*?)(/oauth2)?/(v1|\.well-known)(/|$)", text)
-    if url.scheme not in ("https", "http") or not host:
-        raise ValueError(f"is {shown(text)}, but must begin with https://")
-    if url.username is not None or "?" in text or "#" in text:
-        raise ValueError("must be a plain URL, without a user, a query or a fragment")
+    has_more = url.username is not None or "?" in text or "#" in text
+    if url.scheme not in ("https", "http") or not host or has_more:
+        raise ValueError(
+            "must be a URL such as https://example.okta.com/oauth2/default, without a user, a "
+            "query or a fragment"
+        )
     if endpoint:
         raise ValueError(f"is the URL of an endpoint, the issuer is {shown(endpoint[1])}")
     if text.endswith("/"):
@@ -109,10 +111,13 @@ def domain(text: str) -> str:
     return text
 
 
-def number_of_bytes(text: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,10}", text.strip()) or int(text) == 0:
-        raise ValueError(f"is {shown(text)}, but must be a number of bytes such as 1048576")
-    return int(text)
+def whole_number(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,10}", text.strip()) or not least <= int(text) <= most:
+            raise ValueError(f"is {shown(text)}, but must be a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
 
 
 def shown(text: str) -> str:
