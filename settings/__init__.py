@@ -119,14 +119,16 @@ def load_settings(
     *,
     used_by: UsedBy = "server",
 ) -> Settings:
-    """Read and check the settings. Raises SettingsError, which names every wrong one.
+    """Read, parse and check the settings. Raises SettingsError, which names every wrong one.
+
+    The notes of the result say what is not wrong, but should be known.
 
     Under `flask run`, TELEPHONY_PROVIDER defaults to console. All flask commands accept the
     password that is printed in Okta's guide.
     """
     environ = os.environ if environ is None else environ
     dotenv, problems = read_dotenv(dotenv_path)
-    texts = _texts(environ, dotenv)
+    texts = _texts_of_settings(environ, dotenv)
     values, wrong = _parse(texts)
     if used_by == "flask run":
         values.setdefault("telephony_provider", "console")
@@ -144,8 +146,8 @@ def load_settings(
     return replace(settings, notes=notes)
 
 
-def _texts(environ: Mapping[str, str], dotenv: Mapping[str, str]) -> dict[str, str]:
-    """The texts of the settings that are set. Empty counts as not set."""
+def _texts_of_settings(environ: Mapping[str, str], dotenv: Mapping[str, str]) -> dict[str, str]:
+    """The texts of the settings that are set, by name. Empty counts as not set."""
     texts = {**dotenv, **environ}
     for name, guide_name in GUIDE_NAMES.items():
         texts[name] = texts.get(name) or dotenv.get(guide_name, "")

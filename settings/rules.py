@@ -33,7 +33,7 @@ def _missing(settings: "Settings") -> dict[str, str]:
     """Settings that others require, but that are not set."""
     oauth = settings.auth_mode == "oauth"
     user, password = settings.basic_auth_user, settings.basic_auth_password
-    pair = "is not set or empty: choose one; the hook's Authentication secret holds the same pair"
+    pair = "is not set or empty: choose one, and use the same pair in the hook in Okta"
     problems = {}
     if not user and (not oauth or password):
         problems["BASIC_AUTH_USER"] = pair

@@ -28,7 +28,8 @@ def one_of(*choices: str) -> Callable[[str], str]:
         for choice in choices:
             if choice.lower() == text.strip().lower():
                 return choice
-        raise ValueError(f"is {shown(text)}, but can only be {' or '.join(choices)}")
+        *others, last = choices
+        raise ValueError(f"is {shown(text)}, but can only be {', '.join(others)} or {last}")
 
     return parse
 

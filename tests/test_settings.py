@@ -112,6 +112,7 @@ ISSUERS = [
 # The right settings, the name of the wrong one, its text, and words of the message.
 WRONG = [
     (PAIR, "AUTH_MODE", "digest", "basic or oauth"),
+    (PAIR, "LOG_LEVEL", "loud", "can only be DEBUG, INFO, WARNING or ERROR"),
     (PAIR, "BASIC_AUTH_PASSWORD", "", "empty"),
     (PAIR, "BASIC_AUTH_USER", "{user}", "placeholder"),
     (PAIR, "BASIC_AUTH_USER", "a:b", "colon"),
