@@ -12,11 +12,6 @@ from .values import shown
 if TYPE_CHECKING:
     from . import Settings
 
-DATABASE_URLS = (
-    "sqlite:////full/path/of/a/file or postgresql+psycopg://user:password@host/database, with an "
-    "@ in the password written as %40"
-)
-
 
 def database_url(text: str) -> sa.URL:
     """An SQLite file or a PostgreSQL database.
@@ -29,14 +24,15 @@ def database_url(text: str) -> sa.URL:
         url = sa.make_url(text) if text.isprintable() and text.count("@") < 2 else None
     except (sa.exc.ArgumentError, ValueError):
         url = None
-    if url is None:
-        raise ValueError(f"is not a URL such as {DATABASE_URLS}")
-    if url.drivername == "sqlite":
+    if url and url.drivername == "sqlite":
         return _sqlite_url(url)
     # Many platforms hand out the second, which SQLAlchemy does not know.
-    if url.drivername in ("postgresql+psycopg", "postgres", "postgresql"):
+    if url and url.drivername in ("postgresql+psycopg", "postgres", "postgresql"):
         return _postgresql_url(url.set(drivername="postgresql+psycopg"))
-    raise ValueError(f"is for another database or driver: it must be {DATABASE_URLS}")
+    raise ValueError(
+        "must be sqlite:////full/path/of/a/file or postgresql+psycopg://user:password@host/database"
+        ", with an @ in the password written as %40"
+    )
 
 
 def _sqlite_url(url: sa.URL) -> sa.URL:

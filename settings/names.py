@@ -17,8 +17,7 @@ def misspelt_names(
     """
     misspelt = {}
     for name in sorted(set(names).difference(known)):
-        in_capitals = name.upper().replace("-", "_")
-        close = get_close_matches(in_capitals, known, n=1, cutoff=0.85)
+        close = get_close_matches(name.upper(), known, n=1, cutoff=0.85)
         if close and close[0] not in set_names:
             misspelt[name] = close[0]
     return misspelt

@@ -36,7 +36,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 def credential(text: str) -> str:
     if re.fullmatch(r"\{.*\}|<.*>", text.strip()):
-        raise ValueError("is still a placeholder: choose a value, and use the same in Okta")
+        raise ValueError("is still a placeholder: replace it with your own value")
     if not text.isprintable() or text != text.strip():
         raise ValueError("has a control character, or white space at an end")
     return text
@@ -71,8 +71,8 @@ def issuer(text: str) -> str:
     host = url.hostname or ""
     # The org's own server has its endpoints in /oauth2/v1, and no /oauth2 in its name.
     endpoint = re.match(r"(.*?)(/oauth2)?/(v1|\.well-known)(/|$)", text)
-    has_more = url.username is not None or "?" in text or "#" in text
-    if url.scheme not in ("https", "http") or not host or has_more:
+    is_plain = url.username is None and "?" not in text and "#" not in text
+    if url.scheme not in ("https", "http") or not host or not is_plain:
         raise ValueError(
             "must be a URL such as https://example.okta.com/oauth2/default, without a user, a "
             "query or a fragment"

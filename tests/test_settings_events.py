@@ -20,13 +20,13 @@ SECRET = "s3cr3t-of-the-database"
 ON_HOST = f"postgresql+psycopg://okta:{SECRET}@host"
 # A URL that cannot be used, and words of the message.
 WRONG_URLS = [
-    (SECRET, "is not a URL"),
-    (f"{ON_HOST}:none/hooks", "is not a URL"),
-    (f"postgresql://okta:p@{SECRET}@host/hooks", "is not a URL"),
-    (f"postgresql://okta:p@x/y?{SECRET}=z@host/hooks", "is not a URL"),
-    (f"{ON_HOST}/hooks\n?sslmode=require", "is not a URL"),
-    (f"postgresql+psycopg2://okta:{SECRET}@host/hooks", "another database or driver"),
-    (f"mysql://okta:{SECRET}@host/hooks", "another database or driver"),
+    (SECRET, "must be sqlite:////full/path"),
+    (f"{ON_HOST}:none/hooks", "must be sqlite:////full/path"),
+    (f"postgresql://okta:p@{SECRET}@host/hooks", "must be sqlite:////full/path"),
+    (f"postgresql://okta:p@x/y?{SECRET}=z@host/hooks", "must be sqlite:////full/path"),
+    (f"{ON_HOST}/hooks\n?sslmode=require", "must be sqlite:////full/path"),
+    (f"postgresql+psycopg2://okta:{SECRET}@host/hooks", "or postgresql+psycopg://"),
+    (f"mysql://okta:{SECRET}@host/hooks", "or postgresql+psycopg://"),
     (ON_HOST, "must name one database"),
     (f"{ON_HOST}/", "must name one database"),
     (f"{ON_HOST}/hooks/more", "must name one database"),
