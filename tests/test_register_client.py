@@ -51,7 +51,7 @@ ERRORS = {
         "/authorizationServers/default",
         401,
         "E0000015",
-        "This org has no API Access Management, which OAuth 2.0 for hooks needs. HTTP Basic works",
+        "no API Access Management, which OAuth 2.0 for hooks needs.\n  HTTP Basic works",
     ),
     "no right to inline hooks": ("/inlineHooks", 403, "E0000006", "okta.inlinehooks.manage"),
     "no right to hook keys": ("/hook-keys", 403, "E0000006", "okta.inlineHooks.manage"),

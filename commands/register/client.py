@@ -27,14 +27,14 @@ PAUSES = {423: 2.0, 500: 1.0}
 LONGEST_PAUSE = 60.0
 
 REACH = (
-    "Does the URL lead to the service, does a tunnel run, is the certificate good? The service's "
-    "log has a line for each request that has reached it."
+    "Does the URL lead to the service, does a tunnel run, is the certificate good?",
+    "The service's log has a line for each request that has reached it.",
 )
 # What Okta's own words do not say.
 ADVICE = {
     "E0000015": (
-        "This org has no API Access Management, which OAuth 2.0 for hooks needs. HTTP Basic works "
-        "without it: set AUTH_MODE=basic, and OKTA_ISSUER to the address of the org."
+        "This org has no API Access Management, which OAuth 2.0 for hooks needs.",
+        "HTTP Basic works without it: set AUTH_MODE=basic, and OKTA_ISSUER to the org's address.",
     ),
     "E0000134": REACH,
     "E0000137": REACH,
@@ -185,8 +185,7 @@ def _refusal(response: requests.Response) -> OktaError:
         permission, scope = RIGHTS[kind]
         lines.append(f"Needed: Super Administrator, or a custom role with {permission}.")
         lines.append(f"With an OAuth 2.0 access token, the scope {scope} as well.")
-    elif code in ADVICE:
-        lines.append(ADVICE[code])
+    lines += ADVICE.get(code, ())
     return OktaError("\n  ".join(map(str, lines)), status)
 
 

@@ -1,6 +1,7 @@
 """`flask okta register`: the options, the question, and the order of it all."""
 
 import sys
+import textwrap
 from collections import Counter
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -24,8 +25,8 @@ TO_DO = {*DONE, "verify"}
 COLOURS = {IN_THE_WAY: "red", "remove": "red", "failed": "red"} | dict.fromkeys(TO_DO, "yellow")
 SECONDS = 5
 OTHER_SETTINGS = (
-    "If the service's log has a 401 or 403 for a hook, the service runs with other settings, or\n"
-    "Okta has an old secret. Compare the lines below, restart the service, and run this command\n"
+    "if the service's log has a 401 or 403 for a hook, the service runs with other settings, or "
+    "Okta has an old secret. Compare the lines below, restart the service, and run this command "
     "again. With --secrets, it writes passwords and client secrets into the hooks again."
 )
 
@@ -120,8 +121,10 @@ class Run:
         _, resources = wanted(self.okta, self.choices)
         steps = removal(resources)
         self._show(steps)
-        say("Note: this command cannot see whether apps and policies use a hook.")
-        say("A telephony hook is removed only by name, with --hooks.\n")
+        self._note(
+            "this command cannot see whether apps and policies use a hook. A telephony hook is "
+            "removed only by name, with --hooks."
+        )
         if not self._may_do(steps):
             return SOMETHING_TO_DO
         self._do(steps)
@@ -166,13 +169,16 @@ class Run:
             say(f"  {AS_IT_SHOULD_BE:<32}  {count}, as far as Okta shows it")
         elif not steps:
             say("There is nothing to remove.")
-        say()
+
+    def _note(self, text: str) -> None:
+        folded = textwrap.fill(f"Note: {text}", 80, break_long_words=False, break_on_hyphens=False)
+        self._say(f"\n{folded}", fg="yellow")
 
     def _note_what_the_service_asks_for(self, scheme: str) -> None:
         """Warn if the service would refuse the hooks, as far as this machine can see."""
         if self.settings.event_hooks_are_off:
             missing = "BASIC_AUTH_USER and BASIC_AUTH_PASSWORD are not set"
-            self._say(f"Note: event hooks are left out: {missing}.\n", fg="yellow")
+            self._note(f"event hooks are left out: {missing}.")
         path = next((hook.path for hook in self.choices.hooks if not hook.is_event), None)
         if path is None:
             return
@@ -186,24 +192,23 @@ class Run:
             found = f"does not answer ({type(error).__name__})"
         if found != f"answers with 401 {scheme}":
             mode = "basic" if scheme == "Basic" else "oauth"
-            self._say(
-                f"Note: from here, {url} {found}, not 401 {scheme}. The hooks will fail until the "
-                f"service runs there with AUTH_MODE={mode}.\n",
-                fg="yellow",
+            self._note(
+                f"from here, {url} {found}, not 401 {scheme}. The hooks will fail until the "
+                f"service runs there with AUTH_MODE={mode}."
             )
 
     def _note_another_client_id(self, app: App | None) -> None:
         client_ids = self.settings.okta_client_id
         if app and client_ids and app.client_id not in client_ids:
-            self._say(
-                f"Note: the service accepts only OKTA_CLIENT_ID={','.join(sorted(client_ids))}. "
-                "It refuses this app until you\nset the ID that is printed at the end.\n",
-                fg="yellow",
+            self._note(
+                f"the service accepts only OKTA_CLIENT_ID={','.join(sorted(client_ids))}. It "
+                "refuses this app until you set the ID that is printed at the end."
             )
 
     def _may_do(self, steps: list[Step]) -> bool:
         """Ask, if there is something to do. Raises OktaError if something is in the way."""
         if any(step.action == IN_THE_WAY for step in steps):
+            say()
             raise OktaError("Nothing was changed, since something is in the way")
         counts = Counter(action for action, _, _ in steps if action in TO_DO)
         if self.options["only_plan"] or not counts:
@@ -211,13 +216,15 @@ class Run:
         if self.options["yes"]:
             return True
         if not at_terminal():
-            say("Nothing was changed, since there is no terminal to ask at. Use --yes.")
+            say("\nNothing was changed, since there is no terminal to ask at. Use --yes.")
             return False
         what = ", ".join(f"{action} {count}" for action, count in counts.items()).capitalize()
-        return click.confirm(f"{what} in {urlsplit(self.okta.org).netloc}?")
+        return click.confirm(f"\n{what} in {urlsplit(self.okta.org).netloc}?")
 
     def _do(self, steps: list[Step]) -> None:
         steps = [step for step in steps if step.action in DONE]
+        if steps:
+            say()
         for number, (action, resource, _) in enumerate(steps):
             try:
                 getattr(resource, action)()
@@ -241,7 +248,7 @@ class Run:
                     self._line("failed", hook.what, f"{hook.detail}\n{error}")
                     works = False
         if not works:
-            say(f"\n{OTHER_SETTINGS}", fg="yellow")
+            self._note(OTHER_SETTINGS)
         return works
 
     def _show_settings(self, app: App | None) -> None:
