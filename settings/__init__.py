@@ -127,14 +127,14 @@ def load_settings(
     password that is printed in Okta's guide.
     """
     environ = os.environ if environ is None else environ
-    dotenv, problems = read_dotenv(dotenv_path)
+    dotenv, wrong_lines = read_dotenv(dotenv_path)
     texts = _texts_of_settings(environ, dotenv)
-    values, wrong = _parse(texts)
+    values, wrong_values = _parse(texts)
     if used_by == "flask run":
         values.setdefault("telephony_provider", "console")
     settings = Settings(**values)
     misspelt = names.misspelt_names({*environ, *dotenv}, PARSERS, texts)
-    problems |= wrong
+    problems = wrong_lines | wrong_values
     # An .env that cannot be read may hold what seems to be missing.
     if ".env" not in problems:
         # A setting that is wrong is not missing.

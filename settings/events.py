@@ -11,6 +11,7 @@ from .values import shown
 
 if TYPE_CHECKING:
     from . import Settings
+    from .rules import UsedBy
 
 
 def database_url(text: str) -> sa.URL:
@@ -70,7 +71,7 @@ def _postgresql_url(url: sa.URL) -> sa.URL:
     return url
 
 
-def problems(settings: "Settings", used_by: str) -> dict[str, str]:
+def problems(settings: "Settings", used_by: "UsedBy") -> dict[str, str]:
     """What is wrong with the file of events, if there is one, by the name of its setting."""
     file = settings.events_file
     if file is None or settings.event_hooks_are_off:
@@ -78,7 +79,7 @@ def problems(settings: "Settings", used_by: str) -> dict[str, str]:
     # The first with RETURNING.
     if sqlite3.sqlite_version_info < (3, 35):
         problem = (
-            f"is an SQLite file, which needs SQLite 3.35 or newer. Python has "
+            "is an SQLite file, which needs SQLite 3.35 or newer. Python has "
             f"{sqlite3.sqlite_version} here: use a newer system or image, or a PostgreSQL database"
         )
     elif used_by != "flask command" and not can_be_written(file):
