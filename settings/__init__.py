@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from . import events, names, rules
 from . import values as value
-from .dotenv import read_dotenv
+from .dotenv import notes_on_other_files, read_dotenv
 from .rules import UsedBy
 
 PROJECT = Path(__file__).parent.parent
@@ -142,8 +142,10 @@ def load_settings(
     if problems:
         raise SettingsError(problems)
     only_in_dotenv = dotenv.keys() - environ.keys() - PARSERS.keys() - {*GUIDE_NAMES.values()}
-    notes = (*rules.notes(settings, texts, used_by), *names.notes(misspelt, only_in_dotenv))
-    return replace(settings, notes=notes)
+    notes = [*rules.notes(settings, texts, used_by), *names.notes(misspelt, only_in_dotenv)]
+    if used_by != "server":
+        notes += notes_on_other_files(dotenv_path.parent)
+    return replace(settings, notes=tuple(notes))
 
 
 def _texts_of_settings(environ: Mapping[str, str], dotenv: Mapping[str, str]) -> dict[str, str]:

@@ -1,10 +1,12 @@
 """What is in `.env`, and what is wrong with it."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from dotenv import find_dotenv
 from dotenv.parser import Binding, parse_stream
+from flask.helpers import get_load_dotenv
 
 
 def read_dotenv(path: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -32,6 +34,17 @@ def read_dotenv(path: Path) -> tuple[dict[str, str], dict[str, str]]:
                 problems[binding.key] = problem
             texts[binding.key] = binding.value or ""
     return texts, problems
+
+
+def notes_on_other_files(project: Path) -> Iterator[str]:
+    """Notes on the files that `flask` has loaded into the environment from another folder.
+
+    It loads the nearest ones, searching from the current folder upwards.
+    """
+    for name in (".env", ".flaskenv") if get_load_dotenv() else ():
+        file = find_dotenv(name, usecwd=True)
+        if file and Path(file).parent.resolve() != project.resolve():
+            yield f"flask has also read {file}: its values count as set in the environment"
 
 
 def _why_unreadable(error: OSError | UnicodeDecodeError) -> str:

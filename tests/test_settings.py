@@ -369,3 +369,24 @@ def test_a_note_is_printed_where_its_characters_cannot_be():
         [sys.executable, "-m", "settings"], cwd=PROJECT, env=environment(settings), text=True
     )
     assert r"note: AUTH_MODE is not set, so it is basic, and the OKTA_\u2026 settings" in printed
+
+
+@pytest.mark.parametrize("name", [".env", ".flaskenv"])
+def test_a_file_in_another_folder_that_flask_has_read_is_noted(tmp_path, monkeypatch, name):
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("FLASK_SKIP_DOTENV", raising=False)
+    (tmp_path / name).write_text("")
+
+    def notes(used_by="flask run"):
+        return " ".join(load_settings(PAIR, project / ".env", used_by=used_by).notes)
+
+    assert f"flask has also read {tmp_path / name}: " in notes()
+    # gunicorn reads no such file.
+    assert "flask has" not in notes("server")
+    monkeypatch.setenv("FLASK_SKIP_DOTENV", "1")
+    assert "flask has" not in notes()
+    monkeypatch.delenv("FLASK_SKIP_DOTENV")
+    (project / name).write_text("")
+    assert "flask has" not in notes()
