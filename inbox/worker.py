@@ -113,7 +113,7 @@ class Worker:
         log.info("event worker stopped")
 
     def stop(self) -> None:
-        # Only a plain value: a signal handler must not take a lock.
+        """Start no more events. A signal handler may call this, so it takes no lock."""
         self._is_stopped = True
 
     def _must_stop(self) -> bool:
