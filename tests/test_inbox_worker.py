@@ -480,7 +480,7 @@ def test_a_background_waits_for_a_limited_time_after_it_was_told_to_stop(sqlite_
     before = time.monotonic()
     # Half a second is left for the log.
     started.stop(2)
-    assert 0.2 < time.monotonic() - before < 1
+    assert time.monotonic() - before < 0.8
     [record] = said(log, "handlers did not finish in time, they will run again")
     assert record.fields == {"events": 1}
     ends.set()
