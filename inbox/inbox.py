@@ -208,21 +208,24 @@ class Inbox:
         """Mark the event as handled, and delete its content, which is personal data."""
         self._close(claim, handled_at=self._clock(), due_at=None, event=None, error=None)
 
-    def broke(self, claim: Claim, error: str) -> float | None:
-        """Record a failed attempt. Returns the seconds until the next; None if it was the last."""
+    def retry_later(self, claim: Claim, error: str) -> float | None:
+        """Record a failed attempt. Returns the seconds until the next; None if it was the last.
+
+        After the last attempt, the event is set aside.
+        """
         if claim.attempts_left == 0:
-            self.failed(claim, error)
+            self.set_aside(claim, error)
             return None
         earlier = ATTEMPTS - claim.attempts_left - 1
         pause = min(self._first_pause_seconds * 2**earlier, LONGEST_PAUSE_SECONDS)
         self._close(claim, due_at=self._clock() + pause, error=error)
         return pause
 
-    def failed(self, claim: Claim, error: str) -> None:
-        """Set the event aside as failed, for a person to look at."""
+    def set_aside(self, claim: Claim, error: str) -> None:
+        """Keep the event as failed, for a person to look at."""
         self._close(claim, failed_at=self._clock(), due_at=None, error=error)
 
-    def fail_killed(self) -> list[sa.Row]:
+    def set_aside_killed(self) -> list[sa.Row]:
         """Set aside events killed in their last attempt. Returns them in the form of `failures`."""
         now = self._clock()
         is_over = (events.c.due_at <= now) & (events.c.attempts_left == 0)

@@ -132,7 +132,7 @@ class Worker:
         self._inbox.extend([task.claim for task in [*self._tasks]])
         self._inbox.show_worker(self._name, len(self._threads), hanging)
         self._inbox.clean_up()
-        for key, kind, attempts, error in self._inbox.fail_killed():
+        for key, kind, attempts, error in self._inbox.set_aside_killed():
             fields = {"type": kind, "uuid": key, "attempt": attempts, "error": error}
             log.error("event failed", extra={"fields": fields})
         for kind, number in self._inbox.waiting_without(self._handlers.keys()).items():
@@ -222,9 +222,9 @@ class Worker:
         reason = f"{type(error).__name__} at {places_of(error)}"
         pause = None
         if isinstance(error, GiveUp):
-            self._inbox.failed(claim, reason)
+            self._inbox.set_aside(claim, reason)
         else:
-            pause = self._inbox.broke(claim, reason)
+            pause = self._inbox.retry_later(claim, reason)
         trace = error if self._app.debug else None
         fields = fields | {"error": reason, "again_in_s": pause}
         if pause is None:

@@ -30,7 +30,7 @@ def inbox(database):
     inbox = Inbox(database)
     inbox.store({uuid: an_event(uuid) for uuid in ("fail-1", "fail-2")})
     for _ in range(2):
-        inbox.failed(inbox.claim(), "KeyError at handlers.py:1")
+        inbox.set_aside(inbox.claim(), "KeyError at handlers.py:1")
     inbox.store({"wait-1": an_event("wait-1")})
     return inbox
 

@@ -68,13 +68,13 @@ def tend(inbox, worker="worker"):
     """What a worker does now and then."""
     inbox.show_worker(worker, 2, 0)
     inbox.clean_up()
-    return inbox.fail_killed()
+    return inbox.set_aside_killed()
 
 
 def break_until_failed(inbox, clock):
     """Gives the pauses."""
     pauses = []
-    while len(pauses) < 2 * ATTEMPTS and (pause := inbox.broke(inbox.claim(), ERROR)):
+    while len(pauses) < 2 * ATTEMPTS and (pause := inbox.retry_later(inbox.claim(), ERROR)):
         pauses.append(pause)
         clock.now += pause
     return pauses
@@ -148,7 +148,7 @@ def test_the_pause_doubles_until_the_event_fails_and_the_event_is_kept(inbox, da
 def test_a_failed_event_can_be_tried_again_with_all_its_attempts(inbox, clock):
     store(inbox, an_event(), an_event("uuid-2"))
     for claim in claim_all(inbox):
-        inbox.failed(claim, ERROR)
+        inbox.set_aside(claim, ERROR)
     assert inbox.retry("uuid-3") == 0
     assert inbox.retry("uuid-2") == 1
     assert len(break_until_failed(inbox, clock)) == ATTEMPTS - 1
@@ -166,13 +166,13 @@ def test_a_removed_event_is_not_handled_whether_waiting_or_in_hand(inbox, databa
     assert inbox.claim() is None
     inbox.extend([claim])
     with pytest.raises(LeaseLost):
-        inbox.broke(claim, ERROR)
+        inbox.retry_later(claim, ERROR)
     assert content(database) is None
 
 
 def test_an_event_can_be_given_up_at_once_and_removed(inbox, database):
     store(inbox, an_event())
-    inbox.failed(inbox.claim(), ERROR)
+    inbox.set_aside(inbox.claim(), ERROR)
     assert inbox.backlog().failed == 1
     assert inbox.remove("uuid-1")
     assert not inbox.remove("uuid-1")
@@ -213,7 +213,7 @@ def test_the_events_of_a_killed_worker_become_due_one_by_one(inbox, clock):
 def test_extending_a_lease_does_not_reopen_a_handled_event(inbox, clock):
     store(inbox, an_event())
     claim = inbox.claim()
-    pause = inbox.broke(claim, ERROR)
+    pause = inbox.retry_later(claim, ERROR)
     inbox.extend([claim])
     clock.now += pause
     assert inbox.claim().key == "uuid-1"
@@ -254,15 +254,15 @@ def test_a_worker_past_its_lease_cannot_close_the_event(inbox, clock):
     claim = inbox.claim()
     for close in (
         inbox.done,
-        partial(inbox.broke, error=ERROR),
-        partial(inbox.failed, error=ERROR),
+        partial(inbox.retry_later, error=ERROR),
+        partial(inbox.set_aside, error=ERROR),
     ):
         with pytest.raises(LeaseLost):
             close(late)
     assert inbox.backlog().waiting == 1
     inbox.done(claim)
     with pytest.raises(LeaseLost):
-        inbox.broke(claim, ERROR)
+        inbox.retry_later(claim, ERROR)
 
 
 def test_a_late_worker_can_close_the_event_if_no_other_has_claimed_it(inbox, clock):
@@ -282,7 +282,7 @@ def test_an_event_that_keeps_failing_delays_no_other(inbox, clock):
         clock.now += 1
         claimed.append(claim.key)
         if claim.key == "poison":
-            inbox.broke(claim, ERROR)
+            inbox.retry_later(claim, ERROR)
         else:
             inbox.done(claim)
     # It has its turn again when the others have had theirs.
@@ -300,7 +300,7 @@ def test_a_clock_that_jumps_by_a_year_loses_and_delays_no_event(jump, inbox, clo
     for uuid in ("broken", "claimed", "waiting"):
         store(inbox, an_event(uuid))
         clock.now += 1
-    inbox.broke(inbox.claim(), ERROR)
+    inbox.retry_later(inbox.claim(), ERROR)
     claimed = inbox.claim()
     for number in range(2):
         clock.now += -jump if number else jump
@@ -325,7 +325,7 @@ def test_the_backlog_has_numbers_and_ages(inbox, clock):
     tend(inbox)
     clock.now += 30
     store(inbox, an_event("uuid-2"), an_event("uuid-3"))
-    inbox.failed(inbox.claim(), ERROR)
+    inbox.set_aside(inbox.claim(), ERROR)
     inbox.claim()
     tend(inbox, "another")
     clock.now += 5
@@ -333,7 +333,7 @@ def test_the_backlog_has_numbers_and_ages(inbox, clock):
     # The worker has ended, so the event is not in hand.
     clock.now += 100
     assert inbox.backlog() == Backlog(2, 105.0, 0, 0, None, 1, 105.0, 0)
-    inbox.broke(inbox.claim(), ERROR)
+    inbox.retry_later(inbox.claim(), ERROR)
     assert inbox.backlog().retrying == 1
 
 
@@ -441,7 +441,7 @@ def test_the_workers_statements_use_an_index(inbox, database):
         sa.event.listen(connection.engine, "before_cursor_execute", note)
     claim = inbox.claim(["a", "b"])
     inbox.extend([claim])
-    inbox.broke(claim, ERROR)
+    inbox.retry_later(claim, ERROR)
     tend(inbox)
     changes = [pair for pair in statements if pair[0].startswith(("UPDATE okta_events", "DELETE"))]
     # A claim, its extension and its end, and what a worker does now and then.
