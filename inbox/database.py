@@ -45,6 +45,13 @@ class FileNotUsable(OSError):
         )
 
 
+class FileReplaced(OSError):
+    """The SQLite file was removed or replaced in a transaction. The next one uses the new file."""
+
+    def __init__(self, file: Path):
+        super().__init__(f"{file} was removed or replaced while events were written to it")
+
+
 class Database:
     """One connection, which threads take turns to use and which a fork must not inherit.
 
@@ -87,6 +94,7 @@ class Database:
         If it raises SQLAlchemyError or OSError, assume that it was not committed.
         """
         with self._turn, self._engine.connect() as connection:
+            opened = connection.info.get("file")
             try:
                 if "has_tables" not in connection.info:
                     self._make_tables(connection)
@@ -96,6 +104,8 @@ class Database:
                 # A new connection reaches the current primary server, and creates lost tables.
                 connection.invalidate()
                 raise
+            if self.file and opened != _identity(self.file):
+                raise FileReplaced(self.file)
 
     def close(self) -> None:
         self._engine.dispose()
@@ -156,10 +166,7 @@ class _FileOpener:
             return dialect.connect(*arguments, **options)
 
     def check(self, opened: sqlite3.Connection, record: Any, proxy: Any) -> None:
-        """Before each transaction. DisconnectionError makes the pool connect again.
-
-        SQLite itself checks this again before it writes.
-        """
+        """Before each transaction. DisconnectionError makes the pool connect again."""
         if record.info["file"] != _identity(self._file):
             fields = {"file": str(self._file)}
             log.warning("events file was removed or replaced", extra={"fields": fields})

@@ -121,16 +121,21 @@ def test_a_file_that_was_removed_or_replaced_is_opened_again(happens, inbox, fil
 
 
 @pytest.mark.parametrize("happens", [remove, rename, restore, remove_folder])
-def test_a_write_after_the_file_was_replaced_does_not_count_as_stored(
-    happens, inbox, database, file
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_a_write_while_the_file_is_replaced_does_not_count_as_stored(
+    is_begun, happens, inbox, database, file
 ):
     store(inbox, "old")
+    change = sa.text("UPDATE okta_events_2 SET attempts_left = 0")
 
     def write():
         with database.begin() as connection:
+            if is_begun:
+                connection.execute(change)
             happens(file)
-            connection.execute(sa.text("UPDATE okta_events_2 SET attempts_left = 0"))
+            connection.execute(change)
 
+    # SQLite notices it itself only before the first write.
     with pytest.raises((sa.exc.SQLAlchemyError, OSError)):
         write()
     assert store(inbox, "new") == {"new"}
