@@ -1,20 +1,22 @@
 """The hooks, without the guard and without a server."""
 
 import copy
+import os
 import tempfile
+from pathlib import Path
 
-import sqlalchemy as sa
 from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.exceptions import HTTPException
 
 from hooks import register_hooks
 from hooks.contract import error_response
-from settings import Settings
+from settings import load_settings
+from tests.support.gunicorn import basic_settings
 
 # Removed when the process ends.
 FOLDER = tempfile.TemporaryDirectory(prefix="okta-hooks-")
-EVENTS_DATABASE_URL = sa.URL.create("sqlite", database=f"{FOLDER.name}/events.sqlite")
+SETTINGS = basic_settings(EVENTS_DATABASE_URL=f"sqlite:///{FOLDER.name}/events.sqlite")
 
 
 def hook_client(**config) -> FlaskClient:
@@ -23,7 +25,7 @@ def hook_client(**config) -> FlaskClient:
     app.config.update(
         TESTING=True,
         MAX_CONTENT_LENGTH=1_000_000,
-        SETTINGS=Settings(events_database_url=EVENTS_DATABASE_URL),
+        SETTINGS=load_settings(SETTINGS, Path(os.devnull)),
     )
     app.config.update(config)
     register_hooks(app)

@@ -4,13 +4,13 @@ import contextlib
 import copy
 import io
 import json
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import flask
 import pytest
-import sqlalchemy as sa
 from click.testing import Result
 from flask import request
 from joserfc.jwk import RSAKey
@@ -22,8 +22,8 @@ from local_okta.authorization_server import LocalOkta
 from local_okta.management import API, ORGANIZATION
 from local_okta.management_state import State
 from local_okta.samples import SAMPLES
-from settings import Settings
-from tests.support.gunicorn import app_with_commands, serving
+from settings import Settings, load_settings
+from tests.support.gunicorn import app_with_commands, basic_settings, serving
 from tests.support.page import BASIC
 
 TOKEN = "00aTokenOfAnAdministrator"
@@ -124,12 +124,10 @@ class TriedOrg:
 @contextlib.contextmanager
 def running_services(okta: LocalOkta, folder: Path):
     """The service with Basic, and with tokens of any client that has the scope; gives addresses."""
-    events = {"events_database_url": sa.URL.create("sqlite", database=f"{folder}/events.sqlite")}
-    basic = create_app(Settings(**BASIC, **events))
-    oauth = create_app(
-        Settings(auth_mode="oauth", okta_issuer=okta.issuer, okta_scope="calls", **BASIC, **events)
-    )
-    with serving(basic) as basic_url, serving(oauth) as oauth_url:
+    basic = basic_settings(EVENTS_DATABASE_URL=f"sqlite:///{folder}/events.sqlite")
+    oauth = basic | {"AUTH_MODE": "oauth", "OKTA_ISSUER": okta.issuer, "OKTA_SCOPE": "calls"}
+    apps = [create_app(load_settings(own, Path(os.devnull))) for own in (basic, oauth)]
+    with serving(apps[0]) as basic_url, serving(apps[1]) as oauth_url:
         yield {"basic": basic_url, "client-secret": oauth_url, "private-key": oauth_url}
 
 
