@@ -77,11 +77,10 @@ class Background:
         """Let handlers finish, until `seconds` after the worker was told to stop."""
         if self._worker is None:
             return
-        self._worker.stop()
-        since = self._worker.stopping_since or time.monotonic()
+        end = self._worker.stop() + seconds - LAST_WORDS_SECONDS
         # A second Ctrl-C ends the wait.
         with contextlib.suppress(KeyboardInterrupt):
-            self._thread.join(max(since + seconds - LAST_WORDS_SECONDS - time.monotonic(), 0))
+            self._thread.join(max(end - time.monotonic(), 0))
         if in_hand := self._worker.in_hand:
             message = "handlers did not finish in time, they will run again"
             log.warning(message, extra={"fields": {"events": in_hand}})

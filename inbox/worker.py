@@ -91,9 +91,7 @@ class Worker:
         self._tasks: list[Task] = []
         self._next_tend = time.monotonic()
         self._faults = FaultLog(times.remind)
-        self._is_stopped = False
-        self.stopping_since: float | None = None
-        """When the worker noticed that it must stop, on the monotonic clock."""
+        self._stopping_since: float | None = None
 
     @property
     def in_hand(self) -> int:
@@ -105,19 +103,25 @@ class Worker:
         for thread in self._threads:
             thread.start()
         self._tend_until(self._must_stop)
-        self.stopping_since = time.monotonic()
         if self.in_hand:
             fields = {"events": self.in_hand}
             log.info("event worker finishes what it has begun", extra={"fields": fields})
         self._tend_until(lambda: not any(thread.is_alive() for thread in self._threads))
         log.info("event worker stopped")
 
-    def stop(self) -> None:
-        """Start no more events. A signal handler may call this, so it takes no lock."""
-        self._is_stopped = True
+    def stop(self) -> float:
+        """Start no more events. Returns when it was first told so, on the monotonic clock.
+
+        A signal handler may call this, so it takes no lock.
+        """
+        if self._stopping_since is None:
+            self._stopping_since = time.monotonic()
+        return self._stopping_since
 
     def _must_stop(self) -> bool:
-        return self._is_stopped or not self._goes_on()
+        if not self._goes_on():
+            self.stop()
+        return self._stopping_since is not None
 
     def _tend_until(self, is_over: Callable[[], bool]) -> None:
         while not is_over():
@@ -207,8 +211,7 @@ class Worker:
                     message = "event ended, but no longer belonged to this worker"
                     log.warning(message, extra={"fields": task.fields})
                 return
-            since = self.stopping_since
-            if since is not None and time.monotonic() > since + self._times.save:
+            if self._must_stop() and time.monotonic() > self.stop() + self._times.save:
                 log.error("outcome not saved, will run again", extra={"fields": task.fields})
                 return
             time.sleep(self._times.reconnect)

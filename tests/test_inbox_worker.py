@@ -434,6 +434,26 @@ def test_a_worker_stopped_while_the_database_is_down_ends_and_logs_the_lost_outc
     assert messages(log) == ["event taken", "outcome not saved, will run again"]
 
 
+def test_the_time_to_save_an_outcome_begins_when_the_worker_is_told_to_stop(database, log):
+    """Even if the thread that extends the leases waits for the database at that moment."""
+
+    class Locked(Inbox):
+        def extend(self, claims):
+            time.sleep(5)
+
+        def done(self, claim):
+            raise OSError("locked")
+
+    inbox = Locked(database)
+    store(inbox, "uuid-1")
+    with working(inbox, lambda event: None, times=replace(TIMES, save=0.1)) as worker:
+        wait_until(lambda: said(log, DATABASE_FAULT))
+        before = time.monotonic()
+        worker.stop()
+        wait_until(lambda: "outcome not saved, will run again" in messages(log))
+        assert time.monotonic() - before < 2
+
+
 @pytest.mark.parametrize(("threads", "watches"), [(0, True), (1, False)])
 def test_a_process_looks_for_a_worker_if_it_has_none(threads, watches, sqlite_url, monkeypatch):
     watching = threading.Event()
