@@ -68,7 +68,8 @@ def from_okta(where: str, parse: Callable[[str], str] = str) -> Callable[[str], 
 def issuer(text: str) -> str:
     """The Issuer URI of an authorization server, exactly as the `iss` of its tokens."""
     url = urlsplit(text)
-    host = url.hostname or ""
+    # Reading a port that is not one raises ValueError.
+    host, _ = url.hostname or "", url.port
     # The org's own server has its endpoints in /oauth2/v1, and no /oauth2 in its name.
     endpoint = re.match(r"(.*?)(/oauth2)?/(v1|\.well-known)(/|$)", text)
     is_plain = url.username is None and "?" not in text and "#" not in text

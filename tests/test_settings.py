@@ -104,6 +104,8 @@ ISSUERS = [
     (f"{ISSUER}#a", "a fragment"),
     ("https://user:word@example.okta.com/oauth2/default", "a user"),
     ("https://[::1", "Issuer URI"),
+    ("https://example.okta.com:port/oauth2/default", "Issuer URI"),
+    ("https://example.okta.com:65536/oauth2/default", "Issuer URI"),
     (f"{ISSUER}/v1/token", f"the issuer is “{ISSUER}”"),
     (f"{ISSUER}/v1", f"the issuer is “{ISSUER}”"),
     ("https://example.okta.com/oauth2/v1/token", "the issuer is “https://example.okta.com”"),
