@@ -68,8 +68,9 @@ class Intake:
             # Not in __init__: a server may create the app and then fork, which ends all threads.
             if self._thread is None:
                 # A thread of ThreadPoolExecutor that hangs would keep the process from exiting.
-                self._thread = Thread(target=self._work, daemon=True)
-                self._thread.start()
+                thread = Thread(target=self._work, daemon=True)
+                thread.start()
+                self._thread = thread
         future: Future = Future()
         self._queue.put((future, work))
         return future

@@ -115,6 +115,17 @@ def test_a_first_check_that_hangs_counts_as_a_store(intake, sqlite_url):
     store_when_it_is_back(intake, "b")
 
 
+def test_a_thread_that_could_not_be_started_is_started_later(intake, monkeypatch):
+    def fail(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError):
+            store(intake, "a")
+    assert store(intake, "a") == {"a"}
+
+
 def test_a_database_that_cannot_be_used_is_logged_at_the_start(sqlite_url, caplog):
     Path(sqlite_url.database).mkdir()
     Intake(sqlite_url).open()
