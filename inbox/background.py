@@ -26,9 +26,6 @@ HANDLER_SECONDS = 10
 WATCH_SECONDS = 60
 """How often a process without a worker checks whether another process has one."""
 
-REMIND_SECONDS = 300
-"""How often it logs again that no worker runs."""
-
 LAST_WORDS_SECONDS = 0.5
 """The time left for the log before gunicorn kills a process that does not exit in time."""
 
@@ -120,7 +117,7 @@ def watch(
     goes_on: Callable[[], bool],
     *,
     every: float = WATCH_SECONDS,
-    remind: float = REMIND_SECONDS,
+    remind: float = DEFAULT_TIMES.remind,
 ) -> None:
     """Log now and then that events are waiting and no worker runs."""
     faults = FaultLog(remind)
