@@ -341,7 +341,7 @@ def test_what_others_added_to_hooks_and_scope_is_kept(org):
     for each in (hook, event_hook):
         each["channel"]["config"] |= {"headers": headers, "uri": "https://old.example.com/"}
     hook["version"] = "1.0.2"
-    event_hook |= {"description": "Ask the identity team."}
+    event_hook |= {"description": "Ask the identity team.", "createdBy": "00uAdmin"}
     event_hook["events"]["filter"] = event_filter
     scope |= {"description": "Made by hand.", "metadataPublish": "NO_CLIENTS"}
     assert org.register("client-secret", "--hooks", HOOKS, "--yes").exit_code == 0
@@ -351,6 +351,8 @@ def test_what_others_added_to_hooks_and_scope_is_kept(org):
     assert scope["metadataPublish"] == "ALL_CLIENTS"
     assert hook["version"] == "1.0.2"
     assert event_hook["description"] == "Ask the identity team."
+    # Only Okta may set this.
+    assert "createdBy" not in event_hook
     assert event_hook["events"]["filter"] == event_filter
     for each in (hook, event_hook):
         assert each["channel"]["config"]["headers"] == headers

@@ -97,7 +97,7 @@ class Okta:
         return _json(self._send("GET", ORGANIZATION, auth=lambda request: request), dict)
 
     def objects(self, path: str) -> list[Json]:
-        """All objects of a collection, from all of its pages. Until a change, they are kept."""
+        """All objects of a collection, from all of its pages. Kept until something is changed."""
         if path in self._lists:
             return self._lists[path]
         items: list[Json] = []

@@ -12,7 +12,16 @@ from .inputs import Choices
 # Stands for an ID that is known only after an earlier step.
 NEW = "new"
 # What Okta sets itself.
-READ_ONLY = ("id", "created", "lastUpdated", "verificationStatus", "system", "_links", "_embedded")
+READ_ONLY = (
+    "id",
+    "created",
+    "createdBy",
+    "lastUpdated",
+    "verificationStatus",
+    "system",
+    "_links",
+    "_embedded",
+)
 
 AS_IT_SHOULD_BE = "as it should be"
 IN_THE_WAY = "in the way"
@@ -30,7 +39,7 @@ class InTheWay(OktaError):
 
 
 class Resource:
-    """One thing in the org, found by its name. `item` is what Okta has of it, if there is any."""
+    """One thing in the org, found by its name. `item` is what Okta has of it, or None."""
 
     what = collection = query = ""
     parent: "Resource | None" = None
@@ -57,7 +66,7 @@ class Resource:
         return {}
 
     def rest(self) -> Json:
-        """What it has besides, since Okta forgets what a PUT leaves out."""
+        """What else it has. A PUT must send that too, since Okta forgets what is left out."""
         has = self.item or self.new
         return {name: value for name, value in has.items() if name not in READ_ONLY}
 

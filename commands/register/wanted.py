@@ -43,7 +43,7 @@ class Key(Resource):
         return {"name": self.name}
 
     def public_half(self) -> Json:
-        """As an app takes it, which is without the `alg` and `use` of Okta's answer."""
+        """As an app takes it. The `alg` and `use` of Okta's answer are not what it takes."""
         kid, answer = self.must_have("keyId"), self.item or {}
         if "_embedded" not in answer:
             answer = self.okta.call("GET", f"{HOOK_KEYS}/public/{kid}")
@@ -179,7 +179,7 @@ class Policy(Resource):
 
 
 class Rule(Resource):
-    """Lets the app have a token with the scope."""
+    """Lets the app get a token with the scope."""
 
     what = "rule"
     collection = "rules"
