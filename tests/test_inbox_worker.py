@@ -340,6 +340,7 @@ def test_a_handler_that_runs_for_long_is_logged_and_all_of_them_are_an_error(inb
         assert not said(log, error)
         assert inbox.backlog().stuck_workers == 0
         store(inbox, "uuid-2")
+        wait_until(lambda: "handler still running" in messages(log, "uuid-2"))
         # Both are said again, now and then.
         wait_until(lambda: len(said(log, error)) > 1)
         wait_until(lambda: inbox.backlog().stuck_workers)
