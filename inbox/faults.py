@@ -48,7 +48,7 @@ class FaultLog:
                 log.info("the database can be used again")
 
     def log(self, level: int, message: str, about: str | None = None, **fields: object) -> None:
-        """Log a fault, unless the same message was logged lately about the same thing."""
+        """Log a fault, unless the same message about the same thing was logged recently."""
         now = time.monotonic()
         with self._lock:
             lately = {key: at for key, at in self._logged.items() if now < at + self._seconds}

@@ -30,7 +30,7 @@ ATTEMPTS = 12
 FIRST_PAUSE_SECONDS = 5
 LONGEST_PAUSE_SECONDS = 3600
 """The pause doubles after each attempt, from the first to the longest. So a short fault delays an
-event by seconds only, and a fault of two hours does not make it fail."""
+event by only a few seconds, and a fault of two hours does not make it fail."""
 
 SEEN_LATELY_SECONDS = 60
 """A worker not seen for this long has stopped, or cannot reach the database."""
@@ -226,7 +226,7 @@ class Inbox:
         self._close(claim, failed_at=self._clock(), due_at=None, error=error)
 
     def set_aside_killed(self) -> list[sa.Row]:
-        """Set aside events killed in their last attempt. Returns them in the form of `failures`."""
+        """Set aside events whose last attempt was killed. Returns them as `failures` does."""
         now = self._clock()
         is_over = (events.c.due_at <= now) & (events.c.attempts_left == 0)
         error = "its worker was killed in the last attempt"

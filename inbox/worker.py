@@ -110,7 +110,7 @@ class Worker:
         log.info("event worker stopped")
 
     def stop(self) -> float:
-        """Start no more events. Returns when it was first told so, on the monotonic clock.
+        """Start no more events. Returns when this was first called, on the monotonic clock.
 
         A signal handler may call this, so it takes no lock.
         """
