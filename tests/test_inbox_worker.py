@@ -179,8 +179,12 @@ def test_an_event_without_a_handler_waits_and_is_logged_now_and_then(inbox, data
         assert [tuple(row) for row in connection.execute(others)] == [(0, None)] * 2
     [record] = said(log, "waiting events have no handler here")
     assert (record.levelname, record.fields) == ("WARNING", {"type": "other", "events": 2})
+    store(inbox, "uuid-4", kind="another")
+    log.clear()
     with working(inbox, handled.append, times=replace(TIMES, remind=0.1)):
         wait_until(lambda: len(said(log, "waiting events have no handler here")) > 3)
+    types = {each.fields["type"] for each in said(log, "waiting events have no handler here")}
+    assert types == {"another", "other"}
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, RecursionError, MemoryError])
@@ -263,6 +267,20 @@ def test_each_outage_of_the_database_is_logged_once_with_its_end(log):
     outage = [DATABASE_FAULT, "the database can be used again"]
     assert [record.message for record in log.records] == outage * 2
     assert log.records[0].fields == {"error": "OSError: away"}
+
+
+def test_a_worker_pauses_before_it_uses_a_database_again_that_has_failed(database):
+    class Broken(Inbox):
+        claims = 0
+
+        def claim(self, types):
+            self.claims += 1
+            raise OSError("away")
+
+    inbox = Broken(database)
+    with working(inbox, None, times=replace(TIMES, reconnect=1)):
+        time.sleep(25 * TIMES.poll)
+    assert inbox.claims == 1
 
 
 def test_only_one_thread_looks_for_events(database):

@@ -8,6 +8,7 @@ import pytest
 
 from commands.register import command, inputs
 from commands.register.inputs import Hook, hooks_of
+from commands.register.plan import READ_ONLY
 from hooks.contract import HookBlueprint
 from local_okta.samples import SAMPLES
 from settings import Settings
@@ -351,11 +352,11 @@ def test_what_others_added_to_hooks_and_scope_is_kept(org):
     assert scope["metadataPublish"] == "ALL_CLIENTS"
     assert hook["version"] == "1.0.2"
     assert event_hook["description"] == "Ask the identity team."
-    # Only Okta may set this.
-    assert "createdBy" not in event_hook
     assert event_hook["events"]["filter"] == event_filter
     for each in (hook, event_hook):
         assert each["channel"]["config"]["headers"] == headers
+    # Only Okta sets these.
+    assert not [each for each in org.writes if each.body and {*READ_ONLY} & each.body.keys()]
 
 
 @with_each
