@@ -8,7 +8,6 @@ import pytest
 
 from commands.register import command, inputs
 from commands.register.inputs import Hook, hooks_of
-from commands.register.plan import READ_ONLY
 from hooks.contract import HookBlueprint
 from local_okta.samples import SAMPLES
 from settings import Settings
@@ -281,10 +280,14 @@ def test_what_was_deleted_by_hand_is_created_again(org, name):
 
 def test_a_new_address_changes_every_hook(org):
     org.register("client-secret", "--yes")
+    for event_hook in org.state.event_hooks.items.values():
+        event_hook["verificationStatus"] = "UNVERIFIED"
     result = org.register("client-secret", "--url", "https://new.example.com/prefix", "--plan")
     count = len(org.state.inline_hooks.items) + len(org.state.event_hooks.items)
     assert result.output.count("change ") == count
     assert "→ https://new.example.com/prefix/tokenHook" in result.output
+    # That is part of the change.
+    assert "verify  " not in result.output
 
 
 CHANGES = [
@@ -301,6 +304,8 @@ def test_the_authentication_can_be_changed_and_changed_back(org, order):
         result = org.register(auth, "--hooks", f"token,{OTHER},events", "--yes")
         assert result.exit_code == 0, result.output
         assert "failed" not in result.output
+        # Of a hook that gets another authentication, the plan shows what it had.
+        assert "none →" not in result.output
         assert org.register(auth, "--hooks", f"token,{OTHER},events", "--plan").exit_code == 0
     assert len(org.state.apps.items) == 1
     types = {hook["channel"]["type"] for hook in org.state.inline_hooks.items.values()}
@@ -355,8 +360,8 @@ def test_what_others_added_to_hooks_and_scope_is_kept(org):
     assert event_hook["events"]["filter"] == event_filter
     for each in (hook, event_hook):
         assert each["channel"]["config"]["headers"] == headers
-    # Only Okta sets these.
-    assert not [each for each in org.writes if each.body and {*READ_ONLY} & each.body.keys()]
+    only_okta_sets = {"id", "created", "createdBy", "lastUpdated", "verificationStatus", "_links"}
+    assert not [each for each in org.writes if only_okta_sets & {*(each.body or ())}]
 
 
 @with_each
