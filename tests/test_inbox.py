@@ -24,6 +24,7 @@ from inbox.inbox import (
     key_of,
 )
 from inbox.inbox import events as table
+from inbox.inbox import workers as workers_table
 
 NOW = 1_800_000_000.0
 WEEK = 7 * 24 * 3600
@@ -76,6 +77,8 @@ def break_until_failed(inbox, clock):
     pauses = []
     while len(pauses) < 2 * ATTEMPTS and (pause := inbox.retry_later(inbox.claim(), ERROR)):
         pauses.append(pause)
+        inbox.clean_up()
+        assert inbox.claim() is None
         clock.now += pause
     return pauses
 
@@ -317,6 +320,15 @@ def test_a_clock_that_jumps_by_a_year_loses_and_delays_no_event(jump, inbox, clo
         clock.now += 600
     assert handled == {"broken", "waiting", "new-0", "new-1"}
     assert inbox.backlog().waiting == 0
+
+
+def test_workers_are_forgotten_after_a_week_or_if_the_clock_was_wrong(inbox, database, clock):
+    for step in (WEEK + 1, -3600):
+        inbox.show_worker("stopped", 2, 0)
+        clock.now += step
+        tend(inbox)
+        with database.begin() as connection:
+            assert connection.scalars(sa.select(workers_table.c.name)).all() == ["worker"]
 
 
 def test_the_backlog_has_numbers_and_ages(inbox, clock):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 import threading
 import time
@@ -251,6 +252,17 @@ def test_the_outcome_is_saved_once_the_database_is_back(stops, inbox, database, 
     assert "the database can be used again" in log.text
 
 
+def test_a_fault_that_persists_is_logged_now_and_then(log):
+    faults = FaultLog(0.3)
+
+    def is_logged_again():
+        faults.log(logging.WARNING, "it persists")
+        return len(said(log, "it persists")) > 1
+
+    assert not is_logged_again()
+    wait_until(is_logged_again)
+
+
 def test_each_outage_of_the_database_is_logged_once_with_its_end(log):
     faults = FaultLog(PATIENCE)
 
@@ -441,6 +453,17 @@ def test_a_stopped_worker_finishes_its_events_and_starts_no_other(way, inbox, lo
     assert inbox.claim().attempts == 1
 
 
+def test_a_stopping_worker_still_extends_its_leases(database):
+    goes_on, inbox = threading.Event(), Inbox(database, lease_seconds=1)
+    store(inbox, "uuid-1")
+    with working(inbox, lambda event: goes_on.wait(PATIENCE)) as worker:
+        wait_until(lambda: inbox.backlog().in_hand)
+        worker.stop()
+        time.sleep(2)
+        assert inbox.claim() is None
+        goes_on.set()
+
+
 def test_a_worker_stopped_while_the_database_is_down_ends_and_logs_the_lost_outcome(
     inbox, database, log
 ):
@@ -453,7 +476,8 @@ def test_a_worker_stopped_while_the_database_is_down_ends_and_logs_the_lost_outc
     assert messages(log) == ["event taken", "outcome not saved, will run again"]
 
 
-def test_the_time_to_save_an_outcome_begins_when_the_worker_is_told_to_stop(database, log):
+@pytest.mark.parametrize("way", ["stop", "goes_on"])
+def test_the_time_to_save_an_outcome_begins_when_the_worker_is_told_to_stop(way, database, log):
     """Even if the thread that extends the leases waits for the database at that moment."""
 
     class Locked(Inbox):
@@ -463,12 +487,13 @@ def test_the_time_to_save_an_outcome_begins_when_the_worker_is_told_to_stop(data
         def done(self, claim):
             raise OSError("locked")
 
-    inbox = Locked(database)
+    inbox, stops = Locked(database), threading.Event()
     store(inbox, "uuid-1")
-    with working(inbox, lambda event: None, times=replace(TIMES, save=0.1)) as worker:
+    options = {"threads": 1, "goes_on": lambda: not stops.is_set()}
+    with working(inbox, lambda _: None, times=replace(TIMES, save=0.1), **options) as worker:
         wait_until(lambda: said(log, DATABASE_FAULT))
         before = time.monotonic()
-        worker.stop()
+        worker.stop() if way == "stop" else stops.set()
         wait_until(lambda: "outcome not saved, will run again" in messages(log))
         assert time.monotonic() - before < 2
 

@@ -53,6 +53,28 @@ def test_the_first_run_creates_everything_and_the_second_changes_nothing(org, au
     assert org.snapshot() == made
 
 
+def test_a_new_app_scope_policy_and_rule_are_complete(org):
+    """Priority 1: the rule of another policy could have a token hook, which would need a token."""
+    assert org.register("private-key", "--hooks", "token", "--yes").exit_code == 0
+    app, scope = (
+        next(each.body for each in org.writes if each.path.endswith(end))
+        for end in ("/apps", "/scopes")
+    )
+    assert app["settings"]["oauthClient"]["response_types"] == ["token"]
+    assert "client_secret" not in app["credentials"]["oauthClient"]
+    assert scope["displayName"] == scope["name"] == "calls"
+    for end in ("/policies", "/rules"):
+        body = next(each.body for each in org.writes if each.path.endswith(end))
+        assert (body["priority"], body["status"]) == (1, "ACTIVE")
+
+
+def test_nothing_is_asked_for_twice_before_something_changes(org):
+    org.register("private-key", "--yes")
+    assert org.register("private-key", "--plan").exit_code == 0
+    asked = [str(each) for each in org.sent]
+    assert len(asked) == len({*asked})
+
+
 @with_each
 def test_a_plan_changes_nothing_and_exits_with_2(org, auth):
     before = org.snapshot()
@@ -306,8 +328,14 @@ def test_the_authentication_can_be_changed_and_changed_back(org, order):
         assert "failed" not in result.output
         # Of a hook that gets another authentication, the plan shows what it had.
         assert "none →" not in result.output
+        for each in org.writes:
+            if each.method == "PUT" and "/apps/" in each.path:
+                client = each.body["credentials"]["oauthClient"]
+                assert ("client_secret" in client) == (auth == "client-secret")
         assert org.register(auth, "--hooks", f"token,{OTHER},events", "--plan").exit_code == 0
-    assert len(org.state.apps.items) == 1
+    client = only(org.state.apps.items)["settings"]["oauthClient"]
+    # With a client secret, no public key is left.
+    assert ("jwks" in client) == (order[1:] == ("private-key", "basic"))
     types = {hook["channel"]["type"] for hook in org.state.inline_hooks.items.values()}
     assert types == {"HTTP" if order[-1] == "basic" else "OAUTH"}
 
