@@ -365,6 +365,9 @@ def test_a_bad_answer_of_the_issuer_keeps_the_keys(fresh, issuer, monkeypatch, f
     let_time_pass(fresh, monkeypatch)
     assert fresh.hook(issuer.issue()) == status
     assert fresh.hook(good) == 200
+    # The next request asks again.
+    issuer.fault = None
+    assert fresh.hook(issuer.issue()) == 200
 
 
 def test_a_hanging_issuer_is_given_up_in_time(fresh, issuer):
