@@ -84,6 +84,8 @@ class Background:
 
 
 _prepared: Background | None = None
+# A handler may create another app, which prepares another background.
+_started: Background | None = None
 
 
 def prepare(background: Background) -> None:
@@ -96,13 +98,15 @@ def prepare(background: Background) -> None:
 
 
 def start(goes_on: Callable[[], bool] = lambda: True) -> None:
+    global _started  # noqa: PLW0603
     if _prepared:
-        _prepared.start(goes_on)
+        _started = _prepared
+        _started.start(goes_on)
 
 
 def stop(seconds: float) -> None:
-    if _prepared:
-        _prepared.stop(seconds)
+    if _started:
+        _started.stop(seconds)
 
 
 def start_until_exit() -> None:

@@ -531,6 +531,23 @@ def test_a_background_that_stops_lets_a_handler_finish(sqlite_url, log):
     assert not said(log, "handlers did not finish in time, they will run again")
 
 
+def test_the_background_that_was_started_is_stopped_even_if_another_was_prepared(
+    sqlite_url, log, monkeypatch
+):
+    """As when a handler calls create_app()."""
+    for name in ("_prepared", "_started"):
+        monkeypatch.setattr(background, name, None)
+    first, second = (
+        background.Background(Flask("handlers"), Intake(sqlite_url), {}, 1, times=TIMES)
+        for _ in range(2)
+    )
+    background.prepare(first)
+    background.start()
+    background.prepare(second)
+    background.stop(PATIENCE)
+    assert said(log, "event worker stopped")
+
+
 def test_a_background_waits_for_a_limited_time_after_it_was_told_to_stop(sqlite_url, log):
     stops, ends = threading.Event(), threading.Event()
 
