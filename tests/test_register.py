@@ -456,6 +456,16 @@ def test_a_hook_with_the_same_url_is_shown_and_not_created_twice(org):
     assert org.state.inline_hooks.items == {by_hand["id"]: by_hand}
 
 
+@pytest.mark.parametrize("auth", ["client-secret", "private-key"])
+def test_no_app_is_created_if_every_hook_is_there_under_another_name(org, auth):
+    assert org.register(auth, "--hooks", HOOKS, "--yes").exit_code == 0
+    before = org.snapshot()
+    result = org.register(auth, "--name", "Second", "--hooks", HOOKS, "--yes")
+    refuses(org, result, "each of these hooks is there already, under another name")
+    assert "OKTA_CLIENT_ID=" not in result.output
+    assert org.snapshot() == before
+
+
 def refuses(org, result, said: str) -> None:
     """Nothing was changed, and it says why."""
     assert result.exit_code == 1, result.output
@@ -585,6 +595,16 @@ def test_another_active_telephony_hook_is_in_the_way(org):
 
 
 @has_telephony
+def test_a_telephony_hook_is_not_activated_beside_another_active_one(org):
+    arguments = ("basic", "--hooks", "telephony", "--yes")
+    org.register(*arguments, telephony_provider="twilio")
+    only(org.state.inline_hooks.items)["status"] = "INACTIVE"
+    made_by_hand(org, type="com.okta.telephony.provider")
+    result = org.register(*arguments, telephony_provider="twilio")
+    refuses(org, result, "“By hand” is active, and an org uses only one")
+
+
+@has_telephony
 def test_telephony_is_changed_and_removed_only_by_name(org):
     provider = {"telephony_provider": "twilio"}
     org.register("client-secret", "--hooks", "telephony", "--yes", **provider)
@@ -649,6 +669,64 @@ def test_a_scope_that_others_created_or_use_is_kept(org):
     result = org.register("client-secret", "--remove", "--yes")
     assert "calls is named by the rule “Theirs”" in result.output
     assert "calls" in names_of(org.state.scopes.items)
+
+
+def policy_by_hand(org, name: str) -> dict:
+    clients = {"clients": {"include": ["ALL_CLIENTS"]}}
+    policy = org.state.policies.create({"name": name, "conditions": clients})
+    grants = {"grantTypes": {"include": ["password"]}}
+    rule = {"type": "RESOURCE_ACCESS", "name": "Sign in", "conditions": grants}
+    org.state.rules_of(policy["id"]).create(rule)
+    return policy
+
+
+def test_a_policy_of_another_origin_is_neither_changed_nor_removed(org):
+    policy_by_hand(org, "Flask hooks")
+    before = org.snapshot()
+    result = org.register("client-secret", "--yes")
+    refuses(org, result, "in the way  policy                Flask hooks was not created by this")
+    removed = org.register("client-secret", "--remove", "--yes")
+    assert "left        policy                Flask hooks was not created by this" in removed.output
+    assert (removed.exit_code, org.snapshot()) == (0, before)
+
+
+def test_a_policy_with_a_rule_of_another_origin_is_kept(org):
+    org.register("client-secret", "--hooks", "token", "--yes")
+    rules = org.state.rules[only(org.state.policies.items)["id"]]
+    grants = {"grantTypes": {"include": ["password"]}}
+    theirs = rules.create({"type": "RESOURCE_ACCESS", "name": "Theirs", "conditions": grants})
+    result = org.register("client-secret", "--remove", "--yes")
+    assert "Flask hooks has another rule, “Theirs”" in result.output
+    assert rules.items == {theirs["id"]: theirs}
+
+
+def test_what_is_changed_or_removed_by_others_after_the_plan_is_respected(org, terminal):
+    org.register("basic", "--hooks", "token", "--yes")
+    hook = only(org.state.inline_hooks.items)
+    hook["channel"]["config"]["uri"] = "https://old.example.com/"
+    headers = [{"key": "X-Gateway", "value": "1"}]
+
+    def add_header():
+        if org.sent[-1].path.endswith(hook["id"]) and org.sent[-1].method == "GET":
+            hook["channel"]["config"]["headers"] = headers
+
+    org.okta.management.fault = add_header
+    assert org.register("basic", "--hooks", "token", "--yes").exit_code == 0
+    assert only(org.state.inline_hooks.items)["channel"]["config"]["headers"] == headers
+    end = f"{hook['id']}/lifecycle/deactivate"
+    gone = json.dumps({"errorCode": "E0000007", "errorSummary": "Not found"})
+    org.okta.management.fault = answers_for(end, gone, 404)
+    assert org.register("basic", "--remove", "--hooks", "token", "--yes").exit_code == 0
+
+
+def test_an_event_hook_is_verified_after_each_change(org):
+    org.register("basic", "--hooks", "events", "--yes")
+    hook = only(org.state.event_hooks.items)
+    hook["channel"]["config"]["uri"] = "https://old.example.com/"
+    answer = json.dumps(hook | {"verificationStatus": "VERIFIED"})
+    org.okta.management.fault = answers_for(hook["id"], answer, method="PUT")
+    org.register("basic", "--hooks", "events", "--yes")
+    assert org.sent[-1].path.endswith("/lifecycle/verify")
 
 
 def test_a_hook_that_a_rule_uses_is_not_removed(org):

@@ -7,6 +7,7 @@ import re
 
 import pytest
 import requests
+from flask import request
 from werkzeug.serving import WSGIRequestHandler
 
 from commands.register import inputs
@@ -244,6 +245,58 @@ def test_lists_are_read_from_all_their_pages(org, monkeypatch):
     assert len([each for each in org.sent if str(each) == "GET /api/v1/apps"]) >= 3
 
 
+def test_a_list_without_end_is_given_up(org):
+    def next_page():
+        link = {"Link": f'<{request.path}?after={len(org.sent)}>; rel="next"'}
+        return answers_for("/inlineHooks", "[]", 200, link)()
+
+    org.okta.management.fault = next_page
+    fails(org.register("basic", "--yes"), "list of /api/v1/inlineHooks has more than 100 pages")
+
+
+MALFORMED = {
+    "an item that is no object": ("/inlineHooks", [None]),
+    "a hook whose channel is a list": (
+        "/inlineHooks",
+        [{"id": "x", "name": "Flask hooks: tokenHook", "channel": [1], "type": []}],
+    ),
+    "an ID that is a path": (
+        "/inlineHooks",
+        [{"id": "../apps/0oa", "name": "Flask hooks: tokenHook", "status": "INACTIVE"}],
+    ),
+    "commands that are a number": ("/execute", {"commands": 5}),
+    "nested without end": ("/inlineHooks", "[" * 100_000),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_a_malformed_answer_is_an_error_without_a_traceback(org, case):
+    path, body = MALFORMED[case]
+    body = body if isinstance(body, str) else json.dumps(body)
+    method = "POST" if path == "/execute" else "GET"
+    org.okta.management.fault = answers_for(path, body, method=method)
+    fails(org.register("basic", "--hooks", "token", "--yes"), "Error: ")
+    assert not [each for each in org.sent if ".." in each.path]
+
+
+def test_a_malformed_answer_to_a_write_ends_the_command_with_what_was_done(org):
+    org.okta.management.fault = answers_for("/apps", '{"id": ["x"]}', method="POST")
+    result = org.register("client-secret", "--hooks", "token", "--yes")
+    fails(result, " steps are done. The same command continues from there.")
+
+
+@pytest.mark.parametrize("secret", [None, "", ["x"]])
+def test_an_app_whose_secret_is_not_one_is_an_error(org, secret):
+    body = json.dumps([{"status": "ACTIVE", "client_secret": secret}])
+    org.fail_from = 3
+    org.register("client-secret", "--hooks", "token", "--yes")
+    org.fail_from = None
+    org.okta.management.fault = answers_for("/credentials/secrets", body)
+    result = org.register("client-secret", "--hooks", "token", "--yes")
+    fails(result, "about the secret of the app Flask hooks has none")
+    assert not org.state.inline_hooks.items
+
+
 LINKS = {
     "another host": ("http://127.0.0.1:1/next", "continues at another host"),
     "another scheme": ("https://127.0.0.1/next", "continues at another host"),
@@ -390,6 +443,7 @@ def test_a_hook_without_authentication_is_never_sent(org, header):
         with pytest.raises(OktaError, match="would have no authentication"):
             resource.create()
         resource.item = {"id": "x"}
+        org.okta.management.fault = answers_for("/x", '{"id": "x"}', method="GET")
         with pytest.raises(OktaError, match="would have no authentication"):
             resource.change()
     assert not org.writes
@@ -468,6 +522,9 @@ INPUTS = {
         {"basic_auth_password": "supersecret"},
         "is the one printed in Okta's guide",
     ),
+    "no name": (("--name", ""), {}, "--name must have 1 to 100 printable characters"),
+    "a name with a space": (("--name", "Hooks "), {}, "no space at an end"),
+    "a name that cannot be shown": (("--name", "a\nb"), {}, "printable characters"),
     "an unknown hook": (
         ("--hooks", "token,nothing"),
         {},

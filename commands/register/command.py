@@ -13,17 +13,20 @@ from flask.cli import with_appcontext
 
 from auth.keys import session_for
 from commands.terminal import say
+from logs import places_of
 
 from .client import API, Json, Okta, OktaError
-from .inputs import WrongInput, at_terminal, authorization, choices_of
+from .inputs import WrongInput, at_terminal, authorization, choices_of, encoded_pair
 from .plan import AS_IT_SHOULD_BE, IN_THE_WAY, Resource, Step, member, plan, removal
-from .wanted import App, HookInOkta, wanted
+from .wanted import BY_HAND, App, HookInOkta, wanted
 
 SOMETHING_TO_DO = 2
 DONE = {"create": "created", "change": "changed", "activate": "activated", "remove": "removed"}
 TO_DO = {*DONE, "verify"}
 COLOURS = {IN_THE_WAY: "red", "remove": "red", "failed": "red"} | dict.fromkeys(TO_DO, "yellow")
 SECONDS = 5
+# What an answer raises that has a list or null where an object should be, and the like.
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 OTHER_SETTINGS = (
     "if the service's log has a 401 or 403 for a hook, the service runs with other settings, or "
     "Okta has an old secret. Compare the lines below, restart the service, and run this command "
@@ -68,6 +71,10 @@ def register_command(**options: Any) -> None:
         sys.exit(run())
     except OktaError as error:
         raise click.ClickException(run.okta.harmless(str(error))) from None
+    except MALFORMED as error:
+        # Not its message, which may quote a secret.
+        where = f"{type(error).__name__} at {places_of(error)}"
+        raise click.ClickException(f"An answer does not have the form of Okta's: {where}") from None
 
 
 class Run:
@@ -84,8 +91,8 @@ class Run:
         address = urljoin(self.settings.okta_issuer, "/").rstrip("/")
         header, self.typed_in = authorization(address)
         self.okta = Okta(address, header)
-        for secret in filter(None, (self.settings.basic_auth_password, self.choices.header)):
-            self.okta.conceal(secret.removeprefix("Basic "))
+        for secret in (self.settings.basic_auth_password or "", encoded_pair(self.settings)):
+            self.okta.conceal(secret)
 
     def __call__(self) -> int:
         """The exit status. Raises OktaError."""
@@ -96,7 +103,7 @@ class Run:
         is_over = status != SOMETHING_TO_DO and not self.options["only_plan"]
         # Only a token that was made for this run.
         if is_over and self.typed_in and click.confirm("\nRevoke the API token now?"):
-            self.okta.delete(f"{API}/api-tokens/current")
+            self.okta.call("DELETE", f"{API}/api-tokens/current")
             say("The API token is revoked.")
         return status
 
@@ -106,6 +113,10 @@ class Run:
         app, resources = wanted(self.okta, self.choices)
         steps = list(plan(resources, rewrite_secrets=self.options["secrets"]))
         self._show(steps)
+        if app and all(step.action == BY_HAND for step in steps if is_inline_hook(step.resource)):
+            raise OktaError(
+                "\nNothing was changed: each of these hooks is there already, under another name"
+            )
         self._note_what_the_service_asks_for("Bearer" if app else "Basic")
         self._note_another_client_id(app)
         if not self._may_do(steps):
@@ -228,7 +239,7 @@ class Run:
         for number, (action, resource, _) in enumerate(steps):
             try:
                 getattr(resource, action)()
-            except (OktaError, KeyboardInterrupt):
+            except BaseException:
                 done = f"{number} of {len(steps)} steps are done"
                 say(f"\n{done}. The same command continues from there.")
                 raise
@@ -259,3 +270,7 @@ class Run:
             self._say(f"OKTA_AUDIENCE={self.settings.okta_audience}")
             self._say(f"OKTA_CLIENT_ID={app.client_id}")
             self._say(f"OKTA_SCOPE={self.choices.scope}")
+
+
+def is_inline_hook(resource: Resource) -> bool:
+    return isinstance(resource, HookInOkta) and not resource.hook.is_event

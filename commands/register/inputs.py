@@ -91,6 +91,8 @@ def choices_of(app: Flask, options: dict[str, Any]) -> Choices:
     all_hooks, prefix = hooks_of(app), options["name"]
     if not settings.okta_issuer:
         raise WrongInput("OKTA_ISSUER is not set, and it says which org to use")
+    if not prefix.isprintable() or not 0 < len(prefix) <= 100 or prefix != prefix.strip():
+        raise WrongInput("--name must have 1 to 100 printable characters, and no space at an end")
     hooks = named(all_hooks, options["hooks"])
     has_server = "/oauth2/" in settings.okta_issuer
     if options["remove"]:
@@ -152,8 +154,12 @@ def basic_header(settings: Settings) -> str | None:
         return None
     if "BASIC_AUTH_PASSWORD" in settings.published_passwords:
         raise WrongInput("BASIC_AUTH_PASSWORD is the one printed in Okta's guide: choose another")
+    return f"Basic {encoded_pair(settings)}"
+
+
+def encoded_pair(settings: Settings) -> str:
     pair = f"{settings.basic_auth_user}:{settings.basic_auth_password}"
-    return f"Basic {base64.b64encode(pair.encode()).decode()}"
+    return base64.b64encode(pair.encode()).decode()
 
 
 def checked_url(url: str, issuer: str, paths: list[str]) -> str:

@@ -3,6 +3,7 @@
 Only what is sent is compared. Secrets cannot be, since no answer has them.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -96,9 +97,11 @@ class Resource:
         """An ID that Okta gave; NEW while there is nothing. Raises OktaError if it gave none."""
         if self.item is None:
             return NEW
-        if not (value := self.item.get(name)):
+        value = str(self.item.get(name))
+        # It becomes part of a path.
+        if not self.item.get(name) or not re.fullmatch("[A-Za-z0-9_-]+", value):
             raise OktaError(f"Okta's answer about the {self.what} {self.name} has no {name}")
-        return str(value)
+        return value
 
     def find(self) -> None:
         """Look it up. Raises InTheWay."""
@@ -137,6 +140,8 @@ class Resource:
                 raise
 
     def change(self) -> None:
+        # Others may have changed it since the plan.
+        self.item = self.okta.call("GET", self.path)
         self.item = self.okta.call("PUT", self.path, self._whole())
 
     def _whole(self) -> Json:
@@ -146,9 +151,14 @@ class Resource:
         self.okta.call("POST", f"{self.path}/lifecycle/activate")
 
     def remove(self) -> None:
-        if self.inactive_before_delete and member(self.item, "status") == "ACTIVE":
-            self.okta.call("POST", f"{self.path}/lifecycle/deactivate")
-        self.okta.delete(self.path)
+        """Remove it. It may already be gone."""
+        try:
+            if self.inactive_before_delete and member(self.item, "status") == "ACTIVE":
+                self.okta.call("POST", f"{self.path}/lifecycle/deactivate")
+            self.okta.call("DELETE", self.path)
+        except OktaError as error:
+            if error.status != 404:
+                raise
 
 
 class Step(NamedTuple):

@@ -12,7 +12,10 @@ INLINE_HOOKS = f"{API}/inlineHooks"
 EVENT_HOOKS = f"{API}/eventHooks"
 METHOD = "credentials.oauthClient.token_endpoint_auth_method"
 SECRET_METHODS = ("client_secret_post", "client_secret_basic")
+# Whatever has another description is not removed.
 SCOPE_DESCRIPTION = "Lets Okta call the hooks."
+POLICY_DESCRIPTION = "Lets Okta get the token that opens the hooks."
+BY_HAND, LEFT = "by hand", "left"
 VERSION = "1.0.0"
 # For a new policy and its rule: Okta uses the first policy that fits.
 FIRST = {"priority": 1, "status": "ACTIVE"}
@@ -111,7 +114,10 @@ class App(Resource):
             path = f"{self.path}/credentials/secrets"
             active = [each for each in self.okta.objects(path) if each.get("status") == "ACTIVE"]
             active.sort(key=lambda each: str(each.get("created")))
-            secret = (active[-1] if active else self.okta.call("POST", path, {}))["client_secret"]
+            newest = active[-1] if active else self.okta.call("POST", path, {})
+            secret = newest.get("client_secret")
+        if not isinstance(secret, str) or not secret:
+            raise OktaError(f"Okta's answer about the secret of the app {self.name} has none")
         self.okta.conceal(secret)
         self._secret = secret
         return secret
@@ -151,12 +157,12 @@ class Scope(Resource):
 
     def check_removal(self) -> None:
         if member(self.item, "description") != SCOPE_DESCRIPTION:
-            raise InTheWay(f"{self.name} was not created by this command", "left")
+            raise InTheWay(f"{self.name} was not created by this command", LEFT)
         ours = self.choices.prefix
         for policy, rule in rules(self.okta, self.choices):
             scopes = member(rule, "conditions.scopes.include") or []
             if self.name in scopes and not policy.get("name") == rule.get("name") == ours:
-                raise InTheWay(f"{self.name} is named by the rule “{rule.get('name')}”", "left")
+                raise InTheWay(f"{self.name} is named by the rule “{rule.get('name')}”", LEFT)
 
 
 class Policy(Resource):
@@ -173,9 +179,20 @@ class Policy(Resource):
         return {
             "type": "OAUTH_AUTHORIZATION_POLICY",
             "name": self.name,
-            "description": "Lets Okta get the token that opens the hooks.",
+            "description": POLICY_DESCRIPTION,
             "conditions": {"clients": {"include": [self.app.client_id]}},
         }
+
+    def check(self) -> None:
+        if self.item and self.item.get("description") != POLICY_DESCRIPTION:
+            raise InTheWay(f"{self.name} was not created by this command: choose another --name")
+
+    def check_removal(self) -> None:
+        if member(self.item, "description") != POLICY_DESCRIPTION:
+            raise InTheWay(f"{self.name} was not created by this command", LEFT)
+        for rule in self.okta.objects(f"{self.path}/rules"):
+            if rule.get("name") != self.name:
+                raise InTheWay(f"{self.name} has another rule, “{rule.get('name')}”", LEFT)
 
 
 class Rule(Resource):
@@ -207,6 +224,10 @@ class Rule(Resource):
                 }
             },
         }
+
+    def check_removal(self) -> None:
+        if member(self.parent and self.parent.item, "description") != POLICY_DESCRIPTION:
+            raise InTheWay("its policy was not created by this command", LEFT)
 
 
 def rules(okta: Okta, choices: Choices) -> Iterator[tuple[Json, Json]]:
@@ -269,15 +290,21 @@ class HookInOkta(Resource):
         return {"channel": {"config": {"clientSecret": self.app.client_secret()}}}
 
     def check(self) -> None:
-        if self.item:
-            return
+        is_active = member(self.item, "status") == "ACTIVE"
         for other in self.okta.objects(self.collection):
-            if self.hook.type in (None, other.get("type")):
-                name = other.get("name")
-                if self.hook.is_telephony and other.get("status") == "ACTIVE":
-                    raise InTheWay(f"“{name}” is active, and an org uses only one")
-                if member(other, "channel.config.uri") == self.uri:
-                    raise InTheWay(f"“{name}” has the same URL, so no other is created", "by hand")
+            name = other.get("name")
+            if name == self.name or self.hook.type not in (None, other.get("type")):
+                continue
+            if self.hook.is_telephony and not is_active and other.get("status") == "ACTIVE":
+                raise InTheWay(f"“{name}” is active, and an org uses only one")
+            if self.item is None and member(other, "channel.config.uri") == self.uri:
+                raise InTheWay(f"“{name}” has the same URL, so no other is created", BY_HAND)
+
+    def change(self) -> None:
+        super().change()
+        # Whatever the answer says, the address may be another one now.
+        if self.item and self.hook.is_event:
+            self.item["verificationStatus"] = "UNVERIFIED"
 
     def check_removal(self) -> None:
         for _, rule in rules(self.okta, self.choices):
