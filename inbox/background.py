@@ -6,6 +6,7 @@ So the app only calls `prepare`. The code that runs the process starts and stops
 
 import atexit
 import contextlib
+import inspect
 import logging
 import threading
 import time
@@ -46,6 +47,9 @@ class Background:
         times: Times = DEFAULT_TIMES,
     ):
         """If `threads` is 0, another process is expected to handle the events."""
+        for event_type, handler in handlers.items():
+            if inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
+                raise TypeError(f"the handler of {event_type} yields, so it would never run")
         self._app = app
         self._intake = intake
         self._handlers = handlers

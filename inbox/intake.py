@@ -1,6 +1,7 @@
 """Store events in the web process, within the time that Okta waits."""
 
 import logging
+import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
@@ -26,14 +27,13 @@ class Intake:
     """A thread with the only connection of this process that stores events.
 
     If the database hangs, only this thread waits for it. Requests are refused in time.
+    Thread and connection are created on first use in each process, since a fork inherits neither.
     """
 
     def __init__(self, url: sa.URL):
         self.url = url
-        self._inbox = Inbox(Database(url))
-        self._queue: SimpleQueue[tuple[Future, Callable[[], Any]]] = SimpleQueue()
         self._lock = Lock()
-        self._thread: Thread | None = None
+        self._process_id: int | None = None
         self._next_turn: Future | None = None
 
     def open(self) -> None:
@@ -58,19 +58,23 @@ class Intake:
         raise NotStored(f"the database does not answer within {STORE_SECONDS} s")
 
     def _submit(self, work: Callable[[], Any]) -> Future:
+        self._start_in_this_process()
         if self._next_turn and not self._next_turn.done():
             # If requests waited for it, there would be no threads left for the inline hooks.
             raise NotStored("the database still does not answer")
         return self._put(work)
 
-    def _put(self, work: Callable[[], Any]) -> Future:
+    def _start_in_this_process(self) -> None:
         with self._lock:
-            # Not in __init__: a server may create the app and then fork, which ends all threads.
-            if self._thread is None:
+            if self._process_id != os.getpid():
+                self._inbox = Inbox(Database(self.url))
+                self._queue: SimpleQueue[tuple[Future, Callable[[], Any]]] = SimpleQueue()
+                self._next_turn = None
                 # A thread of ThreadPoolExecutor that hangs would keep the process from exiting.
-                thread = Thread(target=self._work, daemon=True)
-                thread.start()
-                self._thread = thread
+                Thread(target=self._work, daemon=True).start()
+                self._process_id = os.getpid()
+
+    def _put(self, work: Callable[[], Any]) -> Future:
         future: Future = Future()
         self._queue.put((future, work))
         return future

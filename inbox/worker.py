@@ -160,7 +160,8 @@ class Worker:
 
     def _work(self) -> None:
         while claim := self._next_claim():
-            self._handle(claim)
+            with self._faults.caught():
+                self._handle(claim)
 
     def _next_claim(self) -> Claim | None:
         """Wait for the next event. None when the worker stops."""

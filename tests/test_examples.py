@@ -105,8 +105,8 @@ def fresh(issuer):
         yield example
 
 
-def let_time_pass(served: Served, monkeypatch) -> None:
-    later = time.monotonic() + FETCH_EVERY
+def let_time_pass(served: Served, monkeypatch, seconds: float = FETCH_EVERY) -> None:
+    later = time.monotonic() + seconds
     monkeypatch.setattr(served.module, "monotonic", lambda: later)
 
 
@@ -338,12 +338,13 @@ def test_made_up_key_ids_do_not_cause_a_request_each(fresh, issuer, monkeypatch)
     assert fetches(issuer) == 2
 
 
-def test_no_token_is_accepted_while_the_issuer_is_down(fresh, issuer):
+def test_no_token_is_accepted_while_the_issuer_is_down(fresh, issuer, monkeypatch):
     issuer.stop()
-    assert [fresh.hook(issuer.issue()) for _ in range(3)] == [500] * 3
+    assert [fresh.hook(issuer.issue()) for _ in range(3)] == [500, 401, 401]
     assert fresh.hook(issuer.sign(issuer.claims(), {"alg": "none"})) == 401
     assert fresh.send(TOKEN_HOOK, json=PATIENT).status_code == 401
     issuer.start()
+    let_time_pass(fresh, monkeypatch)
     assert fresh.hook(issuer.issue()) == 200
 
 
@@ -363,10 +364,12 @@ def test_a_bad_answer_of_the_issuer_keeps_the_keys(fresh, issuer, monkeypatch, f
     issuer.fault = fault
     issuer.rotate_keys()
     let_time_pass(fresh, monkeypatch)
-    assert fresh.hook(issuer.issue()) == status
+    before = fetches(issuer)
+    assert [fresh.hook(issuer.issue()) for _ in range(3)] == [status, 401, 401]
+    assert fetches(issuer) == before + 1
     assert fresh.hook(good) == 200
-    # The next request asks again.
     issuer.fault = None
+    let_time_pass(fresh, monkeypatch, 2 * FETCH_EVERY)
     assert fresh.hook(issuer.issue()) == 200
 
 

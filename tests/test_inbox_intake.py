@@ -150,19 +150,20 @@ intake = Intake(sa.make_url(sys.argv[1]))
 def store(uuid):
     assert intake.store({uuid: {"eventType": "test"}}) == {uuid}
 
+store("before")
 child = os.fork()
 if child == 0:
     store("child")
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
-store("parent")
+store("after")
 """
 
 
-def test_a_process_can_fork_after_it_has_created_the_intake(database_url):
+def test_a_fork_has_a_thread_and_a_connection_of_its_own(database_url):
     url = database_url.render_as_string(hide_password=False)
     command = [sys.executable, "-W", "ignore", "-c", FORK, url]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     with contextlib.closing(Database(database_url)) as database:
-        assert claimed(Inbox(database)) == {"child", "parent"}
+        assert claimed(Inbox(database)) == {"before", "child", "after"}

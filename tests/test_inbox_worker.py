@@ -414,6 +414,26 @@ def test_an_unexpected_exception_ends_no_thread(database, log):
     assert all("ZeroDivisionError at " in record.fields["error"] for record in both)
 
 
+class Untraceable(Exception):
+    def with_traceback(self, traceback):
+        raise ValueError
+
+
+def test_an_exception_that_cannot_be_reported_ends_no_thread(inbox, log):
+    handled = []
+
+    def handler(event):
+        if event["uuid"] == "bad":
+            raise Untraceable
+        handled.append(event["uuid"])
+
+    store(inbox, "bad", "good")
+    with working(inbox, handler, threads=1):
+        wait_until(lambda: handled)
+    assert handled == ["good"]
+    assert said(log, "event worker raised an exception, and continues")
+
+
 def test_a_worker_reports_regularly_that_it_runs(inbox, clock, log):
     with working(inbox, None):
         wait_until(lambda: inbox.backlog().worker_seen is not None)
@@ -516,6 +536,16 @@ def background_with(sqlite_url, handler, log, goes_on=lambda: True):
     intake.store({"uuid-1": {"uuid": "uuid-1", "eventType": "test"}})
     wait_until(lambda: messages(log))
     return started
+
+
+async def yields_asynchronously(event):
+    yield event
+
+
+@pytest.mark.parametrize("handler", [lambda event: (yield event), yields_asynchronously])
+def test_a_handler_that_yields_stops_the_service_from_starting(sqlite_url, handler):
+    with pytest.raises(TypeError, match="the handler of test yields, so it would never run"):
+        background.Background(Flask("handlers"), Intake(sqlite_url), {"test": handler}, 1)
 
 
 def test_a_background_that_stops_lets_a_handler_finish(sqlite_url, log):
