@@ -28,9 +28,9 @@ class HookBasicAuth(HTTPBasicAuth):
         self._user = _digest(settings.basic_auth_user)
         self._current = _digest(settings.basic_auth_password)
         self._previous = _digest(settings.basic_auth_password_previous)
-        self._caller = Caller("basic", settings.basic_auth_user, "current")
-        self._caller_with_previous = Caller("basic", settings.basic_auth_user, "previous")
-        self.verify_password(self._caller_with)
+        self._with_current = Caller("basic", settings.basic_auth_user, "current")
+        self._with_previous = Caller("basic", settings.basic_auth_user, "previous")
+        self.verify_password(self._matching_caller)
 
     def check(self, challenge: str = BASIC_CHALLENGE) -> Caller:
         """The caller whose user and password the request has. Raises Refusal."""
@@ -45,7 +45,7 @@ class HookBasicAuth(HTTPBasicAuth):
         header = request.headers.get("Authorization", "")
         return super().get_auth() if _CREDENTIALS.fullmatch(header) else None
 
-    def _caller_with(self, user: str, password: str) -> Caller | None:
+    def _matching_caller(self, user: str, password: str) -> Caller | None:
         # Always make all three comparisons, each in constant time. The time that a refusal takes
         # then shows neither which part was wrong nor how much of it was right.
         user_matches = hmac.compare_digest(_digest(user), self._user)
@@ -54,7 +54,7 @@ class HookBasicAuth(HTTPBasicAuth):
         previous_matches = hmac.compare_digest(digest, self._previous)
         if not user_matches & (matches | previous_matches):
             return None
-        return self._caller if matches else self._caller_with_previous
+        return self._with_current if matches else self._with_previous
 
     def _reason_of_refusal(self) -> str:
         if not self.has_pair:

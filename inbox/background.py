@@ -115,9 +115,8 @@ def stop(seconds: float) -> None:
 
 def start_until_exit() -> None:
     """Start in a process such as `flask run`. When it exits, running handlers finish first."""
-    if _prepared:
-        _prepared.start()
-        atexit.register(_prepared.stop, HANDLER_SECONDS)
+    start()
+    atexit.register(stop, HANDLER_SECONDS)
 
 
 def watch(

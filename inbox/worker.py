@@ -110,9 +110,9 @@ class Worker:
         log.info("event worker stopped")
 
     def stop(self) -> float:
-        """Start no more events. Returns when this was first called, on the monotonic clock.
+        """Start no more events. Returns the time of the first call, on the monotonic clock.
 
-        A signal handler may call this, so it takes no lock.
+        It does not wait. A signal handler may call it, so it takes no lock.
         """
         if self._stopping_since is None:
             self._stopping_since = time.monotonic()

@@ -95,8 +95,8 @@ class Settings:
     @property
     def published_passwords(self) -> list[str]:
         """The names of the settings that hold the password of Okta's guide."""
-        names = ("BASIC_AUTH_PASSWORD", "BASIC_AUTH_PASSWORD_PREVIOUS")
-        return [name for name in names if getattr(self, name.lower()) == PUBLISHED_PASSWORD]
+        passwords = ("BASIC_AUTH_PASSWORD", "BASIC_AUTH_PASSWORD_PREVIOUS")
+        return [name for name in passwords if getattr(self, name.lower()) == PUBLISHED_PASSWORD]
 
     @property
     def event_hooks_are_off(self) -> bool:

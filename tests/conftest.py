@@ -40,7 +40,8 @@ def pytest_configure(config):
     if left := leftovers(PROJECT):
         lines = "\n".join(f"  {each}" for each in left)
         raise pytest.UsageError(
-            f"hooks, samples, tests and pages do not match (docs/remove-a-hook.md):\n{lines}"
+            "hooks, samples, tests and pages do not match "
+            f"(docs/write-a-hook.md, docs/remove-a-hook.md):\n{lines}"
         )
     # Once, and not in each process of the run. An app that is made here would set up the log.
     if not hasattr(config, "workerinput"):

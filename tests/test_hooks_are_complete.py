@@ -56,7 +56,8 @@ def test_the_suite_names_what_is_left_and_runs_no_test(project):
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     first, *left = (done.stdout + done.stderr).strip().splitlines()
-    assert first == "ERROR: hooks, samples, tests and pages do not match (docs/remove-a-hook.md):"
+    pages = "docs/write-a-hook.md, docs/remove-a-hook.md"
+    assert first == f"ERROR: hooks, samples, tests and pages do not match ({pages}):"
     assert [line.strip() for line in left] == leftovers(project)
 
 

@@ -114,8 +114,9 @@ class Run:
         steps = list(plan(resources, rewrite_secrets=self.options["secrets"]))
         self._show(steps)
         if app and all(step.action == BY_HAND for step in steps if is_inline_hook(step.resource)):
+            say()
             raise OktaError(
-                "\nNothing was changed: each of these hooks is there already, under another name"
+                "Nothing was changed: each of these hooks is there already, under another name"
             )
         self._note_what_the_service_asks_for("Bearer" if app else "Basic")
         self._note_another_client_id(app)

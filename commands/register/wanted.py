@@ -42,9 +42,6 @@ class Key(Resource):
     what = "hook key"
     collection = HOOK_KEYS
 
-    def fields(self) -> Json:
-        return {"name": self.name}
-
     def public_half(self) -> Json:
         """As an app takes it. The `alg` and `use` of Okta's answer are not what it takes."""
         kid, answer = self.must_have("keyId"), self.item or {}
