@@ -12,12 +12,9 @@ from hmac import compare_digest
 from flask import Flask, Response, abort, request
 from flask_httpauth import HTTPBasicAuth
 
-
-def setting(name: str) -> str:
-    return os.environ.get(name) or sys.exit(f"Set {name} in the environment or in .env.")
-
-
-USER, PASSWORD = setting("BASIC_AUTH_USER"), setting("BASIC_AUTH_PASSWORD")
+MISSING = "Set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD in the environment or in .env."
+USER = os.environ.get("BASIC_AUTH_USER") or sys.exit(MISSING)
+PASSWORD = os.environ.get("BASIC_AUTH_PASSWORD") or sys.exit(MISSING)
 
 app = Flask(__name__)
 auth = HTTPBasicAuth()

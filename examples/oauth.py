@@ -15,12 +15,8 @@ from authlib.oauth2.rfc6750 import BearerTokenValidator, InsufficientScopeError,
 from flask import Flask, request
 from joserfc import errors, jwk, jwt
 
-
-def setting(name: str) -> str:
-    return os.environ.get(name) or sys.exit(f"Set {name} in the environment or in .env.")
-
-
-ISSUER, SCOPE = setting("OKTA_ISSUER"), setting("OKTA_SCOPE")
+ISSUER = os.environ.get("OKTA_ISSUER") or sys.exit("Set OKTA_ISSUER in the environment or in .env.")
+SCOPE = os.environ.get("OKTA_SCOPE") or sys.exit("Set OKTA_SCOPE in the environment or in .env.")
 CLAIMS = jwt.JWTClaimsRegistry(
     iss={"essential": True, "value": ISSUER},
     aud={"essential": True, "value": os.environ.get("OKTA_AUDIENCE") or "api://default"},
@@ -54,12 +50,10 @@ class OktaTokenValidator(BearerTokenValidator):
         known = token.headers().get("kid") in [key.kid for key in self.keys]
         # Anyone can make up a key ID, so ask the issuer only about once in 10 seconds.
         if not known and monotonic() > self.next_fetch:
-            try:
-                response = requests.get(f"{ISSUER}/v1/keys", timeout=2)
-                response.raise_for_status()
-                self.keys = jwk.KeySet.import_key_set(response.json())
-            finally:
-                self.next_fetch = monotonic() + 10
+            response = requests.get(f"{ISSUER}/v1/keys", timeout=2)
+            response.raise_for_status()
+            self.keys = jwk.KeySet.import_key_set(response.json())
+            self.next_fetch = monotonic() + 10
         return self.keys
 
 
@@ -72,16 +66,9 @@ def require_token() -> None:
     """Check every request, before Flask checks whether its path exists."""
 
 
-PATIENTS = {"jessie.smith@example.com": "1235", "kim.sato@example.com": "6789"}
-
-
-@app.post("/tokenHook")
-def token_hook() -> dict | tuple[str, int]:
-    """Add a patient's number to the ID token."""
-    # Okta sends no "identity" if the app asks for an access token only.
-    identity = request.json["data"].get("identity", {"claims": {}})
-    patient_id = PATIENTS.get(identity["claims"].get("preferred_username"))
-    if patient_id is None:
-        return "", 204
-    claim = {"op": "add", "path": "/claims/extPatientId", "value": patient_id}
-    return {"commands": [{"type": "com.okta.identity.patch", "value": [claim]}]}
+@app.post("/registrationHookSSR")
+def registration_hook() -> dict:
+    """Let people sign up only with an address at okta.com."""
+    email = request.json["data"]["userProfile"]["email"]
+    action = "ALLOW" if email.lower().endswith("@okta.com") else "DENY"
+    return {"commands": [{"type": "com.okta.action.update", "value": {"registration": action}}]}

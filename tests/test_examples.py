@@ -25,16 +25,16 @@ from tests.support.issuer import FaultyIssuer, answering, hanging, key_set
 USER, PASSWORD = "ökta", "pässword"
 PAIR = {"BASIC_AUTH_USER": USER, "BASIC_AUTH_PASSWORD": PASSWORD}
 RIGHT_PAIR = {"Authorization": basic_header(USER, PASSWORD)}
-BASIC_HOOK, TOKEN_HOOK = "/userDeactivated", "/tokenHook"
+BASIC_HOOK, OAUTH_HOOK = "/userDeactivated", "/registrationHookSSR"
 EVENTS = {"data": {"events": [{"target": [{"alternateId": "kim.sato@example.com"}]}]}}
 FETCH_EVERY = 10
 
 
-def token_request(user: str) -> dict:
-    return {"data": {"identity": {"claims": {"preferred_username": user}}}}
+def sign_up(email: str) -> dict:
+    return {"data": {"userProfile": {"email": email}}}
 
 
-PATIENT = token_request("jessie.smith@example.com")
+SIGN_UP = sign_up("jessie.smith@okta.com")
 
 
 class Example(Service):
@@ -62,8 +62,8 @@ class Served:
         return requests.request(method, self.url + path, headers=headers, timeout=10, **arguments)
 
     def hook(self, token: str) -> int:
-        """The status that a token gets from the token hook."""
-        return self.send(TOKEN_HOOK, bearer(token), json=PATIENT).status_code
+        """The status that a token gets from the hook."""
+        return self.send(OAUTH_HOOK, bearer(token), json=SIGN_UP).status_code
 
 
 @contextlib.contextmanager
@@ -127,16 +127,19 @@ def test_basic_starts_as_its_docstring_says(tmp_path):
 def test_oauth_starts_as_its_docstring_says(okta, tmp_path):
     settings = {"OKTA_ISSUER": okta.issuer, "OKTA_SCOPE": "hooks"}
     with Example("oauth", settings, tmp_path / "log") as example:
-        answer = example.request(TOKEN_HOOK, headers=bearer(okta.issue()), json=PATIENT)
+        answer = example.request(OAUTH_HOOK, headers=bearer(okta.issue()), json=SIGN_UP)
         assert answer.status_code == 200
-        assert example.request(TOKEN_HOOK, json=PATIENT).status_code == 401
+        assert example.request(OAUTH_HOOK, json=SIGN_UP).status_code == 401
+
+
+PAIR_IS_MISSING = "BASIC_AUTH_USER and BASIC_AUTH_PASSWORD"
 
 
 @pytest.mark.parametrize(
     ("name", "settings", "missing"),
     [
-        ("basic", {"BASIC_AUTH_PASSWORD": "secret"}, "BASIC_AUTH_USER"),
-        ("basic", {"BASIC_AUTH_USER": "okta"}, "BASIC_AUTH_PASSWORD"),
+        ("basic", {"BASIC_AUTH_PASSWORD": "secret"}, PAIR_IS_MISSING),
+        ("basic", {"BASIC_AUTH_USER": "okta", "BASIC_AUTH_PASSWORD": ""}, PAIR_IS_MISSING),
         ("oauth", {"OKTA_SCOPE": "hooks"}, "OKTA_ISSUER"),
         ("oauth", {"OKTA_ISSUER": "https://example.okta.com/oauth2/default"}, "OKTA_SCOPE"),
     ],
@@ -198,20 +201,22 @@ def test_the_one_time_check_is_answered(basic):
 # OAuth 2.0
 
 
-def test_a_good_token_is_accepted(oauth, okta):
-    answer = oauth.send(TOKEN_HOOK, bearer(okta.issue()), json=PATIENT)
-    [command] = answer.json()["commands"]
-    assert command["type"] == "com.okta.identity.patch"
-    assert command["value"] == [{"op": "add", "path": "/claims/extPatientId", "value": "1235"}]
+@pytest.mark.parametrize(
+    ("email", "action"),
+    [
+        ("jessie.smith@okta.com", "ALLOW"),
+        ("Jessie.Smith@OKTA.com", "ALLOW"),
+        ("jessie.smith@notokta.com", "DENY"),
+        ("jessie.smith@okta.com.example.net", "DENY"),
+    ],
+)
+def test_a_good_token_is_accepted(oauth, okta, email, action):
+    answer = oauth.send(OAUTH_HOOK, bearer(okta.issue()), json=sign_up(email))
+    command = {"type": "com.okta.action.update", "value": {"registration": action}}
+    assert (answer.status_code, answer.json()) == (200, {"commands": [command]})
 
 
-@pytest.mark.parametrize("body", [token_request("nobody@example.com"), {"data": {}}])
-def test_a_user_who_is_not_a_patient_gets_no_claim(oauth, okta, body):
-    answer = oauth.send(TOKEN_HOOK, bearer(okta.issue()), json=body)
-    assert (answer.status_code, answer.content) == (204, b"")
-
-
-@pytest.mark.parametrize("path", [TOKEN_HOOK, "/unknown", "/static/x"])
+@pytest.mark.parametrize("path", [OAUTH_HOOK, "/unknown", "/static/x"])
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 @pytest.mark.parametrize("header", [None, "Bearer", "Basic b2t0YTpwdw==", "Bearer a.b.c"])
 def test_a_request_without_a_token_is_refused_on_every_path(oauth, path, method, header):
@@ -338,13 +343,12 @@ def test_made_up_key_ids_do_not_cause_a_request_each(fresh, issuer, monkeypatch)
     assert fetches(issuer) == 2
 
 
-def test_no_token_is_accepted_while_the_issuer_is_down(fresh, issuer, monkeypatch):
+def test_no_token_is_accepted_while_the_issuer_is_down(fresh, issuer):
     issuer.stop()
-    assert [fresh.hook(issuer.issue()) for _ in range(3)] == [500, 401, 401]
+    assert fresh.hook(issuer.issue()) == 500
     assert fresh.hook(issuer.sign(issuer.claims(), {"alg": "none"})) == 401
-    assert fresh.send(TOKEN_HOOK, json=PATIENT).status_code == 401
+    assert fresh.send(OAUTH_HOOK, json=SIGN_UP).status_code == 401
     issuer.start()
-    let_time_pass(fresh, monkeypatch)
     assert fresh.hook(issuer.issue()) == 200
 
 
@@ -364,12 +368,9 @@ def test_a_bad_answer_of_the_issuer_keeps_the_keys(fresh, issuer, monkeypatch, f
     issuer.fault = fault
     issuer.rotate_keys()
     let_time_pass(fresh, monkeypatch)
-    before = fetches(issuer)
-    assert [fresh.hook(issuer.issue()) for _ in range(3)] == [status, 401, 401]
-    assert fetches(issuer) == before + 1
+    assert fresh.hook(issuer.issue()) == status
     assert fresh.hook(good) == 200
     issuer.fault = None
-    let_time_pass(fresh, monkeypatch, 2 * FETCH_EVERY)
     assert fresh.hook(issuer.issue()) == 200
 
 
