@@ -15,7 +15,8 @@ import errors
 import logs
 from hooks import register_hooks
 from inbox import background
-from settings import Settings, SettingsError, load_settings
+from settings import PROJECT, Settings, SettingsError, load_settings
+from settings.dotenv import notes_on_other_files
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +27,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     If `settings` is None, they are read from the environment and `.env`. If they are wrong, the
     process exits with one plain message.
     """
+    # The flask command that needs the app. Under gunicorn there is none.
     command = click.get_current_context(silent=True)
     error = None
     if settings is None:
         settings, error = _load_settings(command)
     app = errors.Service(__name__, static_folder=None)
+    # Tracebacks are for development, even if FLASK_DEBUG is set in production.
     app.debug = app.debug and command is not None
     app.json.sort_keys = False  # type: ignore[attr-defined]  # of Flask's default provider
     app.config.update(
@@ -76,7 +79,7 @@ def add_commands(app: Flask) -> None:
     from commands.register import register_command  # noqa: PLC0415
     from local_okta.commands import okta_commands  # noqa: PLC0415
 
-    # What a terminal cannot show, a command prints as an escape.
+    # Print an escape for a character that the terminal cannot show, instead of failing.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     okta_commands.add_command(doctor_command)
@@ -91,6 +94,8 @@ def _load_settings(command: click.Context | None) -> tuple[Settings, SettingsErr
         return load_settings(), None
     if command.info_name == "run":
         return load_settings(used_by="flask run"), None
+    for note in notes_on_other_files(PROJECT):
+        click.secho(f"Note: {note}", fg="yellow", err=True)
     try:
         return load_settings(used_by="flask command"), None
     except SettingsError as error:

@@ -70,11 +70,13 @@ def check_settings(report: Report, settings: Settings) -> None:
     say("\nSettings", bold=True)
     report.line("ok", "AUTH_MODE", settings.auth_mode)
     if not settings.basic_auth_password:
-        report.line("note", "Basic pair", "not set: event hooks are off")
+        report.line("note", "user and password", "not set: event hooks are off")
     elif settings.published_passwords:
-        report.line("wrong", "Basic pair", "is the one printed in Okta's guide: choose another")
+        report.line(
+            "wrong", "user and password", "is the one printed in Okta's guide: choose another"
+        )
     else:
-        report.line("ok", "Basic pair", f"user {settings.basic_auth_user}, password set")
+        report.line("ok", "user and password", f"{settings.basic_auth_user}, and a password")
     if settings.basic_auth_password_previous:
         report.line("note", "previous password", "accepted: remove it once Okta has the new one")
     if settings.auth_mode == "oauth":

@@ -1,6 +1,7 @@
 """The patients and users of Okta's guides. Make the functions below read your own store.
 
-With other users, change the samples in local_okta/samples too: `make test` names them.
+With other users, change the samples in local_okta/samples too, and the tests of the hooks: `make
+test` names them.
 
 The guides disagree about Jessie, so the token hook and the SAML hook each have their own patients.
 """

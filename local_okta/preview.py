@@ -30,6 +30,7 @@ from local_okta.terminal import heading, row, say, waiting
 HOOK_LIST = "\n".join(f"  {name:<34}{sample.about}" for name, sample in SAMPLES.items())
 # With a longer body, the Authorization header and the verdict would not fit on one screen.
 LONGEST_BODY = 12
+FOUR_LINES = "put the four lines that flask okta serve prints into .env"
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def preview(
     request = _request(hook, path, body, event_type)
     auth = auth or ("client-secret" if settings().auth_mode == "oauth" else "basic")
     url = without_hook_path(url, *([path] if path else []))
-    check_answers(url, "flask run")
+    check_answers(url, "make run")
     good = _preview_one(request, auth, url, verbose) if request else _preview_all(auth, url)
     sys.exit(0 if good else 1)
 
@@ -191,7 +192,7 @@ def _preview_all(auth: str, url: str) -> bool:
     for sample in SAMPLES.values():
         sent_with = _sent_with(sample.kind, auth)
         if sent_with == "basic" and not settings().basic_auth_password:
-            say(f"{sample.name:<33} not sent: there is no Basic pair")
+            say(f"{sample.name:<33} not sent: no user and password for HTTP Basic")
             continue
         payload, credentials = sample.payload, _credentials(sample.kind, auth)
         with waiting(f"an answer to {sample.name}"):
@@ -227,7 +228,13 @@ def _oauth(auth: str) -> client.Credentials:
     if issuer is None or urlsplit(issuer).hostname != HOST:
         raise click.ClickException(
             f"OKTA_ISSUER is {issuer or 'not set'}, but tokens come from the local Okta: "
-            "put the four lines that flask okta serve prints into .env."
+            f"{FOUR_LINES}."
+        )
+    client_ids = settings().okta_client_id
+    if client_ids and kept["client_id"] not in client_ids:
+        raise click.ClickException(
+            "OKTA_CLIENT_ID does not name the local Okta's client, so the service would refuse its "
+            f"tokens: {FOUR_LINES}."
         )
     token_url = f"{issuer}/v1/token"
     check_answers(token_url, "flask okta serve")

@@ -1,5 +1,6 @@
 """What the commands know about the service: its settings, its address, and whether it answers."""
 
+import os
 import socket
 import textwrap
 from collections.abc import Iterable
@@ -11,7 +12,8 @@ from flask import current_app
 from local_okta import client
 from local_okta.terminal import say, waiting
 
-SERVICE_URL = "http://127.0.0.1:5000"
+# flask run uses the same variable.
+SERVICE_URL = f"http://127.0.0.1:{os.environ.get('FLASK_RUN_PORT') or 5000}"
 
 
 def service_url(context, parameter, value: str) -> str:
@@ -70,8 +72,8 @@ def basic_pair() -> tuple[str, str]:
     user, password = settings().basic_auth_user, settings().basic_auth_password
     if not password:
         raise click.ClickException(
-            "There is no Basic pair: set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD in .env. "
-            "Okta can send event hooks with nothing else."
+            "There is no user and password for HTTP Basic, and Okta can send event hooks with "
+            "nothing else: set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD in .env."
         )
     return user, password
 

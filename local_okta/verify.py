@@ -30,7 +30,7 @@ def verify_event_hook(url: str) -> None:
     """
     credentials = client.basic(*basic_pair())
     url = without_hook_path(url)
-    check_answers(url, "flask run")
+    check_answers(url, "make run")
     verdicts, answers = [], []
     paths = event_hook_paths()
     for path in paths:

@@ -13,8 +13,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from . import events, names, rules
-from . import values as value
+from . import events, names, rules, values
 from .dotenv import notes_on_other_files, read_dotenv
 from .rules import UsedBy
 
@@ -61,34 +60,34 @@ class Settings:
     `repr()` leaves out secrets, since it ends up in logs. The defaults admit no caller.
     """
 
-    auth_mode: str = setting(value.one_of("basic", "oauth"), "basic")
-    basic_auth_user: str | None = setting(value.basic_user, None)
-    basic_auth_password: str | None = setting(value.credential, None, secret=True)
-    basic_auth_password_previous: str | None = setting(value.credential, None, secret=True)
-    okta_issuer: str = setting(value.from_okta(value.ISSUER_IN_OKTA, value.issuer), "")
+    auth_mode: str = setting(values.one_of("basic", "oauth"), "basic")
+    basic_auth_user: str | None = setting(values.basic_user, None)
+    basic_auth_password: str | None = setting(values.credential, None, secret=True)
+    basic_auth_password_previous: str | None = setting(values.credential, None, secret=True)
+    okta_issuer: str = setting(values.from_okta(values.ISSUER_IN_OKTA, values.issuer), "")
     okta_audience: str = setting(
-        value.from_okta("Security > API > Authorization Servers, Audience"), "api://default"
+        values.from_okta("Security > API > Authorization Servers, Audience"), "api://default"
     )
     okta_client_id: frozenset[str] = setting(
-        value.list_of(value.from_okta("the app's General tab, Client ID")), frozenset()
+        values.list_of(values.from_okta("the app's General tab, Client ID")), frozenset()
     )
     okta_scope: str | None = setting(
-        value.from_okta("Security > API > your server > Scopes (one name)"), None
+        values.from_okta("Security > API > your server > Scopes (one name)"), None
     )
     registration_allowed_domains: frozenset[str] = setting(
-        value.list_of(value.domain), frozenset({"okta.com"})
+        values.list_of(values.domain), frozenset({"okta.com"})
     )
     events_database_url: sa.URL = setting(  # noqa: RUF009 - it returns a field
         events.database_url, DEFAULT_DATABASE_URL, secret=True
     )
-    event_threads: int = setting(value.whole_number(0, 64), 2)
-    max_content_length: int = setting(value.whole_number(1, 1024**3), 1024**2)
-    telephony_provider: str | None = setting(value.one_of("console", "twilio"), None)
-    twilio_account_sid: str | None = setting(value.credential, None)
-    twilio_auth_token: str | None = setting(value.credential, None, secret=True)
-    twilio_from_number: str | None = setting(value.credential, None)
-    log_level: str = setting(value.one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
-    log_format: str = setting(value.one_of("text", "json"), "text")
+    event_threads: int = setting(values.whole_number(0, 64), 2)
+    max_content_length: int = setting(values.whole_number(1, 1024**3), 1024**2)
+    telephony_provider: str | None = setting(values.one_of("console", "twilio"), None)
+    twilio_account_sid: str | None = setting(values.credential, None)
+    twilio_auth_token: str | None = setting(values.credential, None, secret=True)
+    twilio_from_number: str | None = setting(values.credential, None)
+    log_level: str = setting(values.one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
+    log_format: str = setting(values.one_of("text", "json"), "text")
     notes: tuple[str, ...] = ()
     """What is not wrong, but should be known to the person who starts the service."""
 
@@ -129,10 +128,10 @@ def load_settings(
     environ = os.environ if environ is None else environ
     dotenv, wrong_lines = read_dotenv(dotenv_path)
     texts = _texts_of_settings(environ, dotenv)
-    values, wrong_values = _parse(texts)
+    parsed, wrong_values = _parse(texts)
     if used_by == "flask run":
-        values.setdefault("telephony_provider", "console")
-    settings = Settings(**values)
+        parsed.setdefault("telephony_provider", "console")
+    settings = Settings(**parsed)
     misspelt = names.misspelt_names({*environ, *dotenv}, PARSERS, texts)
     problems = wrong_lines | wrong_values
     # An .env that cannot be read may hold what seems to be missing.
@@ -143,7 +142,7 @@ def load_settings(
         raise SettingsError(problems)
     only_in_dotenv = dotenv.keys() - environ.keys() - PARSERS.keys() - {*GUIDE_NAMES.values()}
     notes = [*rules.notes(settings, texts, used_by), *names.notes(misspelt, only_in_dotenv)]
-    if used_by != "server":
+    if used_by == "flask run":
         notes += notes_on_other_files(dotenv_path.parent)
     return replace(settings, notes=tuple(notes))
 
@@ -158,11 +157,11 @@ def _texts_of_settings(environ: Mapping[str, str], dotenv: Mapping[str, str]) ->
 
 def _parse(texts: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
     """The values, named as the fields of Settings, and what is wrong with the others."""
-    values, wrong = {}, {}
+    parsed, wrong = {}, {}
     for name, text in texts.items():
         try:
-            value.refuse_quotation_marks(text)
-            values[name.lower()] = PARSERS[name](text)
+            values.refuse_quotation_marks(text)
+            parsed[name.lower()] = PARSERS[name](text)
         except ValueError as error:
             wrong[name] = str(error)
-    return values, wrong
+    return parsed, wrong

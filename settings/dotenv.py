@@ -37,14 +37,14 @@ def read_dotenv(path: Path) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def notes_on_other_files(project: Path) -> Iterator[str]:
-    """Notes on the files that `flask` has loaded into the environment from another folder.
+    """Notes on the files of other folders that `flask` has loaded into the environment.
 
     It loads the nearest ones, searching from the current folder upwards.
     """
     for name in (".env", ".flaskenv") if get_load_dotenv() else ():
         file = find_dotenv(name, usecwd=True)
         if file and Path(file).parent.resolve() != project.resolve():
-            yield f"flask has also read {file}: its values count as set in the environment"
+            yield f"flask has read {file}, of another folder: its values are in the environment"
 
 
 def _why_unreadable(error: OSError | UnicodeDecodeError) -> str:

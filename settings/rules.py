@@ -76,7 +76,7 @@ def notes(settings: "Settings", set_names: Collection[str], used_by: UsedBy) -> 
     elif used_by == "server" and "EVENTS_DATABASE_URL" not in set_names:
         yield (
             f"events are stored in {settings.events_file}, since EVENTS_DATABASE_URL is not set: "
-            "a platform that discards its disk at each deploy loses those that wait"
+            "a platform that discards its disk at each deploy loses the events that wait"
         )
     if settings.auth_mode == "oauth":
         if not settings.okta_client_id:
@@ -94,6 +94,6 @@ def notes(settings: "Settings", set_names: Collection[str], used_by: UsedBy) -> 
                 "or /oauth2/ and an ID: the org's own server issues no tokens for hooks"
             )
     elif "AUTH_MODE" not in set_names and any(name.startswith("OKTA_") for name in set_names):
-        yield "AUTH_MODE is not set, so it is basic, and the OKTA_… settings do nothing"
+        yield "AUTH_MODE is not set, so it is basic, and the OKTA_ISSUER and its like do nothing"
     if settings.telephony_provider is None:
         yield "the telephony hook sends nothing: TELEPHONY_PROVIDER is not set"

@@ -26,6 +26,7 @@ from tests.support.gunicorn import (
     bearer,
     client_of,
     environment,
+    free_port,
     log_lines,
     needs_event_hooks,
     oauth_settings,
@@ -287,7 +288,7 @@ def test_time_and_traceback_are_in_both_formats():
 
 @pytest.mark.parametrize(
     ("command", "shown"),
-    [("doctor", r"user \u0436, password set"), ("register --help", r"--hooks NAME,")],
+    [("doctor", r"\u0436, and a password"), ("register --help", r"--hooks NAME,")],
 )
 def test_a_command_prints_what_a_terminal_cannot_show_as_an_escape(command, shown):
     settings = basic_settings(
@@ -298,3 +299,27 @@ def test_a_command_prints_what_a_terminal_cannot_show_as_an_escape(command, show
         arguments, cwd=PROJECT, env=environment(settings), encoding="latin-1"
     )
     assert shown in printed
+
+
+def flask_okta(*arguments: str, cwd=PROJECT, **settings: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "flask", "--app", str(PROJECT / "app.py"), "okta", *arguments],
+        cwd=cwd,
+        env=environment(basic_settings(**settings)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_commands_use_the_port_of_flask_run():
+    port = str(free_port())
+    done = flask_okta("preview", "token", FLASK_RUN_PORT=port, FLASK_SKIP_DOTENV="1")
+    assert f"Nothing answers at http://127.0.0.1:{port}." in done.stderr
+
+
+def test_a_command_notes_that_flask_has_read_the_env_of_another_folder(tmp_path):
+    (tmp_path / ".env").write_text("OKTA_SCOPE=other\n")
+    done = flask_okta("auth-secret", cwd=tmp_path)
+    assert f"Note: flask has read {tmp_path / '.env'}, of another folder" in done.stderr
+    assert done.stdout.startswith("Basic ")

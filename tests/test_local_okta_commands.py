@@ -167,7 +167,7 @@ def test_preview_gets_a_token_with_the_private_key_too(run, stub, okta):
 def test_preview_of_all_leaves_out_event_hooks_without_a_basic_pair(run, stub, okta):
     result = run("preview", "--url", stub.url, **okta.settings)
     assert result.exit_code == 0
-    assert result.output.count("not sent: there is no Basic pair") == len(EVENTS)
+    assert result.output.count("not sent: no user and password for HTTP Basic") == len(EVENTS)
     result = run("preview", EVENTS[0].name, "--url", stub.url, **okta.settings)
     assert_fails(result, "set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD")
 
@@ -179,7 +179,7 @@ def test_preview_says_how_to_start_what_does_not_answer(run, stub, okta):
     unused = f"http://127.0.0.1:{free_port()}"
     result = run("preview", "--url", unused)
     assert result.output == (
-        f"Error: Nothing answers at {unused}. Start it in another terminal: flask run\n"
+        f"Error: Nothing answers at {unused}. Start it in another terminal: make run\n"
     )
     result = run(*WITH_TOKEN, stub.url, okta_issuer=f"{unused}/oauth2/default")
     assert_fails(result, "Start it in another terminal: flask okta serve")
@@ -220,6 +220,13 @@ def test_preview_with_a_token_needs_a_local_okta(run, stub):
 @pytest.mark.parametrize("issuer", [None, "https://example.okta.com/oauth2/default"])
 def test_preview_requests_a_token_only_from_the_local_okta(run, stub, okta, issuer):
     assert_fails(run(*WITH_TOKEN, stub.url, okta_issuer=issuer), "OKTA_ISSUER is")
+
+
+def test_preview_names_a_client_that_the_service_would_refuse(run, stub, okta):
+    settings = okta.settings | {"okta_client_id": frozenset({"0oaOther"})}
+    result = run("preview", "token", "--url", stub.url, **settings)
+    assert_fails(result, "OKTA_CLIENT_ID does not name the local Okta's client")
+    assert stub.paths == []
 
 
 def test_an_invalid_address_is_named(run):

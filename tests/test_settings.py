@@ -357,7 +357,7 @@ def test_the_doctor_reports_the_published_password_itself(tmp_path):
     own = {"EVENTS_DATABASE_URL": f"sqlite:///{tmp_path}/events.sqlite"}
     done = run("flask", "okta", "doctor", **PUBLISHED, **own)
     assert done.returncode == 1
-    assert "WRONG  Basic pair           is the one printed in Okta's guide" in done.stdout
+    assert "WRONG  user and password    is the one printed in Okta's guide" in done.stdout
 
 
 def test_the_example_names_every_setting():
@@ -366,11 +366,11 @@ def test_the_example_names_every_setting():
 
 
 def test_a_note_is_printed_where_its_characters_cannot_be():
-    settings = PAIR | {"OKTA_SCOPE": "hooks", "PYTHONIOENCODING": "ascii"}
+    settings = PAIR | {"OKTA_SCOPÉ": "hooks", "PYTHONIOENCODING": "ascii"}
     printed = subprocess.check_output(
         [sys.executable, "-m", "settings"], cwd=PROJECT, env=environment(settings), text=True
     )
-    assert r"note: AUTH_MODE is not set, so it is basic, and the OKTA_\u2026 settings" in printed
+    assert r"note: OKTA_SCOP\xc9 is not a setting of this service" in printed
 
 
 @pytest.mark.parametrize("name", [".env", ".flaskenv"])
@@ -384,7 +384,7 @@ def test_a_file_in_another_folder_that_flask_has_read_is_noted(tmp_path, monkeyp
     def notes(used_by="flask run"):
         return " ".join(load_settings(PAIR, project / ".env", used_by=used_by).notes)
 
-    assert f"flask has also read {tmp_path / name}: " in notes()
+    assert f"flask has read {tmp_path / name}, of another folder: " in notes()
     # gunicorn reads no such file.
     assert "flask has" not in notes("server")
     monkeypatch.setenv("FLASK_SKIP_DOTENV", "1")
