@@ -583,7 +583,7 @@ def test_telephony_is_registered_only_by_name_and_never_tried(org):
 @pytest.mark.parametrize("provider", [None, "console"])
 def test_telephony_needs_a_provider_that_sends(org, provider):
     result = org.register("basic", "--hooks", "telephony", "--yes", telephony_provider=provider)
-    refuses(org, result, "with this TELEPHONY_PROVIDER, no code would be sent")
+    refuses(org, result, f"TELEPHONY_PROVIDER is {provider or 'not set'}, so no code would be sent")
     assert not org.sent
 
 
@@ -860,6 +860,21 @@ def test_a_service_that_does_not_answer_is_noted(org):
     assert result.exit_code == 1
     assert "E0000134" in result.output
     assert "does a tunnel run" in result.output
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1", "another authentication"])
+def test_hooks_are_not_moved_unattended_to_a_service_that_would_refuse_them(org, terminal, address):
+    org.register("basic", "--hooks", HOOKS, "--yes")
+    before = org.snapshot()
+    url = org.services["client-secret"] if address.startswith("another") else address
+    arguments = ("--url", url, "--hooks", HOOKS, "--auth", "basic")
+    result = org.register("basic", *arguments, "--yes")
+    assert result.exit_code == 1
+    assert "the hooks may work as they are" in result.output
+    assert (org.writes, org.snapshot()) == ([], before)
+    assert org.register("basic", *arguments, "--yes", "--plan").exit_code == 2
+    assert "may work" not in org.register("basic", *arguments, input="y\n").output
+    assert org.snapshot() != before
 
 
 def test_another_server_at_the_address_is_noted(org):

@@ -528,7 +528,7 @@ INPUTS = {
     "an unknown hook": (
         ("--hooks", "token,nothing"),
         {},
-        "there is no hook nothing. There are: ",
+        "there is no hook “nothing”. There are: ",
     ),
 }
 

@@ -118,8 +118,10 @@ class Run:
             raise OktaError(
                 "Nothing was changed: each of these hooks is there already, under another name"
             )
-        self._note_what_the_service_asks_for("Bearer" if app else "Basic")
+        is_ready = self._service_is_ready("Bearer" if app else "Basic")
         self._note_another_client_id(app)
+        if not is_ready and self.options["yes"] and not self.options["only_plan"]:
+            self._refuse_to_move(steps)
         if not self._may_do(steps):
             return SOMETHING_TO_DO
         if self.options["only_plan"]:
@@ -133,10 +135,11 @@ class Run:
         _, resources = wanted(self.okta, self.choices)
         steps = removal(resources)
         self._show(steps)
-        self._note(
-            "this command cannot see whether apps and policies use a hook. A telephony hook is "
-            "removed only by name, with --hooks."
-        )
+        if steps:
+            self._note(
+                "this command cannot see whether apps and policies use a hook. A telephony hook is "
+                "removed only by name, with --hooks."
+            )
         if not self._may_do(steps):
             return SOMETHING_TO_DO
         self._do(steps)
@@ -186,27 +189,40 @@ class Run:
         folded = textwrap.fill(f"Note: {text}", 80, break_long_words=False, break_on_hyphens=False)
         self._say(f"\n{folded}", fg="yellow")
 
-    def _note_what_the_service_asks_for(self, scheme: str) -> None:
-        """Warn if the service would refuse the hooks, as far as this machine can see."""
+    def _service_is_ready(self, scheme: str) -> bool:
+        """Whether it asks for this authentication, as far as this machine can see. Notes if not."""
         if self.settings.event_hooks_are_off:
             missing = "BASIC_AUTH_USER and BASIC_AUTH_PASSWORD are not set"
             self._note(f"event hooks are left out: {missing}.")
         path = next((hook.path for hook in self.choices.hooks if not hook.is_event), None)
         if path is None:
-            return
+            return True
         url = f"{self.choices.url}{path}"
         try:
             with session_for(url) as session:
                 answer = session.get(url, timeout=SECONDS, allow_redirects=False)
             asked = answer.headers.get("WWW-Authenticate", "").partition(" ")[0]
-            found = f"answers with {answer.status_code} {asked}".strip()
+            found = f"{answer.status_code} {asked}".strip()
+            if found == f"401 {scheme}":
+                return True
+            found = f"answers with {found}, not 401 {scheme}"
         except requests.RequestException as error:
             found = f"does not answer ({type(error).__name__})"
-        if found != f"answers with 401 {scheme}":
-            mode = "basic" if scheme == "Basic" else "oauth"
-            self._note(
-                f"from here, {url} {found}, not 401 {scheme}. The hooks will fail until the "
-                f"service runs there with AUTH_MODE={mode}."
+        mode = "basic" if scheme == "Basic" else "oauth"
+        self._note(
+            f"from here, {url} {found}. The hooks will fail until the service runs there with "
+            f"AUTH_MODE={mode}."
+        )
+        return False
+
+    @staticmethod
+    def _refuse_to_move(steps: list[Step]) -> None:
+        """Raises OktaError if hooks that may work now would be changed."""
+        if any(step.action == "change" and isinstance(step.resource, HookInOkta) for step in steps):
+            say()
+            raise OktaError(
+                "Nothing was changed, since the hooks may work as they are. Start the service "
+                "first, or confirm it yourself, without --yes"
             )
 
     def _note_another_client_id(self, app: App | None) -> None:

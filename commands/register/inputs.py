@@ -114,7 +114,8 @@ def choices_of(app: Flask, options: dict[str, Any]) -> Choices:
     # Without the telephony hook, its settings may be gone as well.
     provider = getattr(settings, "telephony_provider", None)
     if provider in (None, "console") and any(hook.is_telephony for hook in hooks):
-        raise WrongInput("--hooks: with this TELEPHONY_PROVIDER, no code would be sent")
+        shown = provider or "not set"
+        raise WrongInput(f"--hooks: TELEPHONY_PROVIDER is {shown}, so no code would be sent")
     return Choices(settings, prefix, url, hooks, auth, header)
 
 
@@ -145,7 +146,7 @@ def named(hooks: list[Hook], option: str | None) -> list[Hook]:
     names = {name.strip().replace("_", "-") for name in option.split(",")}
     if unknown := names.difference(*(hook.names for hook in hooks)):
         known = ", ".join(dict.fromkeys(hook.name for hook in hooks))
-        raise WrongInput(f"--hooks: there is no hook {min(unknown)}. There are: {known}")
+        raise WrongInput(f"--hooks: there is no hook “{min(unknown)}”. There are: {known}")
     return [hook for hook in hooks if hook.names & names]
 
 
