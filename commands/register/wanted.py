@@ -113,7 +113,7 @@ class App(Resource):
             active.sort(key=lambda each: str(each.get("created")))
             newest = active[-1] if active else self.okta.call("POST", path, {})
             secret = newest.get("client_secret")
-        if not isinstance(secret, str) or not secret:
+        if not secret:
             raise OktaError(f"Okta's answer about the secret of the app {self.name} has none")
         self.okta.conceal(secret)
         self._secret = secret
