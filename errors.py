@@ -9,7 +9,7 @@ from inspect import iscoroutinefunction
 from typing import Any
 
 from flask import Flask, Response, current_app, g, request
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import HTTPException, InternalServerError, default_exceptions
 
 from hooks.contract import error_response
 from logs import place_of_function, places_of
@@ -42,8 +42,10 @@ def init_app(app: Flask) -> None:
 def refuse(error: HTTPException) -> Response:
     """Answer with JSON. Only the log says why a credential was refused."""
     g.reason = getattr(error, "reason", None)
-    # Show only the hooks' own descriptions. Werkzeug's are for people with a browser.
-    summary = error.description if error.code in (400, 413, 415) else error.name
+    # Show only the hooks' own descriptions of these. Werkzeug's are for people with a browser.
+    standard = default_exceptions.get(error.code or 0, HTTPException).description
+    has_own = error.code in (400, 413, 415) and error.description != standard
+    summary = error.description if has_own else error.name
     g.error = None if g.reason else summary
     response = error_response(
         error.code or 500, summary or error.name, getattr(error, "causes", ())
@@ -72,5 +74,6 @@ def fail_outside_of_the_view(error: InternalServerError) -> Response:
     response = fail(error.original_exception)
     view = current_app.view_functions.get(request.endpoint or "")
     if view and isinstance(error.original_exception, TypeError):
-        g.error = f"{place_of_function(view)} returned no response: return answer(…) or NO_CHANGE"
+        advice = "return answer(…) or NO_CHANGE"
+        g.error = f"{place_of_function(view)} returned what Flask cannot send: {advice}"
     return response

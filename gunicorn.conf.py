@@ -55,7 +55,9 @@ def line_formatter():
     log_format = os.environ.get("LOG_FORMAT")
     with contextlib.suppress(OSError, ValueError):
         log_format = log_format or dotenv_values(PROJECT / ".env").get("LOG_FORMAT")
-    return runpy.run_path(str(PROJECT / "logs.py"))["LineFormatter"](log_format)
+    return runpy.run_path(str(PROJECT / "logs.py"))["LineFormatter"](
+        (log_format or "").strip().lower()
+    )
 
 
 chdir = str(PROJECT)
@@ -131,6 +133,6 @@ def post_worker_init(worker):
 
 def worker_exit(server, worker):
     """Let running event handlers finish within the time that gunicorn gives the worker."""
-    # The master also calls this, after a worker has exited. It has not imported the inbox.
+    # The master may call this too, for a worker that is already gone. It has started nothing.
     if background := sys.modules.get("inbox.background"):
         background.stop(server.cfg.graceful_timeout)

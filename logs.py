@@ -157,5 +157,13 @@ def _word(value: object) -> str:
 
 def _cut(text: str) -> str:
     """The text, cut if it is too long once escaped. An escape takes up to 12 characters."""
-    escaped = _ascii(text)[1:-1]
-    return text if len(escaped) <= MAX_VALUE_LENGTH else f"{escaped[: MAX_VALUE_LENGTH - 3]}..."
+    if _escaped_length(text) <= MAX_VALUE_LENGTH:
+        return text
+    kept = text[: MAX_VALUE_LENGTH - 3]
+    while _escaped_length(kept) > MAX_VALUE_LENGTH - 3:
+        kept = kept[:-1]
+    return f"{kept}..."
+
+
+def _escaped_length(text: str) -> int:
+    return len(_ascii(text)[1:-1])

@@ -15,7 +15,7 @@ from settings import Settings
 from .basic import HookBasicAuth
 from .caller import Caller
 from .keys import IssuerKeys
-from .oauth import BEARER_CHALLENGE, BearerAuth
+from .oauth import BEARER_CHALLENGE, BearerAuth, OktaAccessTokenValidator
 
 OPEN_ENDPOINTS = frozenset({"healthz", "readyz"})
 
@@ -31,13 +31,13 @@ def init_app(app: Flask, settings: Settings) -> IssuerKeys | None:
     )
     if settings.auth_mode == "oauth":
         keys = IssuerKeys(settings.okta_issuer)
-        bearer = BearerAuth(
+        validator = OktaAccessTokenValidator(
             issuer=settings.okta_issuer,
             audience=settings.okta_audience,
             client_ids=settings.okta_client_id,
-            scope=settings.okta_scope,
             key_for=keys.get,
         )
+        bearer = BearerAuth(validator, settings.okta_scope)
         checks["inline"] = bearer.check
         checks["unknown"] = lambda: _check_either(basic, bearer)
 

@@ -9,7 +9,10 @@ REALM = "okta-hooks"
 
 
 class Caller(NamedTuple):
-    """The sender of a request that passed the guard. It is in `flask.g.caller`."""
+    """The sender of a request that passed the guard. It is in `flask.g.caller`.
+
+    `method` and `scopes` are for rules of your own.
+    """
 
     method: Literal["basic", "oauth"]
     user: str | None = None

@@ -49,26 +49,13 @@ def token_refused(reason: str, code: str | None = "invalid_token", status: int =
 
 
 class BearerAuth(ResourceProtector):
-    """Admits requests with an access token from this issuer, for this audience.
+    """Admits requests with an access token that the validator accepts."""
 
-    The token's client must be among `client_ids`, unless that is empty. The token must have the
-    scope `scope`, unless that is None.
-    """
-
-    def __init__(
-        self,
-        *,
-        issuer: str,
-        audience: str,
-        client_ids: Collection[str],
-        scope: str | None,
-        key_for: KeyFor,
-    ):
+    def __init__(self, validator: BearerTokenValidator, scope: str | None):
+        """The token must have the scope, unless that is None."""
         super().__init__()
         self._scopes = [scope] if scope else []
-        self.register_token_validator(
-            OktaAccessTokenValidator(issuer, audience, client_ids, key_for)
-        )
+        self.register_token_validator(validator)
 
     def check(self) -> Caller:
         """The caller that the request's token names. Raises Refusal."""
@@ -92,9 +79,12 @@ class BearerAuth(ResourceProtector):
 
 
 class OktaAccessTokenValidator(BearerTokenValidator):
-    """Validates the access tokens of one Okta custom authorization server."""
+    """Validates the access tokens of one Okta custom authorization server.
 
-    def __init__(self, issuer: str, audience: str, client_ids: Collection[str], key_for: KeyFor):
+    The token's client must be among `client_ids`, unless that is empty.
+    """
+
+    def __init__(self, *, issuer: str, audience: str, client_ids: Collection[str], key_for: KeyFor):
         super().__init__(REALM)
         self._issuer = issuer
         self._client_ids = client_ids

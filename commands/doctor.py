@@ -33,8 +33,8 @@ ADVICE = {
     "ReadTimeout": f"no full answer within {ATTEMPT_SECONDS:.0f} s: is the issuer or a proxy slow?",
     "ConnectionError": "no connection: check the domain, DNS, and outgoing connections, or for the "
     "local Okta that flask okta serve is running",
-    "SSLError": "TLS certificate not trusted: set REQUESTS_CA_BUNDLE to your company's authority, "
-    "or fix the issuer's certificate chain",
+    "SSLError": "TLS certificate not trusted: set REQUESTS_CA_BUNDLE to your company's CA "
+    "certificates, or fix the issuer's certificate chain",
     "ProxyError": "the proxy named in HTTPS_PROXY refuses the connection",
     "issuer_answered_404": "there is no such authorization server: compare with Issuer URI in Okta",
     "metadata_of_another_issuer": "the metadata names another issuer: OKTA_ISSUER must be the "
@@ -73,7 +73,7 @@ def check_settings(report: Report, settings: Settings) -> None:
         report.line("note", "user and password", "not set: event hooks are off")
     elif settings.published_passwords:
         report.line(
-            "wrong", "user and password", "is the one printed in Okta's guide: choose another"
+            "wrong", "user and password", "are the ones printed in Okta's guide: choose others"
         )
     else:
         report.line("ok", "user and password", f"{settings.basic_auth_user}, and a password")
@@ -100,11 +100,11 @@ def check_issuer(report: Report, settings: Settings) -> None:
         milliseconds = (time.monotonic() - started) * 1000
         with session_for(settings.okta_issuer) as session:
             metadata = read_metadata(session, settings.okta_issuer)
-            # Any answer has a Date header.
+            # Any answer will do: only its Date header is used.
             answer = session.head(settings.okta_issuer, timeout=ATTEMPT_SECONDS)
     except (IssuerError, OSError, HTTPError) as error:
         reason = reason_of(error)
-        advice = ADVICE.get(reason, "does an authorization server answer there, or a proxy?")
+        advice = ADVICE.get(reason, "is it an authorization server that answers there, or a proxy?")
         report.line("wrong", "metadata and keys", f"{reason}: {advice}")
         return
     report.line("ok", "reachable", f"metadata and keys in {milliseconds:.0f} ms")

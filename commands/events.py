@@ -43,6 +43,7 @@ def work(threads: int) -> None:
     handlers; a second Ctrl-C ends the wait. You can run as many of these as you like, and with
     PostgreSQL on several machines.
     """
+    # Not current_app, a proxy that the worker's threads could not use.
     run_until_stopped(Worker(app_ctx.app, Inbox(open_database()), HANDLERS, threads))
 
 
@@ -63,7 +64,8 @@ def run_until_stopped(worker: Worker) -> None:
 def list_events(failed: bool) -> None:
     """Show how many events are waiting, for how long, and how many have failed.
 
-    The exit status is 1 if events are waiting and no worker is running, or if a worker hangs.
+    The exit status is 1 if events are waiting and no worker is running, if a worker hangs, or if
+    the database cannot be used or does not exist yet.
     """
     with open_inbox() as inbox:
         if failed:
@@ -93,7 +95,7 @@ def list_failures(inbox: Inbox) -> None:
     failures = inbox.failures()
     if not failures:
         retrying = inbox.backlog().retrying
-        say(f"No event has failed for good. To be tried again: {retrying}.")
+        say(f"No event has failed permanently. Waiting to be tried again: {retrying}.")
     for event in failures:
         attempts = "1 attempt" if event.attempts == 1 else f"{event.attempts} attempts"
         say(f"{event.key}  {event.type}  {attempts}  {event.error}")
@@ -103,9 +105,9 @@ def worker_seen(backlog: Backlog) -> str:
     """When a worker was last seen, and what is wrong."""
     seen = "never" if backlog.worker_seen is None else f"{duration(backlog.worker_seen)} ago"
     if backlog.has_no_worker:
-        return f"{seen}, and events wait"
+        return f"{seen}, and events are waiting"
     if backlog.stuck_workers:
-        return f"{seen}, but every handler hangs in {backlog.stuck_workers} of the processes"
+        return f"{seen}, but in {backlog.stuck_workers} of the processes every handler is hanging"
     return seen
 
 
@@ -120,14 +122,14 @@ def retry(uuid: str | None, every: bool) -> None:
         number = inbox.retry(uuid)
     if uuid and not number:
         raise click.ClickException(f"{uuid} is not a failed event: flask events list --failed")
-    say(f"{number} to be tried again.")
+    say(f"{number} will be tried again.")
 
 
-@event_commands.command(short_help="Give up an event that will never succeed.")
+@event_commands.command(short_help="Give up on an event that will never succeed.")
 @click.argument("uuid")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(uuid: str, yes: bool) -> None:
-    """Give up an event. This deletes its content, and no handler will get it again."""
+    """Give up on an event. This deletes its content, and no handler will get it again."""
     if not yes:
         click.confirm(f"Delete event {uuid}? No handler will get it.", abort=True)
     with open_inbox() as inbox:
@@ -163,7 +165,7 @@ def since(what: str, seconds: float | None) -> str:
 
 def duration(seconds: float) -> str:
     """A duration in a readable unit: 90 s, 45 min, 30 h, 12 days."""
-    for size, unit in ((172_800, "days"), (7200, "h"), (120, "min")):
-        if seconds >= size:
-            return f"{seconds // (size / 2):.0f} {unit}"
+    for size, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size:.0f} {unit}"
     return f"{seconds:.0f} s"

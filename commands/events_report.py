@@ -22,7 +22,7 @@ def check_events(report: Report) -> None:
         else:
             advice = "set EVENTS_DATABASE_URL to another place"
             report.line(
-                "wrong", "database", f"this user may not write {settings.events_file}: {advice}"
+                "wrong", "database", f"this user cannot write to {settings.events_file}: {advice}"
             )
         return
     except click.ClickException as error:

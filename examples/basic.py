@@ -40,7 +40,9 @@ def require_password() -> Response | None:
 def verify_endpoint() -> dict[str, str]:
     """Answer the one-time check: Okta sends no events before it."""
     challenge = request.headers.get("X-Okta-Verification-Challenge")
-    return {"verification": challenge or abort(400)}
+    if not challenge:
+        abort(400)
+    return {"verification": challenge}
 
 
 @app.post("/userDeactivated")

@@ -24,6 +24,7 @@ NO_CHANGE = ("", 204)
 
 log = logging.getLogger(__name__)
 
+# Payload has a method named list.
 Items = list[Any]
 
 _ABSENT = object()
@@ -72,9 +73,7 @@ class Payload:
     @classmethod
     def current(cls) -> "Payload":
         """The payload of the current request. Raises a 400, 413 or 415 if it cannot be read."""
-        if "payload" not in g:
-            g.payload = cls(_body_of_request())
-        return g.payload
+        return cls(_body_of_request())
 
     @overload
     def text(self, path: str) -> str: ...

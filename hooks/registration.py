@@ -88,7 +88,7 @@ def email_causes(payload: Payload) -> list[dict[str, str]]:
     path, address = payload.first_text("data.userProfile.email", "data.userProfile.login")
     if may_register(address, current_app.config["SETTINGS"].registration_allowed_domains):
         return []
-    summary = "You cannot sign up with an e-mail address of this domain."
+    summary = "You cannot sign up with an e-mail address from this domain."
     return [cause(summary, "INVALID_EMAIL_DOMAIN", path, domain="end-user")]
 
 

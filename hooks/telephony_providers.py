@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SMS = "sms"
 VOICE = "voice"
 
-TWILIO_SECONDS = 1.25
+TWILIO_SECONDS = 1.2
 """How long to wait for a connection to Twilio, and how long for its answer. Okta waits for 3."""
 
 MESSAGES = {
@@ -60,8 +60,9 @@ class ProviderFailure(Exception):
 def provider_of(settings: Any) -> Send | None:
     """The provider that TELEPHONY_PROVIDER names, or None."""
     if settings.telephony_provider == "twilio":
-        account = (settings.twilio_account_sid, settings.twilio_auth_token)
-        return Twilio(*account, settings.twilio_from_number)
+        return Twilio(
+            settings.twilio_account_sid, settings.twilio_auth_token, settings.twilio_from_number
+        )
     return console if settings.telephony_provider == "console" else None
 
 

@@ -83,7 +83,7 @@ class Background:
         with contextlib.suppress(KeyboardInterrupt):
             self._thread.join(max(end - time.monotonic(), 0))
         if in_hand := self._worker.in_hand:
-            message = "handlers did not finish in time, they will run again"
+            message = "handlers did not finish in time, and will run again"
             log.warning(message, extra={"fields": {"events": in_hand}})
 
 
@@ -134,5 +134,5 @@ def watch(
         with contextlib.suppress(sa.exc.SQLAlchemyError, OSError):
             backlog = inbox.backlog()
             if backlog.has_no_worker and (backlog.oldest or 0) >= every:
-                message = "events wait, EVENT_THREADS is 0, and no worker runs"
+                message = "events are waiting, EVENT_THREADS is 0, and no worker is running"
                 faults.log(logging.WARNING, message, waiting=backlog.waiting)

@@ -226,10 +226,13 @@ class Inbox:
         self._close(claim, failed_at=self._clock(), due_at=None, error=error)
 
     def set_aside_killed(self) -> list[sa.Row]:
-        """Set aside events whose last attempt was killed. Returns them as `failures` does."""
+        """Set aside events whose worker was killed during the last attempt.
+
+        Returns them as `failures` does.
+        """
         now = self._clock()
         is_over = (events.c.due_at <= now) & (events.c.attempts_left == 0)
-        error = "its worker was killed in the last attempt"
+        error = "its worker was killed during the last attempt"
         fail = sa.update(events).where(is_over)
         fail = fail.values(failed_at=now, due_at=None, taken_at=None, error=error)
         with self._begin() as connection:
@@ -292,7 +295,14 @@ class Inbox:
             None if at is None else max(now - at, 0.0) for at in (received, taken_at, seen)
         )
         return Backlog(
-            waiting, oldest, retrying, taken, longest, failures or 0, seen_ago, stuck or 0
+            waiting=waiting,
+            oldest=oldest,
+            retrying=retrying,
+            in_hand=taken,
+            longest_in_hand=longest,
+            failed=failures or 0,
+            worker_seen=seen_ago,
+            stuck_workers=stuck or 0,
         )
 
     def waiting_without(self, types: Collection[str]) -> dict[str, int]:

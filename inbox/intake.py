@@ -50,12 +50,13 @@ class Intake:
         try:
             return storing.result(STORE_SECONDS)
         except (sa.exc.SQLAlchemyError, OSError) as error:
+            # A time-out is an OSError too. Then the store has not ended.
             if storing.done():
                 raise NotStored(reason_of(error)) from None
         storing.cancel()
         # This is done when the hanging work has ended, whether it is this store or an earlier one.
         self._next_turn = self._put(lambda: None)
-        raise NotStored(f"the database does not answer within {STORE_SECONDS} s")
+        raise NotStored(f"the database did not answer within {STORE_SECONDS} s")
 
     def _submit(self, work: Callable[[], Any]) -> Future:
         self._start_in_this_process()

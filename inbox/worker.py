@@ -105,7 +105,7 @@ class Worker:
         self._tend_until(self._must_stop)
         if self.in_hand:
             fields = {"events": self.in_hand}
-            log.info("event worker finishes what it has begun", extra={"fields": fields})
+            log.info("event worker is finishing what it has begun", extra={"fields": fields})
         self._tend_until(lambda: not any(thread.is_alive() for thread in self._threads))
         log.info("event worker stopped")
 
@@ -152,7 +152,7 @@ class Worker:
                 fields = task.fields | {"running_s": round(seconds)}
                 self._faults.log(logging.WARNING, "handler still running", task.claim.key, **fields)
         if hanging == len(self._threads):
-            message = "no event is handled: every thread of the event worker hangs"
+            message = "no events are being handled: every thread of the event worker is hanging"
             self._faults.log(logging.ERROR, message, threads=hanging)
         return hanging
 

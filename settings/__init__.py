@@ -89,7 +89,7 @@ class Settings:
     log_level: str = setting(values.one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
     log_format: str = setting(values.one_of("text", "json"), "text")
     notes: tuple[str, ...] = ()
-    """What is not wrong, but should be known to the person who starts the service."""
+    """Nothing is wrong, but the person who starts the service should know this."""
 
     @property
     def published_passwords(self) -> list[str]:
@@ -120,10 +120,8 @@ def load_settings(
 ) -> Settings:
     """Read, parse and check the settings. Raises SettingsError, which names every wrong one.
 
-    The notes of the result say what is not wrong, but should be known.
-
-    Under `flask run`, TELEPHONY_PROVIDER defaults to console. All flask commands accept the
-    password that is printed in Okta's guide.
+    Under `flask run`, TELEPHONY_PROVIDER defaults to console. Only a server refuses
+    the password that is printed in Okta's guide.
     """
     environ = os.environ if environ is None else environ
     dotenv, wrong_lines = read_dotenv(dotenv_path)
@@ -148,10 +146,14 @@ def load_settings(
 
 
 def _texts_of_settings(environ: Mapping[str, str], dotenv: Mapping[str, str]) -> dict[str, str]:
-    """The texts of the settings that are set, by name. Empty counts as not set."""
+    """The texts of the settings that are set, by name.
+
+    What is empty in the environment is not set, whatever `.env` says.
+    """
     texts = {**dotenv, **environ}
     for name, guide_name in GUIDE_NAMES.items():
-        texts[name] = texts.get(name) or dotenv.get(guide_name, "")
+        if name not in environ:
+            texts[name] = texts.get(name) or dotenv.get(guide_name, "")
     return {name: texts[name] for name in PARSERS if texts.get(name)}
 
 

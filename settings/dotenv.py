@@ -44,14 +44,14 @@ def notes_on_other_files(project: Path) -> Iterator[str]:
     for name in (".env", ".flaskenv") if get_load_dotenv() else ():
         file = find_dotenv(name, usecwd=True)
         if file and Path(file).parent.resolve() != project.resolve():
-            yield f"flask has read {file}, of another folder: its values are in the environment"
+            yield f"flask has read {file}, which is in another folder"
 
 
 def _why_unreadable(error: OSError | UnicodeDecodeError) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"is not text in UTF-8 (see byte {error.start + 1}): save it as UTF-8"
     if isinstance(error, IsADirectoryError):
-        return "is a folder: Docker makes one where the file that it should mount does not exist"
+        return "is a folder: Docker creates one if the file to be mounted does not exist"
     return f"cannot be read by the user that runs the service: {error.strerror}"
 
 
@@ -65,7 +65,7 @@ def _problem(binding: Binding, earlier: Collection[str]) -> str | None:
     """Why a line may not mean what its author intended."""
     if "${" in (binding.value or ""):
         return "has ${…} in .env, where variables are not replaced: write out the value"
-    if re.search(r"=\s*[^\s'\"].*\s#", binding.original.string):
+    if re.match(r"[^=]*=\s*[^\s'\"].*\s#", binding.original.string.lstrip()):
         return (
             'has " #" in .env, which cuts off the rest: put a value with a # into single quotes, '
             "and a comment on a line of its own"

@@ -84,7 +84,7 @@ def problems(settings: "Settings", used_by: "UsedBy") -> dict[str, str]:
         )
     elif used_by != "flask command" and not can_be_written(file):
         problem = (
-            f"is {file}, which the user that runs the service may not write: name a file in a "
+            f"is {file}, which the user running the service cannot write to: name a file in a "
             "folder that belongs to that user, or a PostgreSQL database"
         )
     else:

@@ -28,7 +28,7 @@ def problems(misspelt: Mapping[str, str], settings: "Settings") -> dict[str, str
     oauth = settings.auth_mode == "oauth"
     guard = ("AUTH_", "BASIC_AUTH_", "OKTA_") if oauth else ("AUTH_", "BASIC_AUTH_")
     return {
-        name: f"is not a setting: is {meant} meant?"
+        name: f"is not a setting: did you mean {meant}?"
         for name, meant in misspelt.items()
         if meant.startswith(guard)
     }
@@ -37,7 +37,7 @@ def problems(misspelt: Mapping[str, str], settings: "Settings") -> dict[str, str
 def notes(misspelt: Mapping[str, str], only_in_dotenv: Collection[str]) -> Iterator[str]:
     """Notes on names that are not settings and change nothing, but may have been meant to."""
     for name, meant in misspelt.items():
-        yield f"{name} is not a setting of this service: is {meant} meant?"
+        yield f"{name} is not a setting of this service: did you mean {meant}?"
     # Show only what looks like a name. Anything else may be a line of a key.
     names = set(only_in_dotenv).difference(misspelt)
     shown = sorted(name for name in names if name.isidentifier() and len(name) <= 40)

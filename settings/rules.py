@@ -57,7 +57,7 @@ def _missing(settings: "Settings") -> dict[str, str]:
 
 
 def notes(settings: "Settings", set_names: Collection[str], used_by: UsedBy) -> Iterator[str]:
-    """What is not wrong, but should be known to the person who starts the service."""
+    """Nothing is wrong, but the person who starts the service should know this."""
     password, issuer = settings.basic_auth_password, urlsplit(settings.okta_issuer)
     for name in settings.published_passwords:
         yield (
@@ -94,6 +94,6 @@ def notes(settings: "Settings", set_names: Collection[str], used_by: UsedBy) -> 
                 "or /oauth2/ and an ID: the org's own server issues no tokens for hooks"
             )
     elif "AUTH_MODE" not in set_names and any(name.startswith("OKTA_") for name in set_names):
-        yield "AUTH_MODE is not set, so it is basic, and the OKTA_ISSUER and its like do nothing"
+        yield "AUTH_MODE is not set, so it is basic, and the OKTA_ settings have no effect"
     if settings.telephony_provider is None:
         yield "the telephony hook sends nothing: TELEPHONY_PROVIDER is not set"

@@ -38,13 +38,15 @@ def credential(text: str) -> str:
     if re.fullmatch(r"\{.*\}|<.*>", text.strip()):
         raise ValueError("is still a placeholder: replace it with your own value")
     if not text.isprintable() or text != text.strip():
-        raise ValueError("has a control character, or white space at an end")
+        raise ValueError("contains a control character, or begins or ends with white space")
     return text
 
 
 def basic_user(text: str) -> str:
     if ":" in text:
-        raise ValueError("has a colon, which HTTP Basic cannot send (RFC 7617, 2)")
+        raise ValueError(
+            "contains a colon, which HTTP Basic does not allow in a user name (RFC 7617, 2)"
+        )
     return credential(text)
 
 
@@ -79,17 +81,17 @@ def issuer(text: str) -> str:
             "query or a fragment"
         )
     if endpoint:
-        raise ValueError(f"is the URL of an endpoint, the issuer is {shown(endpoint[1])}")
+        raise ValueError(f"is the URL of an endpoint: the issuer is {shown(endpoint[1])}")
     if text.endswith("/"):
         raise ValueError("ends with a slash, which the iss of a token does not")
     if "youroktadomain" in host:
         raise ValueError("still has the placeholder yourOktaDomain")
     if "-admin.okta" in host:
         raise ValueError(
-            f"has the Admin Console's domain ({host}), but tokens come from it without -admin"
+            f"has the Admin Console's domain ({host}), but the one without -admin issues tokens"
         )
     if url.scheme == "http" and not is_on_this_machine(text):
-        raise ValueError("uses http, which others can change in transit (https is needed)")
+        raise ValueError("uses http, which can be altered in transit: use https")
     return text
 
 

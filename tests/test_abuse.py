@@ -6,6 +6,7 @@ and the proxy deals with slow senders and bursts.
 """
 
 import json
+import logging
 import re
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from urllib.parse import quote_from_bytes
 import pytest
 
 from local_okta.client import basic_header
+from logs import LineFormatter
 from tests.support.gunicorn import (
     ACCEPTED,
     BASIC_PAIR,
@@ -178,6 +180,17 @@ def test_no_value_splits_a_log_line_or_makes_it_too_long(tmp_path, capsys, log_f
         assert line.isascii()
         assert line.isprintable()
         assert not line.startswith(FORGED)
+
+
+@pytest.mark.parametrize("text", ["x" * 200, "é" * 40, "\\" * 200, "\U0001f600" * 30])
+def test_a_long_value_is_cut_and_escaped_once(text):
+    record = logging.makeLogRecord({"msg": "m", "fields": {"value": text}})
+    value = LineFormatter("text").format(record).partition("value=")[2].strip('"')
+    assert len(value) <= 120
+    assert value.endswith("...")
+    assert text.startswith(json.loads(f'"{value[:-3]}"'))
+    entry = json.loads(LineFormatter("json").format(record))
+    assert text.startswith(entry["value"][:-3])
 
 
 def texts_in(value) -> set[str]:

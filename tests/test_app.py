@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from flask import Blueprint, abort, g
+from flask import Blueprint, abort, g, request
 from werkzeug.utils import import_string
 
 from app import create_app
@@ -157,7 +157,7 @@ async def waits(name):
 @pytest.mark.parametrize(
     ("view", "advice"),
     [
-        (returns_nothing, "returned no response: return answer(…) or NO_CHANGE"),
+        (returns_nothing, "returned what Flask cannot send: return answer(…) or NO_CHANGE"),
         (waits, "is async, which needs: pip install 'flask[async]'"),
     ],
 )
@@ -178,6 +178,13 @@ def test_a_500_from_abort_looks_like_every_other_refusal():
     answer = client.post("/hook/a", auth=BASIC_PAIR)
     summary = {"errorSummary": "Internal Server Error", "errorCauses": []}
     assert (answer.status_code, answer.json) == (500, {"error": summary})
+
+
+@pytest.mark.parametrize("view", [lambda name: abort(400), lambda name: request.args["missing"]])
+def test_a_400_does_not_speak_of_a_browser(view):
+    answer = client_with(view).post("/hook/a", auth=BASIC_PAIR)
+    summary = {"errorSummary": "Bad Request", "errorCauses": []}
+    assert (answer.status_code, answer.json) == (400, {"error": summary})
 
 
 def test_in_development_the_log_has_the_traceback(capsys):
@@ -290,9 +297,12 @@ def test_time_and_traceback_are_in_both_formats():
     ("command", "shown"),
     [("doctor", r"\u0436, and a password"), ("register --help", r"--hooks NAME,")],
 )
-def test_a_command_prints_what_a_terminal_cannot_show_as_an_escape(command, shown):
+def test_a_command_prints_what_a_terminal_cannot_show_as_an_escape(command, shown, tmp_path):
     settings = basic_settings(
-        BASIC_AUTH_USER="\u0436", PYTHONIOENCODING="latin-1", FLASK_SKIP_DOTENV="1"
+        BASIC_AUTH_USER="\u0436",
+        PYTHONIOENCODING="latin-1",
+        FLASK_SKIP_DOTENV="1",
+        EVENTS_DATABASE_URL=f"sqlite:///{tmp_path}/events.sqlite",
     )
     arguments = [sys.executable, "-m", "flask", "okta", *command.split()]
     printed = subprocess.check_output(
@@ -321,5 +331,5 @@ def test_the_commands_use_the_port_of_flask_run():
 def test_a_command_notes_that_flask_has_read_the_env_of_another_folder(tmp_path):
     (tmp_path / ".env").write_text("OKTA_SCOPE=other\n")
     done = flask_okta("auth-secret", cwd=tmp_path)
-    assert f"Note: flask has read {tmp_path / '.env'}, of another folder" in done.stderr
+    assert f"Note: flask has read {tmp_path / '.env'}, which is in another folder" in done.stderr
     assert done.stdout.startswith("Basic ")

@@ -105,7 +105,12 @@ def test_the_log_says_why_credentials_are_refused(okta, capsys):
 
 def test_a_token_of_another_issuer_is_refused_before_its_key_is_looked_for(okta):
     key_ids = []
-    validator = OktaAccessTokenValidator("https://example.com", "api://default", (), key_ids.append)
+    validator = OktaAccessTokenValidator(
+        issuer="https://example.com",
+        audience="api://default",
+        client_ids=(),
+        key_for=key_ids.append,
+    )
     with pytest.raises(Refusal) as raised:
         validator.authenticate_token(okta.issue())
     assert raised.value.reason == "invalid_claim:iss"

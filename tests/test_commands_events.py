@@ -79,12 +79,12 @@ def test_list_fails_if_events_wait_and_nothing_handles_them(inbox, database, fla
         status, output = flask("events", "list")
         return status, output.splitlines()[-1]
 
-    assert worker() == (1, "worker seen  never, and events wait")
+    assert worker() == (1, "worker seen  never, and events are waiting")
     an_hour_ago(database).show_worker("worker", 2, 0)
-    assert worker() == (1, "worker seen  60 min ago, and events wait")
+    assert worker() == (1, "worker seen  60 min ago, and events are waiting")
     inbox.show_worker("worker", 2, 2)
     status, line = worker()
-    assert (status, "ago, but every handler hangs in 1 of the processes" in line) == (1, True)
+    assert (status, "ago, but in 1 of the processes every handler is hanging" in line) == (1, True)
     inbox.show_worker("worker", 2, 1)
     assert worker()[0] == 0
 
@@ -97,19 +97,19 @@ def test_list_names_the_types_without_a_handler(inbox, flask):
 
 def test_list_says_that_nothing_has_failed(inbox, flask):
     inbox.retry()
-    message = "No event has failed for good. To be tried again: 2.\n"
+    message = "No event has failed permanently. Waiting to be tried again: 2.\n"
     assert flask("events", "list", "--failed") == (0, message)
     assert "\nretrying     2      after an attempt that failed" in flask("events", "list")[1]
 
 
 def test_retry_needs_one_uuid_or_all(inbox, flask):
-    assert flask("events", "retry", "fail-2") == (0, "1 to be tried again.\n")
+    assert flask("events", "retry", "fail-2") == (0, "1 will be tried again.\n")
     status, output = flask("events", "retry", "fail-2")
     assert (status, "fail-2 is not a failed event" in output) == (1, True)
     for words in ((), ("fail-1", "--all")):
         status, output = flask("events", "retry", *words)
         assert (status, "Give one UUID, or --all." in output) == (2, True)
-    assert flask("events", "retry", "--all") == (0, "1 to be tried again.\n")
+    assert flask("events", "retry", "--all") == (0, "1 will be tried again.\n")
     assert (inbox.backlog().waiting, inbox.backlog().failed) == (3, 0)
 
 

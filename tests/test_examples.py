@@ -374,7 +374,7 @@ def test_a_bad_answer_of_the_issuer_keeps_the_keys(fresh, issuer, monkeypatch, f
     assert fresh.hook(issuer.issue()) == 200
 
 
-def test_a_hanging_issuer_is_given_up_in_time(fresh, issuer):
+def test_a_hanging_issuer_is_given_up_on_in_time(fresh, issuer):
     issuer.fault = hanging
     began = time.monotonic()
     assert fresh.hook(issuer.issue()) == 500

@@ -163,7 +163,7 @@ def test_our_message_is_in_the_users_language(locale, language):
     assert MESSAGES.keys() == VOICES.keys()
 
 
-def test_a_voice_reads_digits_one_by_one_and_twice():
+def test_a_voice_call_reads_the_digits_one_by_one_twice():
     say = '<Say language="de-DE">Der &lt;Code&gt;: 0, 1, 2, 3</Say>'
     spelled = f'{say}<Pause length="1" />{say}'
     assert spelled in spoken("Der <Code>: 0123", "0123", "de_AT")

@@ -63,7 +63,7 @@ def test_everything_else_is_left_to_okta(client, body):
         ("ann@example.com", "@example.com", "", "u7", None),
     ],
 )
-def test_a_free_login_is_found_or_none(taken, user_name, email, external_id, login):
+def test_a_free_login_is_found_if_there_is_one(taken, user_name, email, external_id, login):
     assert free_login(taken, user_name, email, external_id) == login
 
 

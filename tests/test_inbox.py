@@ -240,7 +240,7 @@ def test_an_event_whose_worker_was_killed_in_the_last_attempt_fails(inbox, clock
         assert tend(inbox) == []
         clock.now += 2 * LEASE_SECONDS
     assert inbox.claim() is None
-    killed = "its worker was killed in the last attempt"
+    killed = "its worker was killed during the last attempt"
     failed = [("uuid-1", "user.lifecycle.create", ATTEMPTS, killed)]
     assert [tuple(row) for row in tend(inbox)] == failed
     assert [tuple(row) for row in inbox.failures()] == failed

@@ -159,7 +159,7 @@ def test_an_option_in_the_url_takes_precedence(url):
             assert copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 33
 
 
-def test_a_server_that_accepts_a_connection_and_never_answers_is_given_up(url):
+def test_a_server_that_accepts_a_connection_and_never_answers_is_given_up_on(url):
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         contextlib.closing(Database(url.set(port=server.getsockname()[1]))) as database,

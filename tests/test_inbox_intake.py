@@ -78,7 +78,7 @@ def test_only_the_first_delivery_waits_for_a_database_that_hangs(intake, inbox, 
     store(intake, "a")
     with hanging(sqlite_url):
         reason, seconds = refused(intake, "late")
-        assert reason == "the database does not answer within 1.5 s"
+        assert reason == "the database did not answer within 1.5 s"
         assert seconds < SECONDS_IN_ALL
         for _ in range(3):
             reason, seconds = refused(intake, "refused")

@@ -320,7 +320,7 @@ def test_an_event_that_killed_its_worker_each_time_fails(inbox, clock, log):
         clock.skew += 100
     handle_all(inbox, lambda event: pytest.fail("it has no attempt left"))
     [failure] = inbox.failures()
-    assert failure.error == "its worker was killed in the last attempt"
+    assert failure.error == "its worker was killed during the last attempt"
     assert messages(log) == ["event failed"]
 
 
@@ -371,7 +371,7 @@ def test_a_handler_that_runs_for_long_is_logged_and_all_of_them_are_an_error(inb
     with working(inbox, lambda event: goes_on.wait(PATIENCE), threads=2, times=times):
         wait_until(lambda: "handler still running" in messages(log))
         time.sleep(3 * TIMES.tend)
-        error = "no event is handled: every thread of the event worker hangs"
+        error = "no events are being handled: every thread of the event worker is hanging"
         assert not said(log, error)
         assert inbox.backlog().stuck_workers == 0
         store(inbox, "uuid-2")
@@ -459,7 +459,7 @@ def test_a_stopped_worker_finishes_its_events_and_starts_no_other(way, inbox, lo
         if way == "stop":
             worker.stop()
         stops.set()
-        wait_until(lambda: said(log, "event worker finishes what it has begun"))
+        wait_until(lambda: said(log, "event worker is finishing what it has begun"))
         store(inbox, "uuid-2")
         time.sleep(5 * TIMES.poll)
         goes_on.set()
@@ -553,7 +553,7 @@ def test_a_background_that_stops_lets_a_handler_finish(sqlite_url, log):
     background_with(sqlite_url, handler, log).stop(PATIENCE)
     assert handled == ["uuid-1"]
     assert said(log, "event worker stopped")
-    assert not said(log, "handlers did not finish in time, they will run again")
+    assert not said(log, "handlers did not finish in time, and will run again")
 
 
 def test_the_background_that_was_started_is_stopped_even_if_another_was_prepared(
@@ -581,13 +581,13 @@ def test_a_background_waits_for_a_limited_time_after_it_was_told_to_stop(sqlite_
 
     started = background_with(sqlite_url, handler, log, lambda: not stops.is_set())
     stops.set()
-    wait_until(lambda: said(log, "event worker finishes what it has begun"))
+    wait_until(lambda: said(log, "event worker is finishing what it has begun"))
     time.sleep(1)
     before = time.monotonic()
     # Half a second is left for the log.
     started.stop(2)
     assert time.monotonic() - before < 0.8
-    [record] = said(log, "handlers did not finish in time, they will run again")
+    [record] = said(log, "handlers did not finish in time, and will run again")
     assert record.fields == {"events": 1}
     ends.set()
     wait_until(lambda: said(log, "event worker stopped"))
@@ -596,7 +596,10 @@ def test_a_background_waits_for_a_limited_time_after_it_was_told_to_stop(sqlite_
 def test_a_process_without_a_worker_logs_that_events_wait(inbox, clock, log):
     clock.skew = 60
     store(inbox, "uuid-1")
-    is_over, message = threading.Event(), "events wait, EVENT_THREADS is 0, and no worker runs"
+    is_over, message = (
+        threading.Event(),
+        "events are waiting, EVENT_THREADS is 0, and no worker is running",
+    )
     arguments = (inbox, lambda: not is_over.is_set())
     watch = partial(background.watch, *arguments, every=0.05, remind=0.1)
     thread = threading.Thread(target=watch)

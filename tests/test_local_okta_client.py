@@ -136,7 +136,7 @@ ATTEMPTS = [
 
 
 @pytest.mark.parametrize(("kind", "behaviours", "code", "attempts"), ATTEMPTS)
-def test_only_a_server_error_or_a_time_out_is_retried_and_only_once(
+def test_only_a_server_error_or_a_timeout_is_retried_and_only_once(
     service, monkeypatch, kind, behaviours, code, attempts
 ):
     service.behaviours = [*behaviours]
@@ -148,7 +148,7 @@ def test_only_a_server_error_or_a_time_out_is_retried_and_only_once(
 
 
 @pytest.mark.parametrize("behaviour", [hang, trickle(b"\r\n", b" "), trickle(b"", b"X: 1\r\n")])
-def test_a_time_out_has_no_status_and_a_token_hook_is_not_retried(service, monkeypatch, behaviour):
+def test_a_timeout_has_no_status_and_a_token_hook_is_not_retried(service, monkeypatch, behaviour):
     monkeypatch.setattr(client, "SECONDS", SHORT)
     service.behaviours = [behaviour]
     answer = send(service, "token")
@@ -164,7 +164,7 @@ def test_the_proxy_and_netrc_of_this_machine_are_ignored(service, tmp_path, monk
     assert "Authorization" not in headers
 
 
-def test_a_service_that_is_not_running_is_named_and_is_not_a_time_out():
+def test_a_service_that_is_not_running_is_named_and_is_not_a_timeout():
     with Service() as closed:
         pass
     answer = send(closed)

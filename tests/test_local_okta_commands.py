@@ -419,7 +419,7 @@ def test_the_doctor_says_what_to_type_into_okta_only_when_nothing_is_wrong(run, 
         ({"okta_issuer": f"{okta.issuer}x"}, "issuer_answered_404"),
         ({"okta_issuer": f"http://127.0.0.1:{free_port()}"}, "ConnectionError: no connection"),
         ({"okta_issuer": okta.issuer.replace("127.0.0.1", "localhost")}, "character for character"),
-        ({"basic_auth_password": "supersecret"}, "choose another"),
+        ({"basic_auth_password": "supersecret"}, "choose others"),
     ):
         result = run("doctor", **good | wrong)
         assert (result.exit_code, result.output.count("WRONG")) == (1, 1)

@@ -449,7 +449,7 @@ def test_execute_signs_with_the_hook_key(okta, call, service, with_policy):
     assert len(service.came) == 1
 
 
-def test_verify_really_asks_twice_at_most(call, service):
+def test_verify_sends_at_most_two_requests(call, service):
     body = event_hook()
     body["channel"]["config"]["uri"] = f"{service.url}/userCreated"
     path = f"/eventHooks/{made(call, '/eventHooks', body)['id']}"

@@ -496,7 +496,7 @@ def app_by_hand(org, label: str = "Flask hooks", kind: str = "service") -> dict:
 def test_two_apps_with_one_label_are_in_the_way_unless_one_is_named(org):
     first, second = app_by_hand(org), app_by_hand(org)
     result = org.register("client-secret", "--yes")
-    refuses(org, result, "2 have this name. OKTA_CLIENT_ID can choose one: ")
+    refuses(org, result, "there are 2 with this name, of which OKTA_CLIENT_ID can name one: ")
     assert first["id"] in result.output
     assert second["id"] in result.output
     named = org.register(
@@ -562,7 +562,7 @@ def test_hooks_that_were_not_named_keep_their_token(org):
     """With another client authentication of the app, they would get none any more."""
     org.register("client-secret", "--hooks", f"token,{OTHER}", "--yes")
     result = org.register("private-key", "--hooks", "token", "--yes")
-    refuses(org, result, f"“Flask hooks: {OTHER}” could no longer get a token with it")
+    refuses(org, result, f"the hook “Flask hooks: {OTHER}” gets its tokens as this app")
     assert org.register("private-key", "--hooks", f"token,{OTHER}", "--yes").exit_code == 0
 
 
@@ -591,7 +591,7 @@ def test_telephony_needs_a_provider_that_sends(org, provider):
 def test_another_active_telephony_hook_is_in_the_way(org):
     made_by_hand(org, type="com.okta.telephony.provider")
     result = org.register("basic", "--hooks", "telephony", "--yes", telephony_provider="twilio")
-    refuses(org, result, "“By hand” is active, and an org uses only one")
+    refuses(org, result, "“By hand” is already active, and an org can have only one")
 
 
 @has_telephony
@@ -601,7 +601,7 @@ def test_a_telephony_hook_is_not_activated_beside_another_active_one(org):
     only(org.state.inline_hooks.items)["status"] = "INACTIVE"
     made_by_hand(org, type="com.okta.telephony.provider")
     result = org.register(*arguments, telephony_provider="twilio")
-    refuses(org, result, "“By hand” is active, and an org uses only one")
+    refuses(org, result, "“By hand” is already active, and an org can have only one")
 
 
 @has_telephony
@@ -609,7 +609,9 @@ def test_telephony_is_changed_and_removed_only_by_name(org):
     provider = {"telephony_provider": "twilio"}
     org.register("client-secret", "--hooks", "telephony", "--yes", **provider)
     made = only(org.state.inline_hooks.items)
-    loses_its_token = f"“{made['name']}” could no longer get a token with it: change it first"
+    loses_its_token = (
+        f"the hook “{made['name']}” gets its tokens as this app: change that hook first"
+    )
     refuses(org, org.register("private-key", "--yes", **provider), loses_its_token)
     refuses(org, org.register("private-key", "--remove", "--yes"), loses_its_token)
     assert org.register("basic", "--remove", "--auth", "basic", "--yes").exit_code == 0
@@ -745,7 +747,7 @@ def test_an_app_that_another_hook_uses_is_not_removed(org):
     by_hand = made_by_hand(org, type="com.okta.import.transform")
     by_hand["channel"]["config"]["clientId"] = only(org.state.apps.items)["id"]
     result = org.register("client-secret", "--remove", "--yes")
-    refuses(org, result, "“By hand” could no longer get a token with it")
+    refuses(org, result, "the hook “By hand” gets its tokens as this app")
 
 
 @needs_other_hook
@@ -859,7 +861,7 @@ def test_a_service_that_does_not_answer_is_noted(org):
     assert f"from here, {nobody}/tokenHook does not answer (ConnectionError)" in unfolded(result)
     assert result.exit_code == 1
     assert "E0000134" in result.output
-    assert "does a tunnel run" in result.output
+    assert "Is the tunnel running?" in result.output
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1", "another authentication"])

@@ -84,11 +84,13 @@ def test_a_missing_right_to_write_is_shown_after_what_was_done(org):
     )
 
 
-def test_okta_that_cannot_reach_the_hook_is_explained(org):
+def test_the_message_says_when_okta_cannot_reach_the_hook(org):
     for status, code in ((502, "E0000134"), (504, "E0000137")):
         org.okta.management.fault = answers_for("/execute", *error(status, code))
         result = org.register("basic", "--hooks", "token", "--yes")
-        fails(result, f"{status} {code}", "Does the URL lead to the service, does a tunnel run")
+        fails(
+            result, f"{status} {code}", "Does the URL lead to the service? Is the tunnel running?"
+        )
 
 
 NO_ANSWERS = {
@@ -125,6 +127,14 @@ def test_an_answer_to_a_post_that_is_not_oktas_ends_the_command_and_creates_noth
 def test_an_address_where_nothing_answers_is_reported(org):
     settings = {"okta_issuer": "http://127.0.0.1:1/oauth2/default"}
     fails(org.register("basic", "--yes", **settings), "No answer from http://127.0.0.1:1")
+
+
+def test_a_host_that_cannot_be_a_name_is_reported(org):
+    settings = {"okta_issuer": "https://a..okta.com/oauth2/default"}
+    url = ("--url", "https://a..example.com")
+    fails(org.register("basic", "--yes", *url, **settings), "No answer from https://a..okta.com")
+    noted = org.register("basic", "--hooks", "token", "--plan", *url)
+    assert "does not answer (LocationParseError)" in noted.output.replace("\n", " ")
 
 
 def test_the_org_is_asked_first_without_the_token(org):
@@ -284,8 +294,8 @@ def test_an_app_whose_secret_is_not_one_is_an_error(org, secret):
 
 
 LINKS = {
-    "another host": ("http://127.0.0.1:1/next", "continues at another host"),
-    "another scheme": ("https://127.0.0.1/next", "continues at another host"),
+    "another host": ("http://127.0.0.1:1/next", "continues on another host"),
+    "another scheme": ("https://127.0.0.1/next", "continues on another host"),
 }
 
 
@@ -335,7 +345,7 @@ def test_a_token_in_a_file_of_the_service_is_refused(org, tmp_path, monkeypatch,
     (tmp_path / file).write_text(f"{name}={TOKEN}\n")
     monkeypatch.setattr(inputs, "PROJECT", tmp_path)
     result = org.register("basic", "--yes", env={name: TOKEN})
-    fails(result, f"{name} is in {file}, which the service reads: remove it there")
+    fails(result, f"{name} is in {file}, which flask reads: remove it there")
     assert TOKEN not in result.output
     assert not org.sent
 
@@ -364,6 +374,7 @@ def test_no_secret_is_printed_or_logged(org, auth, caplog, capfd):
 
 def echo(path: str, method: str):
     """Okta repeats each value that it got in its error."""
+
     def fault():
         if request.path.endswith(path) and request.method == method:
             values = [str(value) for _, value in leaves(request.get_json())]
@@ -499,20 +510,20 @@ INPUTS = {
     "the org's own server": (
         ("--auth", "private-key"),
         {"okta_issuer": "https://example.okta.com"},
-        "OKTA_ISSUER is not a custom server's",
+        "OKTA_ISSUER is not a custom authorization server",
     ),
     "the published password": (
         (),
         {"basic_auth_password": "supersecret"},
         "is the one printed in Okta's guide",
     ),
-    "no name": (("--name", ""), {}, "--name must have 1 to 100 printable characters"),
-    "a name with a space": (("--name", "Hooks "), {}, "no space at an end"),
+    "no name": (("--name", ""), {}, "--name must be 1 to 100 printable characters"),
+    "a name with a space": (("--name", "Hooks "), {}, "without a space at either end"),
     "a name that cannot be shown": (("--name", "a\nb"), {}, "printable characters"),
     "an unknown hook": (
         ("--hooks", "token,nothing"),
         {},
-        "there is no hook “nothing”. There are: ",
+        "there is no hook “nothing”. The hooks are: ",
     ),
 }
 

@@ -258,7 +258,7 @@ def test_an_exception_outside_flask_is_logged_with_its_type_and_place(
 
 
 def test_with_log_format_json_every_line_of_the_log_is_json(tmp_path):
-    settings = basic_settings(LOG_FORMAT="json", BASIC_AUTH_PASSWORD_PREVIOUS="the old one")
+    settings = basic_settings(LOG_FORMAT=" JSON", BASIC_AUTH_PASSWORD_PREVIOUS="the old one")
     with Service(settings, tmp_path / "log") as service:
         with socket.create_connection(("127.0.0.1", service.port)) as connection:
             connection.sendall(b"no HTTP\r\n\r\n")

@@ -52,11 +52,16 @@ def test_the_guides_names_count_only_in_dotenv(load, problems_of):
     assert load(PAIR, dotenv).basic_auth_user == "okta"
     empty = "BASIC_AUTH_USER=\nBASIC_AUTH_PASSWORD=\n"
     assert load({}, empty + dotenv).basic_auth_user == "guide"
+    # A variable that is empty hides both of the names in .env.
+    assert (
+        load({"BASIC_AUTH_USER": "", "AUTH_MODE": "oauth", **OAUTH}, "USER=guide\n").basic_auth_user
+        is None
+    )
     problems = problems_of({"USER": "root", "PASSWORD": "login password"})
     assert set(problems) == {"BASIC_AUTH_USER", "BASIC_AUTH_PASSWORD"}
 
 
-def test_one_of_the_guides_names_counts_beside_the_other_setting(load, problems_of):
+def test_a_guide_name_can_be_combined_with_the_other_setting(load, problems_of):
     loaded = load({"BASIC_AUTH_PASSWORD": "ours"}, "USER=guide\nPASSWORD=supersecret\n")
     assert (loaded.basic_auth_user, loaded.basic_auth_password) == ("guide", "ours")
     problems = problems_of({}, "USER=a:b\nPASSWORD=supersecret\n")
@@ -73,6 +78,7 @@ def test_a_password_in_dotenv_is_taken_literally(load):
     loaded = load({"HOME": "home"}, dotenv.format("pa$$ $HOME#1"))
     assert loaded.basic_auth_password == "pa$$ $HOME#1"
     assert load({}, dotenv.format("'abc #def'")).basic_auth_password == "abc #def"
+    assert load({}, dotenv.format('"a=b #c"  # a note')).basic_auth_password == "a=b #c"
     environ = PAIR | {"BASIC_AUTH_PASSWORD": "pa${X}ss"}
     assert load(environ).basic_auth_password == "pa${X}ss"
 
@@ -94,8 +100,8 @@ ISSUERS = [
     ("https://{yourOktaDomain}/oauth2/default", "placeholder"),
     ("https://yourOktaDomain/oauth2/default", "placeholder"),
     ("https://example-admin.okta.com/oauth2/default", "without -admin"),
-    (ISSUER.replace("https", "http"), "https is needed"),
-    ("http://localhost.example.com/oauth2/default", "https is needed"),
+    (ISSUER.replace("https", "http"), "use https"),
+    ("http://localhost.example.com/oauth2/default", "use https"),
     (ISSUER.removeprefix("https://"), "such as https://"),
     ("ftp://example.okta.com/oauth2/default", "such as https://"),
     ("https:///oauth2/default", "such as https://"),
@@ -152,7 +158,7 @@ def test_an_empty_value_in_quotation_marks_is_refused(problems_of):
 
 
 @pytest.mark.parametrize("password", ['"', "it's all there is'", "'one\"", "in “the” middle"])
-def test_a_quotation_mark_that_is_part_of_a_password_is_taken(load, password):
+def test_a_quotation_mark_that_is_part_of_a_password_is_kept(load, password):
     environ = PAIR | {"BASIC_AUTH_PASSWORD": password}
     assert load(environ).basic_auth_password == password
 
@@ -172,15 +178,15 @@ def test_a_missing_setting_is_named(problems_of, environ, name, what):
 
 # A name that is close to a setting of the guard, and words of the message.
 MISSPELT = [
-    (PAIR, "AUTHMODE", "is AUTH_MODE meant?"),
-    (PAIR, "auth_mode", "is AUTH_MODE meant?"),
-    (OAUTH, "BASIC_AUTH_PASWORD", "is BASIC_AUTH_PASSWORD meant?"),
-    (OAUTH, "basic_auth_user", "is BASIC_AUTH_USER meant?"),
-    (OAUTH, "OKTA_AUDIENCES", "is OKTA_AUDIENCE meant?"),
-    (OAUTH | {"OKTA_SCOPE": ""}, "OKTA_SCOPES", "is OKTA_SCOPE meant?"),
-    (OAUTH | {"OKTA_SCOPE": ""}, "okta_scope", "is OKTA_SCOPE meant?"),
-    (OAUTH | {"OKTA_CLIENT_ID": ""}, "OKTA-CLIENT-ID", "is OKTA_CLIENT_ID meant?"),
-    (OAUTH | {"OKTA_CLIENT_ID": ""}, "OKTA_CLIENT", "is OKTA_CLIENT_ID meant?"),
+    (PAIR, "AUTHMODE", "did you mean AUTH_MODE?"),
+    (PAIR, "auth_mode", "did you mean AUTH_MODE?"),
+    (OAUTH, "BASIC_AUTH_PASWORD", "did you mean BASIC_AUTH_PASSWORD?"),
+    (OAUTH, "basic_auth_user", "did you mean BASIC_AUTH_USER?"),
+    (OAUTH, "OKTA_AUDIENCES", "did you mean OKTA_AUDIENCE?"),
+    (OAUTH | {"OKTA_SCOPE": ""}, "OKTA_SCOPES", "did you mean OKTA_SCOPE?"),
+    (OAUTH | {"OKTA_SCOPE": ""}, "okta_scope", "did you mean OKTA_SCOPE?"),
+    (OAUTH | {"OKTA_CLIENT_ID": ""}, "OKTA-CLIENT-ID", "did you mean OKTA_CLIENT_ID?"),
+    (OAUTH | {"OKTA_CLIENT_ID": ""}, "OKTA_CLIENT", "did you mean OKTA_CLIENT_ID?"),
 ]
 
 
@@ -357,7 +363,7 @@ def test_the_doctor_reports_the_published_password_itself(tmp_path):
     own = {"EVENTS_DATABASE_URL": f"sqlite:///{tmp_path}/events.sqlite"}
     done = run("flask", "okta", "doctor", **PUBLISHED, **own)
     assert done.returncode == 1
-    assert "WRONG  user and password    is the one printed in Okta's guide" in done.stdout
+    assert "WRONG  user and password    are the ones printed in Okta's guide" in done.stdout
 
 
 def test_the_example_names_every_setting():
@@ -365,7 +371,7 @@ def test_the_example_names_every_setting():
     assert [name for name in PARSERS if f"{name}=" not in example] == []
 
 
-def test_a_note_is_printed_where_its_characters_cannot_be():
+def test_a_note_is_printed_even_if_the_terminal_lacks_its_characters():
     settings = PAIR | {"OKTA_SCOPÉ": "hooks", "PYTHONIOENCODING": "ascii"}
     printed = subprocess.check_output(
         [sys.executable, "-m", "settings"], cwd=PROJECT, env=environment(settings), text=True
@@ -384,7 +390,7 @@ def test_a_file_in_another_folder_that_flask_has_read_is_noted(tmp_path, monkeyp
     def notes(used_by="flask run"):
         return " ".join(load_settings(PAIR, project / ".env", used_by=used_by).notes)
 
-    assert f"flask has read {tmp_path / name}, of another folder: " in notes()
+    assert f"flask has read {tmp_path / name}, which is in another folder" in notes()
     # gunicorn reads no such file.
     assert "flask has" not in notes("server")
     monkeypatch.setenv("FLASK_SKIP_DOTENV", "1")

@@ -187,7 +187,7 @@ def test_the_doctor_says_that_this_user_cannot_store_events(not_allowed, tmp_pat
         return next(line for line in result.output.splitlines() if " database " in line)
 
     assert "WRONG  database" in doctor()
-    assert f"may not write {tmp_path}/events.sqlite: set EVENTS_DATABASE_URL" in doctor()
+    assert f"cannot write to {tmp_path}/events.sqlite: set EVENTS_DATABASE_URL" in doctor()
     # Without a Basic pair, no events arrive.
     assert "note   database" in doctor(auth_mode="oauth", okta_issuer="http://127.0.0.1:1")
     not_allowed.clear()

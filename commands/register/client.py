@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
+from urllib3.exceptions import HTTPError
 
 from auth.keys import session_for
 from commands.terminal import say
@@ -27,7 +28,7 @@ PAUSES = {423: 2.0, 500: 1.0}
 LONGEST_PAUSE = 60.0
 
 REACH = (
-    "Does the URL lead to the service, does a tunnel run, is the certificate good?",
+    "Does the URL lead to the service? Is the tunnel running? Is the certificate valid?",
     "The service's log has a line for each request that has reached it.",
 )
 # What Okta's own words do not say.
@@ -105,7 +106,9 @@ class Okta:
         while "next" in response.links:
             url = urljoin(response.url, response.links["next"]["url"])
             if urlsplit(url)[:2] != urlsplit(self.org)[:2]:
-                raise OktaError(f"Okta's list of {path} continues at another host: not asked")
+                raise OktaError(
+                    f"Okta's list of {path} continues on another host, so it was not read"
+                )
             response = self._send("GET", url)
             items += _json(response, list)
         self._lists[path] = items
@@ -128,7 +131,7 @@ class Okta:
                 if 200 <= status < 300:
                     return response
                 problem = _refusal(response)
-            except requests.RequestException as error:
+            except (requests.RequestException, HTTPError) as error:
                 problem = NoAnswer(
                     f"No answer from {self.org} to {method} {urlsplit(url).path} "
                     f"({type(error).__name__}). Is OKTA_ISSUER right, and is Okta reachable?"
@@ -166,7 +169,7 @@ def _refusal(response: requests.Response) -> OktaError:
     except (ValueError, TypeError, KeyError):
         return OktaError(
             f"The answer to {request} with status {status} is not one of Okta's. Is OKTA_ISSUER at "
-            "the address of the org itself, and does no proxy answer in its place?",
+            "the address of the org itself, or does a proxy answer in its place?",
             status,
         )
     lines = [f"Okta answered {request} with {status} {code}:", body.get("errorSummary"), *causes]

@@ -10,6 +10,7 @@ import click
 import requests
 from flask import current_app
 from flask.cli import with_appcontext
+from urllib3.exceptions import HTTPError
 
 from auth.keys import session_for
 from commands.terminal import say
@@ -43,7 +44,7 @@ OTHER_SETTINGS = (
 @click.option(
     "--auth",
     type=click.Choice(["basic", "client-secret", "private-key"]),
-    help="How inline hooks authenticate. By default as AUTH_MODE says; with oauth, private-key.",
+    help="How inline hooks authenticate. By default as AUTH_MODE says, with oauth by private-key.",
 )
 @click.option("--secrets", is_flag=True, help="Write passwords and client secrets again.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -68,13 +69,13 @@ def register_command(**options: Any) -> None:
         raise WrongInput("--url is missing: where does Okta reach the service?")
     run = Run(options)
     try:
-        sys.exit(run())
+        sys.exit(run.execute())
     except OktaError as error:
         raise click.ClickException(run.okta.harmless(str(error))) from None
     except MALFORMED as error:
         # Not its message, which may quote a secret.
         where = f"{type(error).__name__} at {places_of(error)}"
-        raise click.ClickException(f"An answer does not have the form of Okta's: {where}") from None
+        raise click.ClickException(f"An answer is not in Okta's format: {where}") from None
 
 
 class Run:
@@ -94,8 +95,8 @@ class Run:
         for secret in (self.settings.basic_auth_password or "", encoded_pair(self.settings)):
             self.okta.conceal(secret)
 
-    def __call__(self) -> int:
-        """The exit status. Raises OktaError."""
+    def execute(self) -> int:
+        """Returns the exit status. Raises OktaError."""
         organization = self.okta.organization()
         address = member(organization, "_links.organization.href") or self.okta.org
         self._say(f"Org     {organization.get('id')}  {address}")
@@ -149,7 +150,7 @@ class Run:
         say(self.okta.harmless(text), **style)
 
     def _line(self, action: str, what: str, detail: str) -> None:
-        """One aligned line."""
+        """Print one aligned line."""
         action = click.style(f"{action:<10}", fg=COLOURS.get(action, "green"))
         detail = self.okta.harmless(detail).replace("\n", f"\n{'':36}")
         say(f"  {action}  {what:<20}  {detail}")
@@ -206,7 +207,7 @@ class Run:
             if found == f"401 {scheme}":
                 return True
             found = f"answers with {found}, not 401 {scheme}"
-        except requests.RequestException as error:
+        except (requests.RequestException, HTTPError) as error:
             found = f"does not answer ({type(error).__name__})"
         mode = "basic" if scheme == "Basic" else "oauth"
         self._note(

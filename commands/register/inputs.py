@@ -92,7 +92,9 @@ def choices_of(app: Flask, options: dict[str, Any]) -> Choices:
     if not settings.okta_issuer:
         raise WrongInput("OKTA_ISSUER is not set, and it says which org to use")
     if not prefix.isprintable() or not 0 < len(prefix) <= 100 or prefix != prefix.strip():
-        raise WrongInput("--name must have 1 to 100 printable characters, and no space at an end")
+        raise WrongInput(
+            "--name must be 1 to 100 printable characters, without a space at either end"
+        )
     hooks = named(all_hooks, options["hooks"])
     has_server = "/oauth2/" in settings.okta_issuer
     if options["remove"]:
@@ -106,7 +108,9 @@ def choices_of(app: Flask, options: dict[str, Any]) -> Choices:
     if auth == "basic" and header is None:
         raise WrongInput("BASIC_AUTH_USER and BASIC_AUTH_PASSWORD are not set: choose a pair")
     if auth != "basic" and not has_server:
-        raise WrongInput("OKTA_ISSUER is not a custom server's, such as …/oauth2/default")
+        raise WrongInput(
+            "OKTA_ISSUER is not a custom authorization server, such as …/oauth2/default"
+        )
     if header is None and options["hooks"] is None:
         hooks = [hook for hook in hooks if not hook.is_event]
     if header is None and any(hook.is_event for hook in hooks):
@@ -146,7 +150,7 @@ def named(hooks: list[Hook], option: str | None) -> list[Hook]:
     names = {name.strip().replace("_", "-") for name in option.split(",")}
     if unknown := names.difference(*(hook.names for hook in hooks)):
         known = ", ".join(dict.fromkeys(hook.name for hook in hooks))
-        raise WrongInput(f"--hooks: there is no hook “{min(unknown)}”. There are: {known}")
+        raise WrongInput(f"--hooks: there is no hook “{min(unknown)}”. The hooks are: {known}")
     return [hook for hook in hooks if hook.names & names]
 
 
@@ -191,7 +195,7 @@ def authorization(org: str) -> tuple[str, bool]:
     for file in (".env", ".flaskenv"):
         for name in TOKENS.keys() & dotenv_values(PROJECT / file, interpolate=False).keys():
             raise WrongInput(
-                f"{name} is in {file}, which the service reads: remove it there, and revoke it"
+                f"{name} is in {file}, which flask reads: remove it there, and revoke it"
             )
     name = next((name for name in TOKENS if os.environ.get(name)), "")
     if not name and not at_terminal():
@@ -204,6 +208,6 @@ def authorization(org: str) -> tuple[str, bool]:
     # requests would quote the whole header in its own message.
     if not re.fullmatch("[!-~]+", token):
         raise WrongInput(
-            f"{name or 'That'} is not a token: it has a space or a character that no token has"
+            f"{name or 'That'} is not a token: it contains a character that no token has"
         )
     return f"{TOKENS.get(name, 'SSWS')} {token}", not name

@@ -41,7 +41,7 @@ class InTheWay(OktaError):
 class Resource:
     """One thing in the org, found by its name. `item` is what Okta has of it, or None."""
 
-    what = collection = query = ""
+    what = collection = query = how_to_choose = ""
     parent: "Resource | None" = None
     """The collection of a rule is below its policy."""
     holds_secret = inactive_before_delete = False
@@ -106,7 +106,7 @@ class Resource:
         found = self.matching(self.okta.objects(self.collection_path + self.query))
         if len(found) > 1:
             ids = ", ".join(str(each.get("id")) for each in found)
-            raise InTheWay(f"{len(found)} have this name. OKTA_CLIENT_ID can choose one: {ids}")
+            raise InTheWay(f"there are {len(found)} with this name{self.how_to_choose}: {ids}")
         self.item = found[0] if found else None
         for path, value in self.fixed.items():
             has = member(self.item, path)

@@ -53,10 +53,11 @@ class Key(Resource):
 
 
 class App(Resource):
-    """The client as which Okta gets its tokens. With a client secret, `key` is None."""
+    """The client that Okta uses to get its tokens. With a client secret, `key` is None."""
 
     what = "app"
     collection = f"{API}/apps"
+    how_to_choose = ", of which OKTA_CLIENT_ID can name one"
     inactive_before_delete = True
 
     def __init__(self, okta: Okta, choices: Choices, key: Key | None):
@@ -134,7 +135,9 @@ class App(Resource):
         for hook in self.okta.objects(INLINE_HOOKS):
             name, client_id = hook.get("name"), member(hook, "channel.config.clientId")
             if client_id == self.client_id and name not in ours:
-                raise InTheWay(f"“{name}” could no longer get a token with it: change it first")
+                raise InTheWay(
+                    f"the hook “{name}” gets its tokens as this app: change that hook first"
+                )
 
 
 class Scope(Resource):
@@ -293,7 +296,7 @@ class HookInOkta(Resource):
             if name == self.name or self.hook.type not in (None, other.get("type")):
                 continue
             if self.hook.is_telephony and not is_active and other.get("status") == "ACTIVE":
-                raise InTheWay(f"“{name}” is active, and an org uses only one")
+                raise InTheWay(f"“{name}” is already active, and an org can have only one")
             if self.item is None and member(other, "channel.config.uri") == self.uri:
                 raise InTheWay(f"“{name}” has the same URL, so no other is created", BY_HAND)
 
