@@ -42,7 +42,7 @@ screenshots: $(DEVELOPMENT)  ## Take screenshots of the local Okta's page, with 
 
 lint: $(DEVELOPMENT)  ## Check style, format and types
 	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff format --check . || { echo 'To format them: $(BIN)/ruff format .'; exit 1; }
 	@$(BIN)/mypy
 
 upgrade: $(DEVELOPMENT)  ## Install new compatible releases, and record them

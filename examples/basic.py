@@ -12,7 +12,7 @@ from hmac import compare_digest
 from flask import Flask, Response, abort, request
 from flask_httpauth import HTTPBasicAuth
 
-MISSING = "Set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD in the environment or in .env."
+MISSING = "Set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD in the environment or, for flask, in .env."
 USER = os.environ.get("BASIC_AUTH_USER") or sys.exit(MISSING)
 PASSWORD = os.environ.get("BASIC_AUTH_PASSWORD") or sys.exit(MISSING)
 
@@ -31,7 +31,8 @@ def verify_password(user: str, password: str) -> bool:
 @app.before_request
 def require_password() -> Response | None:
     """Check every request, before Flask checks whether its path exists."""
-    # Unlike login_required, this refuses OPTIONS requests as well.
+    # What login_required does, but for OPTIONS requests too. verify_password compares, so there is
+    # no stored password to pass on.
     matches = auth.authenticate(auth.get_auth(), None)
     return None if matches else auth.auth_error_callback(401)
 

@@ -15,8 +15,10 @@ from authlib.oauth2.rfc6750 import BearerTokenValidator, InsufficientScopeError,
 from flask import Flask, request
 from joserfc import errors, jwk, jwt
 
-ISSUER = os.environ.get("OKTA_ISSUER") or sys.exit("Set OKTA_ISSUER in the environment or in .env.")
-SCOPE = os.environ.get("OKTA_SCOPE") or sys.exit("Set OKTA_SCOPE in the environment or in .env.")
+MISSING = "Set OKTA_ISSUER and OKTA_SCOPE in the environment or, for flask, in .env."
+ISSUER = os.environ.get("OKTA_ISSUER") or sys.exit(MISSING)
+SCOPE = os.environ.get("OKTA_SCOPE") or sys.exit(MISSING)
+# A token without an essential claim is refused.
 CLAIMS = jwt.JWTClaimsRegistry(
     iss={"essential": True, "value": ISSUER},
     aud={"essential": True, "value": os.environ.get("OKTA_AUDIENCE") or "api://default"},
@@ -63,7 +65,7 @@ require_oauth.register_token_validator(OktaTokenValidator())
 @app.before_request
 @require_oauth(SCOPE)
 def require_token() -> None:
-    """Check every request, before Flask checks whether its path exists."""
+    """The decorators check every request, before Flask checks whether its path exists."""
 
 
 @app.post("/registrationHookSSR")

@@ -121,7 +121,7 @@ def add_page(
             outcome = "too late" if late else str(response.status_code)
             good = response.status_code < 400 and not late
             answered(request.method, request.path, outcome, good=good)
-        elif request.path.startswith(f"{API}/"):
+        elif request.path.startswith((f"{API}/", "/oauth2/")):
             outcome, good = str(response.status_code), response.status_code < 400
             show(request.method, request.path, outcome)
             if request.method != "GET":

@@ -20,7 +20,7 @@ def service_url(context, parameter, value: str) -> str:
     """Check an address given as an option."""
     base = base_of(value)
     if base is None:
-        raise click.BadParameter(f"{value} is not an address such as {SERVICE_URL}")
+        raise click.BadParameter(f"{value} is not an address such as http://127.0.0.1:5000")
     return base
 
 
@@ -102,7 +102,7 @@ def after_events() -> str:
     else:
         handled = "flask events work handles them in a separate process (EVENT_THREADS=0)"
     return (
-        f"This project's service stores events that have a handler, and {handled}. Its log then "
+        f"The service stores events that have a handler, and {handled}. Its log then "
         "says “event handled” with their uuid. flask events list shows what is waiting and what "
         "has failed."
     )

@@ -135,10 +135,13 @@ def load_settings(
     # An .env that cannot be read may hold what seems to be missing.
     if ".env" not in problems:
         # A setting that is wrong is not missing.
-        problems = rules.problems(settings, used_by) | names.problems(misspelt, settings) | problems
+        for others in (names.problems(misspelt, settings), rules.problems(settings, used_by)):
+            problems |= {name: why for name, why in others.items() if name not in problems}
     if problems:
         raise SettingsError(problems)
     only_in_dotenv = dotenv.keys() - environ.keys() - PARSERS.keys() - {*GUIDE_NAMES.values()}
+    # What is in .env is meant for this service, even if the right name is set as well.
+    misspelt |= names.misspelt_names(dotenv, PARSERS, ())
     notes = [*rules.notes(settings, texts, used_by), *names.notes(misspelt, only_in_dotenv)]
     if used_by == "flask run":
         notes += notes_on_other_files(dotenv_path.parent)

@@ -28,6 +28,7 @@ RIGHT_PAIR = {"Authorization": basic_header(USER, PASSWORD)}
 BASIC_HOOK, OAUTH_HOOK = "/userDeactivated", "/registrationHookSSR"
 EVENTS = {"data": {"events": [{"target": [{"alternateId": "kim.sato@example.com"}]}]}}
 FETCH_EVERY = 10
+ISSUER = "https://example.okta.com/oauth2/default"
 
 
 def sign_up(email: str) -> dict:
@@ -140,8 +141,8 @@ PAIR_IS_MISSING = "BASIC_AUTH_USER and BASIC_AUTH_PASSWORD"
     [
         ("basic", {"BASIC_AUTH_PASSWORD": "secret"}, PAIR_IS_MISSING),
         ("basic", {"BASIC_AUTH_USER": "okta", "BASIC_AUTH_PASSWORD": ""}, PAIR_IS_MISSING),
-        ("oauth", {"OKTA_SCOPE": "hooks"}, "OKTA_ISSUER"),
-        ("oauth", {"OKTA_ISSUER": "https://example.okta.com/oauth2/default"}, "OKTA_SCOPE"),
+        ("oauth", {"OKTA_SCOPE": "hooks"}, "OKTA_ISSUER and OKTA_SCOPE"),
+        ("oauth", {"OKTA_ISSUER": ISSUER}, "OKTA_ISSUER and OKTA_SCOPE"),
     ],
 )
 def test_an_example_does_not_start_without_a_setting(name, settings, missing):
@@ -155,7 +156,7 @@ def test_an_example_does_not_start_without_a_setting(name, settings, missing):
         check=False,
     )
     assert started.returncode == 1
-    assert started.stderr == f"Set {missing} in the environment or in .env.\n"
+    assert started.stderr == f"Set {missing} in the environment or, for flask, in .env.\n"
 
 
 # HTTP Basic
@@ -249,7 +250,7 @@ BAD_TOKENS = {
     "foreign key": lambda okta: okta.sign(okta.claims(), key=new_key()),
     "wrong audience": lambda okta: okta.issue(aud="api://other"),
     "no audience": lambda okta: without(okta, "aud"),
-    "wrong issuer": lambda okta: okta.issue(iss="https://example.okta.com/oauth2/default"),
+    "wrong issuer": lambda okta: okta.issue(iss=ISSUER),
     "no issuer": lambda okta: without(okta, "iss"),
     "not yet valid": lambda okta: okta.issue(nbf=int(time.time()) + 90),
     "unsigned": lambda okta: okta.sign(okta.claims(), {"alg": "none"}),

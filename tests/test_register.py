@@ -346,6 +346,14 @@ def test_a_new_app_gets_a_private_key_by_default(org):
     assert "Flask hooks, private key kept by Okta" in result.output
 
 
+def test_an_app_keeps_its_client_secret_unless_another_authentication_is_chosen(org):
+    org.register("client-secret", "--yes")
+    org.names_auth = False
+    assert org.register("client-secret", "--plan").exit_code == 0
+    chosen = org.register("client-secret", "--plan", "--auth", "private-key")
+    assert "client_secret_post → private_key_jwt" in chosen.output
+
+
 def test_a_change_of_the_app_keeps_its_secret_and_other_fields(org):
     org.register("client-secret", "--hooks", "token", "--yes")
     app = only(org.state.apps.items)
@@ -729,6 +737,26 @@ def test_an_event_hook_is_verified_after_each_change(org):
     org.okta.management.fault = answers_for(hook["id"], answer, method="PUT")
     org.register("basic", "--hooks", "events", "--yes")
     assert org.sent[-1].path.endswith("/lifecycle/verify")
+
+
+def test_a_verified_event_hook_is_not_said_to_work(org):
+    org.register("basic", "--hooks", "events", "--yes")
+    again = org.register("basic", "--hooks", "events", "--yes")
+    assert re.search(r"not tried +event hook .* verified earlier", again.output)
+    assert not org.writes
+    stopped = org.register("basic", "--hooks", "events", "--url", "http://127.0.0.1:1", "--plan")
+    assert "does not answer (ConnectionError)" in unfolded(stopped)
+
+
+@pytest.mark.parametrize("arguments", [["--plan"], ["--remove", "--plan"]])
+def test_a_hook_whose_code_was_deleted_is_noted(org, arguments):
+    org.register("basic", "--hooks", HOOKS, "--yes")
+    hook = only(org.state.inline_hooks.items)
+    for name in ("Flask hooks: gone", "Flask hooks: staging: tokenHook", "Other: gone"):
+        org.state.inline_hooks.create(copy.deepcopy(hook) | {"name": name})
+    result = unfolded(org.register("basic", *arguments))
+    assert "“Flask hooks: gone” is in Okta, but this service has no such hook" in result
+    assert result.count("has no such hook") == 1
 
 
 def test_a_hook_that_a_rule_uses_is_not_removed(org):

@@ -205,8 +205,10 @@ def test_a_similar_name_that_weakens_nothing_is_only_noted(load, name):
 
 
 @pytest.mark.parametrize("name", ["OKTA_SCOPES", "okta_scope", "AUTHMODE"])
-def test_a_similar_name_beside_the_right_one_is_ignored(load, name):
+def test_a_similar_name_beside_the_right_one_is_noted_if_it_is_in_dotenv(load, name):
     assert name not in " ".join(load(OAUTH | {name: "value"}).notes)
+    # What is in .env is meant for this service.
+    assert f"{name} is not a setting" in " ".join(load(OAUTH, f"{name}=value").notes)
 
 
 OTHERS = "HTTPS_PROXY=http://proxy:3128\nFLASK_DEBUG=1\nPGPASSWORD=pgs3cret\nLOG_LEVEL=debug\n"

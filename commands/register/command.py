@@ -17,9 +17,17 @@ from commands.terminal import say
 from logs import places_of
 
 from .client import API, Json, Okta, OktaError
-from .inputs import WrongInput, at_terminal, authorization, choices_of, encoded_pair
+from .inputs import (
+    Hook,
+    WrongInput,
+    at_terminal,
+    authorization,
+    choices_of,
+    encoded_pair,
+    hooks_of,
+)
 from .plan import AS_IT_SHOULD_BE, IN_THE_WAY, Resource, Step, member, plan, removal
-from .wanted import BY_HAND, App, HookInOkta, wanted
+from .wanted import BY_HAND, VERIFIED_EARLIER, App, HookInOkta, wanted, with_authentication_of_app
 
 SOMETHING_TO_DO = 2
 DONE = {"create": "created", "change": "changed", "activate": "activated", "remove": "removed"}
@@ -44,7 +52,7 @@ OTHER_SETTINGS = (
 @click.option(
     "--auth",
     type=click.Choice(["basic", "client-secret", "private-key"]),
-    help="How inline hooks authenticate. By default as AUTH_MODE says, with oauth by private-key.",
+    help="How inline hooks authenticate. By default as AUTH_MODE and the app in Okta say.",
 )
 @click.option("--secrets", is_flag=True, help="Write passwords and client secrets again.")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -111,15 +119,18 @@ class Run:
     def _register(self) -> int:
         if self.choices.auth != "basic":
             self._check_server()
+        if self.choices.auth != "basic" and self.options["auth"] is None:
+            self.choices = with_authentication_of_app(self.okta, self.choices)
         app, resources = wanted(self.okta, self.choices)
         steps = list(plan(resources, rewrite_secrets=self.options["secrets"]))
         self._show(steps)
+        self._note_hooks_without_code(resources)
         if app and all(step.action == BY_HAND for step in steps if is_inline_hook(step.resource)):
             say()
             raise OktaError(
                 "Nothing was changed: each of these hooks is there already, under another name"
             )
-        is_ready = self._service_is_ready("Bearer" if app else "Basic")
+        is_ready = self._service_is_ready(resources)
         self._note_another_client_id(app)
         if not is_ready and self.options["yes"] and not self.options["only_plan"]:
             self._refuse_to_move(steps)
@@ -136,6 +147,7 @@ class Run:
         _, resources = wanted(self.okta, self.choices)
         steps = removal(resources)
         self._show(steps)
+        self._note_hooks_without_code(resources)
         if steps:
             self._note(
                 "this command cannot see whether apps and policies use a hook. A telephony hook is "
@@ -190,15 +202,17 @@ class Run:
         folded = textwrap.fill(f"Note: {text}", 80, break_long_words=False, break_on_hyphens=False)
         self._say(f"\n{folded}", fg="yellow")
 
-    def _service_is_ready(self, scheme: str) -> bool:
-        """Whether it asks for this authentication, as far as this machine can see. Notes if not."""
+    def _service_is_ready(self, resources: list[Resource]) -> bool:
+        """Whether it asks for what Okta will send, as far as this machine can see. Notes if not."""
         if self.settings.event_hooks_are_off:
             missing = "BASIC_AUTH_USER and BASIC_AUTH_PASSWORD are not set"
             self._note(f"event hooks are left out: {missing}.")
-        path = next((hook.path for hook in self.choices.hooks if not hook.is_event), None)
-        if path is None:
+        hooks = [each for each in resources if isinstance(each, HookInOkta)]
+        if not hooks:
             return True
-        url = f"{self.choices.url}{path}"
+        # An inline hook, if there is one: it shows which authentication the service expects.
+        hook = min(hooks, key=lambda each: each.hook.is_event)
+        scheme, url = "Bearer" if hook.app else "Basic", hook.uri
         try:
             with session_for(url) as session:
                 answer = session.get(url, timeout=SECONDS, allow_redirects=False)
@@ -222,9 +236,25 @@ class Run:
         if any(step.action == "change" and isinstance(step.resource, HookInOkta) for step in steps):
             say()
             raise OktaError(
-                "Nothing was changed, since the hooks may work as they are. Start the service "
-                "first, or confirm it yourself, without --yes"
+                "Nothing was changed, since the hooks may work as they are, and the service would "
+                "refuse the new ones. Check --url and AUTH_MODE, or confirm it without --yes"
             )
+
+    def _note_hooks_without_code(self, resources: list[Resource]) -> None:
+        """Note hooks that this command created earlier, for paths that the service had then."""
+        start = self.choices.name_of(Hook("", ""))
+        known = [self.choices.name_of(hook) for hook in hooks_of(current_app)]
+        hooks = [each for each in resources if isinstance(each, HookInOkta)]
+        for collection in dict.fromkeys(hook.collection for hook in hooks):
+            for item in self.okta.objects(collection):
+                name = str(item.get("name"))
+                # With another colon, it belongs to a deployment with a longer name.
+                is_ours = name.startswith(start) and ":" not in name.removeprefix(start)
+                if is_ours and name not in known:
+                    self._note(
+                        f"“{name}” is in Okta, but this service has no such hook. Remove it in the "
+                        "Admin Console, if nothing uses it."
+                    )
 
     def _note_another_client_id(self, app: App | None) -> None:
         client_ids = self.settings.okta_client_id
@@ -271,8 +301,10 @@ class Run:
         for hook in resources:
             if isinstance(hook, HookInOkta):
                 try:
-                    if outcome := hook.try_out(self.payloads):
-                        self._line("works", hook.what, f"{hook.detail}  {outcome}")
+                    outcome = hook.try_out(self.payloads)
+                    action = "not tried" if outcome == VERIFIED_EARLIER else "works"
+                    if outcome:
+                        self._line(action, hook.what, f"{hook.detail}  {outcome}")
                 except OktaError as error:
                     self._line("failed", hook.what, f"{hook.detail}\n{error}")
                     works = False

@@ -1,6 +1,8 @@
 """What should be in the org: key, app, scope, policy and rule for the tokens, and the hooks."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from urllib.parse import quote
 
 from .client import API, Json, Okta, OktaError
@@ -16,6 +18,7 @@ SECRET_METHODS = ("client_secret_post", "client_secret_basic")
 SCOPE_DESCRIPTION = "Lets Okta call the hooks."
 POLICY_DESCRIPTION = "Lets Okta get the token that opens the hooks."
 BY_HAND, LEFT = "by hand", "left"
+VERIFIED_EARLIER = "verified earlier"
 VERSION = "1.0.0"
 # For a new policy and its rule: Okta uses the first policy that fits.
 FIRST = {"priority": 1, "status": "ACTIVE"}
@@ -34,6 +37,15 @@ def wanted(okta: Okta, choices: Choices) -> "tuple[App | None, list[Resource]]":
     for hook in choices.hooks:
         resources.append(HookInOkta(okta, choices, hook, None if hook.is_event else app))
     return app, resources
+
+
+def with_authentication_of_app(okta: Okta, choices: Choices) -> Choices:
+    """An app that has a client secret keeps it. A new one gets a private key."""
+    app = App(okta, choices, None)
+    with suppress(InTheWay):
+        app.find()
+    has_secret = member(app.item, METHOD) in SECRET_METHODS
+    return replace(choices, auth="client-secret" if has_secret else "private-key")
 
 
 class Key(Resource):
@@ -317,8 +329,9 @@ class HookInOkta(Resource):
             # Telephony would send a real message.
             return ""
         if self.hook.is_event:
-            if self.item.get("verificationStatus") != "VERIFIED":
-                self.item = self.okta.call("POST", f"{self.path}/lifecycle/verify")
+            if self.item.get("verificationStatus") == "VERIFIED":
+                return VERIFIED_EARLIER
+            self.item = self.okta.call("POST", f"{self.path}/lifecycle/verify")
             return "verified"
         if self.hook.path not in payloads:
             return ""
