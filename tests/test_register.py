@@ -739,6 +739,16 @@ def test_an_event_hook_is_verified_after_each_change(org):
     assert org.sent[-1].path.endswith("/lifecycle/verify")
 
 
+def test_event_hooks_need_no_app(org):
+    result = org.register("private-key", "--hooks", "events", "--yes")
+    assert result.exit_code == 0, result.output
+    assert not org.state.apps.items
+    assert "AUTH_MODE" not in result.output
+    stopped = ("--url", "http://127.0.0.1:1", "--hooks", "events", "--plan")
+    result = org.register("private-key", *stopped)
+    assert "The hooks will fail until the service runs there." in unfolded(result)
+
+
 def test_a_verified_event_hook_is_not_said_to_work(org):
     org.register("basic", "--hooks", "events", "--yes")
     again = org.register("basic", "--hooks", "events", "--yes")

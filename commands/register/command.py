@@ -140,7 +140,8 @@ class Run:
             return 0
         self._do(steps)
         works = self._try_out(resources)
-        self._show_settings(app)
+        if any(map(is_inline_hook, resources)):
+            self._show_settings(app)
         return 0 if works else 1
 
     def _remove(self) -> int:
@@ -224,9 +225,9 @@ class Run:
         except (requests.RequestException, HTTPError) as error:
             found = f"does not answer ({type(error).__name__})"
         mode = "basic" if scheme == "Basic" else "oauth"
+        needed = "" if hook.hook.is_event else f" with AUTH_MODE={mode}"
         self._note(
-            f"from here, {url} {found}. The hooks will fail until the service runs there with "
-            f"AUTH_MODE={mode}."
+            f"from here, {url} {found}. The hooks will fail until the service runs there{needed}."
         )
         return False
 

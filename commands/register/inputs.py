@@ -116,6 +116,8 @@ def choices_of(app: Flask, options: dict[str, Any]) -> Choices:
         hooks = [hook for hook in hooks if not hook.is_event]
     if header is None and any(hook.is_event for hook in hooks):
         raise WrongInput("--hooks: event hooks need BASIC_AUTH_USER and BASIC_AUTH_PASSWORD")
+    if all(hook.is_event for hook in hooks):
+        auth = "basic"
     # Without the telephony hook, its settings may be gone as well.
     provider = getattr(settings, "telephony_provider", None)
     if provider in (None, "console") and any(hook.is_telephony for hook in hooks):
