@@ -42,9 +42,9 @@ def init_app(app: Flask) -> None:
 def refuse(error: HTTPException) -> Response:
     """Answer with JSON. Only the log says why a credential was refused."""
     g.reason = getattr(error, "reason", None)
-    # Show only the hooks' own descriptions of these. Werkzeug's are for people with a browser.
-    standard = default_exceptions.get(error.code or 0, HTTPException).description
-    has_own = error.code in (400, 413, 415) and error.description != standard
+    # For these codes, show the hooks' own descriptions. Werkzeug's are for people with a browser.
+    standard = default_exceptions.get(error.code or 0, HTTPException).description or ""
+    has_own = error.code in (400, 413, 415) and not (error.description or "").startswith(standard)
     summary = error.description if has_own else error.name
     g.error = None if g.reason else summary
     response = error_response(
@@ -75,5 +75,5 @@ def fail_outside_of_the_view(error: InternalServerError) -> Response:
     view = current_app.view_functions.get(request.endpoint or "")
     if view and isinstance(error.original_exception, TypeError):
         advice = "return answer(…) or NO_CHANGE"
-        g.error = f"{place_of_function(view)} returned what Flask cannot send: {advice}"
+        g.error = f"{place_of_function(view)} returned something that Flask cannot send: {advice}"
     return response

@@ -54,7 +54,8 @@ def line_formatter():
     """
     log_format = os.environ.get("LOG_FORMAT")
     with contextlib.suppress(OSError, ValueError):
-        log_format = log_format or dotenv_values(PROJECT / ".env").get("LOG_FORMAT")
+        if log_format is None:
+            log_format = dotenv_values(PROJECT / ".env").get("LOG_FORMAT")
     return runpy.run_path(str(PROJECT / "logs.py"))["LineFormatter"](
         (log_format or "").strip().lower()
     )
@@ -133,6 +134,6 @@ def post_worker_init(worker):
 
 def worker_exit(server, worker):
     """Let running event handlers finish within the time that gunicorn gives the worker."""
-    # The master may call this too, for a worker that is already gone. It has started nothing.
+    # The master may call this for a worker that is already gone. It has started nothing itself.
     if background := sys.modules.get("inbox.background"):
         background.stop(server.cfg.graceful_timeout)

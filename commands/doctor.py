@@ -71,12 +71,10 @@ def check_settings(report: Report, settings: Settings) -> None:
     report.line("ok", "AUTH_MODE", settings.auth_mode)
     if not settings.basic_auth_password:
         report.line("note", "user and password", "not set: event hooks are off")
-    elif settings.published_passwords:
-        report.line(
-            "wrong", "user and password", "are the ones printed in Okta's guide: choose others"
-        )
     else:
-        report.line("ok", "user and password", f"{settings.basic_auth_user}, and a password")
+        report.line("ok", "user and password", f"user {settings.basic_auth_user}, password set")
+    for name in settings.published_passwords:
+        report.line("wrong", name, "is the one printed in Okta's guide: choose another")
     if settings.basic_auth_password_previous:
         report.line("note", "previous password", "accepted: remove it once Okta has the new one")
     if settings.auth_mode == "oauth":

@@ -107,7 +107,7 @@ def worker_seen(backlog: Backlog) -> str:
     if backlog.has_no_worker:
         return f"{seen}, and events are waiting"
     if backlog.stuck_workers:
-        return f"{seen}, but in {backlog.stuck_workers} of the processes every handler is hanging"
+        return f"{seen}, but every handler is hanging in {backlog.stuck_workers} of the processes"
     return seen
 
 

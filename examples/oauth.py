@@ -50,7 +50,7 @@ class OktaTokenValidator(BearerTokenValidator):
     def find_keys(self, token: jwk.GuestProtocol) -> jwk.KeySet:
         """The issuer's keys, fetched if the token names one that is not among them."""
         known = token.headers().get("kid") in [key.kid for key in self.keys]
-        # Anyone can make up a key ID, so once the issuer has answered, wait 10 seconds.
+        # Anyone can make up a key ID, so after a successful fetch, wait 10 seconds.
         if not known and monotonic() > self.next_fetch:
             response = requests.get(f"{ISSUER}/v1/keys", timeout=2)
             response.raise_for_status()

@@ -83,7 +83,7 @@ class Background:
         with contextlib.suppress(KeyboardInterrupt):
             self._thread.join(max(end - time.monotonic(), 0))
         if in_hand := self._worker.in_hand:
-            message = "handlers did not finish in time, and will run again"
+            message = "handlers did not finish in time and will run again"
             log.warning(message, extra={"fields": {"events": in_hand}})
 
 

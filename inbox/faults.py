@@ -12,7 +12,7 @@ from logs import places_of
 
 from .database import reason_of
 
-DATABASE_FAULT = "the database cannot be used, the worker keeps trying"
+DATABASE_FAULT = "the database cannot be used; the worker keeps trying"
 
 log = logging.getLogger(__name__)
 

@@ -30,7 +30,8 @@ HEADER_VALUE = re.compile(r"[!-~]+")
 ANOTHER_PROGRAM = (
     "The errors of this service are JSON with an error object, and its guard's refusals have "
     "WWW-Authenticate. This answer is different, so another program may listen there: one of the "
-    "examples, which has only one hook, or on a Mac AirPlay Receiver, which takes port 5000."
+    "examples, each of which has only one hook, or, on a Mac, AirPlay Receiver, which takes port "
+    "5000."
 )
 
 # Returns the Authorization header, or None for no header. The argument is the deadline, as a

@@ -27,6 +27,7 @@ from local_okta.page_token import Expected, explain
 from local_okta.samples import SAMPLES
 from local_okta.service import (
     SERVICE_URL,
+    START,
     after_events,
     base_of,
     basic_pair,
@@ -37,7 +38,6 @@ from local_okta.service import (
 FROM_TOKEN_ENDPOINT = ("Client secret", "Private key")
 WRONG = {name.capitalize(): make for name, make in WRONG_TOKENS.items()}
 AUTHENTICATIONS = ("Basic", *FROM_TOKEN_ENDPOINT, "None", "Wrong password", *WRONG)
-START = "make run (or flask run)"
 
 
 class BadInput(Exception):

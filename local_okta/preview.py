@@ -17,6 +17,7 @@ from local_okta.own_request import EVENT_TYPES, NotARequest, kind_of, path_of, p
 from local_okta.samples import SAMPLES, check_samples
 from local_okta.serve import SCOPE, kept_client
 from local_okta.service import (
+    START,
     after_events,
     basic_pair,
     check_answers,
@@ -117,7 +118,7 @@ def preview(
     request = _request(hook, path, body, event_type)
     auth = auth or ("client-secret" if settings().auth_mode == "oauth" else "basic")
     url = without_hook_path(url, *([path] if path else []))
-    check_answers(url, "make run")
+    check_answers(url, START)
     good = _preview_one(request, auth, url, verbose) if request else _preview_all(auth, url)
     sys.exit(0 if good else 1)
 
@@ -187,6 +188,9 @@ def _show_response(answer: client.Answer) -> None:
 
 def _preview_all(auth: str, url: str) -> bool:
     check_samples()
+    if auth in ("client-secret", "private-key"):
+        # Say what is missing before the table begins.
+        _oauth(auth)
     accepted, answers = [], []
     heading()
     for sample in SAMPLES.values():
@@ -233,8 +237,8 @@ def _oauth(auth: str) -> client.Credentials:
     client_ids = settings().okta_client_id
     if client_ids and kept["client_id"] not in client_ids:
         raise click.ClickException(
-            "OKTA_CLIENT_ID does not name the local Okta's client, so the service would refuse its "
-            f"tokens: {FOUR_LINES}."
+            "OKTA_CLIENT_ID does not name the local Okta's client, so the service refuses its "
+            "tokens. Add the client ID that flask okta serve prints, after a comma."
         )
     token_url = f"{issuer}/v1/token"
     check_answers(token_url, "flask okta serve")

@@ -70,7 +70,7 @@ def serve(port: int) -> None:
     say(f"OKTA_ISSUER={okta.issuer}")
     say(f"OKTA_CLIENT_ID={okta.client_id}")
     say(f"OKTA_SCOPE={SCOPE}")
-    say("\nRequests to it are shown here. Press Ctrl-C to stop.")
+    say("\nRequests for tokens, keys and the management API are shown here. Press Ctrl-C to stop.")
     wait_for_ctrl_c()
     okta.stop()
     say("\nThe local Okta has stopped.")
@@ -141,4 +141,5 @@ def _new_client() -> dict[str, Any]:
 
 
 def _show_request(method: str, path: str, outcome: str) -> None:
+    path = path.encode("unicode_escape").decode()
     say(f"{time.strftime('%H:%M:%S')}  {method} {path}  {outcome}")

@@ -12,6 +12,7 @@ from flask import current_app
 from local_okta import client
 from local_okta.terminal import say, waiting
 
+START = "make run (or flask run)"
 # flask run uses the same variable.
 SERVICE_URL = f"http://127.0.0.1:{os.environ.get('FLASK_RUN_PORT') or 5000}"
 

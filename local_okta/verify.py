@@ -9,6 +9,7 @@ from flask.cli import with_appcontext
 from local_okta import client
 from local_okta.judge import judge_verification
 from local_okta.service import (
+    START,
     basic_pair,
     check_answers,
     event_hook_paths,
@@ -30,7 +31,7 @@ def verify_event_hook(url: str) -> None:
     """
     credentials = client.basic(*basic_pair())
     url = without_hook_path(url)
-    check_answers(url, "make run")
+    check_answers(url, START)
     verdicts, answers = [], []
     paths = event_hook_paths()
     for path in paths:

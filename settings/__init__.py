@@ -89,7 +89,7 @@ class Settings:
     log_level: str = setting(values.one_of("DEBUG", "INFO", "WARNING", "ERROR"), "INFO")
     log_format: str = setting(values.one_of("text", "json"), "text")
     notes: tuple[str, ...] = ()
-    """Nothing is wrong, but the person who starts the service should know this."""
+    """What the person who starts the service should know, although nothing is wrong."""
 
     @property
     def published_passwords(self) -> list[str]:
@@ -155,7 +155,8 @@ def _texts_of_settings(environ: Mapping[str, str], dotenv: Mapping[str, str]) ->
     """
     texts = {**dotenv, **environ}
     for name, guide_name in GUIDE_NAMES.items():
-        if name not in environ:
+        # flask copies a line of .env that is empty into the environment.
+        if environ.get(name) is None or dotenv.get(name) == "":
             texts[name] = texts.get(name) or dotenv.get(guide_name, "")
     return {name: texts[name] for name in PARSERS if texts.get(name)}
 

@@ -44,7 +44,10 @@ def notes_on_other_files(project: Path) -> Iterator[str]:
     for name in (".env", ".flaskenv") if get_load_dotenv() else ():
         file = find_dotenv(name, usecwd=True)
         if file and Path(file).parent.resolve() != project.resolve():
-            yield f"flask has read {file}, which is in another folder"
+            yield (
+                f"flask has read {file}, which is in another folder: its values take precedence "
+                "over .env"
+            )
 
 
 def _why_unreadable(error: OSError | UnicodeDecodeError) -> str:
@@ -65,7 +68,7 @@ def _problem(binding: Binding, earlier: Collection[str]) -> str | None:
     """Why a line may not mean what its author intended."""
     if "${" in (binding.value or ""):
         return "has ${…} in .env, where variables are not replaced: write out the value"
-    if re.match(r"[^=]*=\s*[^\s'\"].*\s#", binding.original.string.lstrip()):
+    if re.match(r"[^=]*=\s*[^\s'\"].*\s#", binding.original.string):
         return (
             'has " #" in .env, which cuts off the rest: put a value with a # into single quotes, '
             "and a comment on a line of its own"

@@ -57,7 +57,7 @@ def _missing(settings: "Settings") -> dict[str, str]:
 
 
 def notes(settings: "Settings", set_names: Collection[str], used_by: UsedBy) -> Iterator[str]:
-    """Nothing is wrong, but the person who starts the service should know this."""
+    """What the person who starts the service should know, although nothing is wrong."""
     password, issuer = settings.basic_auth_password, urlsplit(settings.okta_issuer)
     for name in settings.published_passwords:
         yield (
@@ -76,7 +76,7 @@ def notes(settings: "Settings", set_names: Collection[str], used_by: UsedBy) -> 
     elif used_by == "server" and "EVENTS_DATABASE_URL" not in set_names:
         yield (
             f"events are stored in {settings.events_file}, since EVENTS_DATABASE_URL is not set: "
-            "a platform that discards its disk at each deploy loses the events that wait"
+            "a platform that discards its disk at each deploy loses the events that are waiting"
         )
     if settings.auth_mode == "oauth":
         if not settings.okta_client_id:

@@ -45,7 +45,7 @@ def credential(text: str) -> str:
 def basic_user(text: str) -> str:
     if ":" in text:
         raise ValueError(
-            "contains a colon, which HTTP Basic does not allow in a user name (RFC 7617, 2)"
+            "contains a colon, which HTTP Basic does not allow in a user name (RFC 7617, section 2)"
         )
     return credential(text)
 
@@ -81,7 +81,7 @@ def issuer(text: str) -> str:
             "query or a fragment"
         )
     if endpoint:
-        raise ValueError(f"is the URL of an endpoint: the issuer is {shown(endpoint[1])}")
+        raise ValueError(f"is the URL of an endpoint; the issuer is {shown(endpoint[1])}")
     if text.endswith("/"):
         raise ValueError("ends with a slash, which the iss of a token does not")
     if "youroktadomain" in host:

@@ -157,7 +157,10 @@ async def waits(name):
 @pytest.mark.parametrize(
     ("view", "advice"),
     [
-        (returns_nothing, "returned what Flask cannot send: return answer(…) or NO_CHANGE"),
+        (
+            returns_nothing,
+            "returned something that Flask cannot send: return answer(…) or NO_CHANGE",
+        ),
         (waits, "is async, which needs: pip install 'flask[async]'"),
     ],
 )
@@ -180,11 +183,23 @@ def test_a_500_from_abort_looks_like_every_other_refusal():
     assert (answer.status_code, answer.json) == (500, {"error": summary})
 
 
-@pytest.mark.parametrize("view", [lambda name: abort(400), lambda name: request.args["missing"]])
-def test_a_400_does_not_speak_of_a_browser(view):
-    answer = client_with(view).post("/hook/a", auth=BASIC_PAIR)
-    summary = {"errorSummary": "Bad Request", "errorCauses": []}
-    assert (answer.status_code, answer.json) == (400, {"error": summary})
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize(
+    ("view", "status", "phrase"),
+    [
+        (lambda name: abort(400), 400, "Bad Request"),
+        (lambda name: request.args["missing"], 400, "Bad Request"),
+        (lambda name: abort(413), 413, "Request Entity Too Large"),
+        (lambda name: abort(415), 415, "Unsupported Media Type"),
+        (lambda name: abort(415, description="Send XML"), 415, "Send XML"),
+    ],
+)
+def test_werkzeugs_words_for_browsers_are_not_shown(view, status, phrase, debug):
+    client = client_with(view)
+    client.application.debug = debug
+    answer = client.post("/hook/a", auth=BASIC_PAIR)
+    summary = {"errorSummary": phrase, "errorCauses": []}
+    assert (answer.status_code, answer.json) == (status, {"error": summary})
 
 
 def test_in_development_the_log_has_the_traceback(capsys):
@@ -295,7 +310,7 @@ def test_time_and_traceback_are_in_both_formats():
 
 @pytest.mark.parametrize(
     ("command", "shown"),
-    [("doctor", r"\u0436, and a password"), ("register --help", r"--hooks NAME,")],
+    [("doctor", r"user \u0436, password set"), ("register --help", r"--hooks NAME,")],
 )
 def test_a_command_prints_what_a_terminal_cannot_show_as_an_escape(command, shown, tmp_path):
     settings = basic_settings(
@@ -329,7 +344,9 @@ def test_the_commands_use_the_port_of_flask_run():
 
 
 def test_a_command_notes_that_flask_has_read_the_env_of_another_folder(tmp_path):
-    (tmp_path / ".env").write_text("OKTA_SCOPE=other\n")
+    for name in (".env", ".flaskenv"):
+        (tmp_path / name).write_text("OKTA_SCOPE=other\n")
     done = flask_okta("auth-secret", cwd=tmp_path)
-    assert f"Note: flask has read {tmp_path / '.env'}, which is in another folder" in done.stderr
+    for name in (".env", ".flaskenv"):
+        assert f"Note: flask has read {tmp_path / name}, which is in another folder" in done.stderr
     assert done.stdout.startswith("Basic ")

@@ -45,7 +45,7 @@ def test_a_postgresql_that_is_down_or_hangs_is_a_503_in_time(running, postgresql
     postgresql.stop()
     assert is_refused_in_time(service, an_event("f"))
     assert inline_hooks_work(service)
-    worker.wait_until(lambda: "the database cannot be used, the worker keeps trying" in worker.log)
+    worker.wait_until(lambda: "the database cannot be used; the worker keeps trying" in worker.log)
     postgresql.start()
     assert deliver(service, an_event("f")).status_code == 204
     worker.wait_until(lambda: {"e", "f"} <= set(worker.handled))

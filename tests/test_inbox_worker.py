@@ -553,7 +553,7 @@ def test_a_background_that_stops_lets_a_handler_finish(sqlite_url, log):
     background_with(sqlite_url, handler, log).stop(PATIENCE)
     assert handled == ["uuid-1"]
     assert said(log, "event worker stopped")
-    assert not said(log, "handlers did not finish in time, and will run again")
+    assert not said(log, "handlers did not finish in time and will run again")
 
 
 def test_the_background_that_was_started_is_stopped_even_if_another_was_prepared(
@@ -587,7 +587,7 @@ def test_a_background_waits_for_a_limited_time_after_it_was_told_to_stop(sqlite_
     # Half a second is left for the log.
     started.stop(2)
     assert time.monotonic() - before < 0.8
-    [record] = said(log, "handlers did not finish in time, and will run again")
+    [record] = said(log, "handlers did not finish in time and will run again")
     assert record.fields == {"events": 1}
     ends.set()
     wait_until(lambda: said(log, "event worker stopped"))

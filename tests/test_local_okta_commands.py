@@ -178,9 +178,8 @@ WITH_TOKEN = ("preview", INLINE_HOOK.name, "--auth", "client-secret", "--url")
 def test_preview_says_how_to_start_what_does_not_answer(run, stub, okta):
     unused = f"http://127.0.0.1:{free_port()}"
     result = run("preview", "--url", unused)
-    assert result.output == (
-        f"Error: Nothing answers at {unused}. Start it in another terminal: make run\n"
-    )
+    start = "Start it in another terminal: make run (or flask run)"
+    assert result.output == f"Error: Nothing answers at {unused}. {start}\n"
     result = run(*WITH_TOKEN, stub.url, okta_issuer=f"{unused}/oauth2/default")
     assert_fails(result, "Start it in another terminal: flask okta serve")
     for host in ("127.0.0.2", "a..b"):
@@ -224,9 +223,10 @@ def test_preview_requests_a_token_only_from_the_local_okta(run, stub, okta, issu
 
 def test_preview_names_a_client_that_the_service_would_refuse(run, stub, okta):
     settings = okta.settings | {"okta_client_id": frozenset({"0oaOther"})}
-    result = run("preview", "token", "--url", stub.url, **settings)
-    assert_fails(result, "OKTA_CLIENT_ID does not name the local Okta's client")
-    assert stub.paths == []
+    for arguments in (["token"], []):
+        result = run("preview", *arguments, "--url", stub.url, **settings)
+        assert_fails(result, "OKTA_CLIENT_ID does not name the local Okta's client")
+        assert stub.paths == []
 
 
 def test_an_invalid_address_is_named(run):
@@ -419,7 +419,7 @@ def test_the_doctor_says_what_to_type_into_okta_only_when_nothing_is_wrong(run, 
         ({"okta_issuer": f"{okta.issuer}x"}, "issuer_answered_404"),
         ({"okta_issuer": f"http://127.0.0.1:{free_port()}"}, "ConnectionError: no connection"),
         ({"okta_issuer": okta.issuer.replace("127.0.0.1", "localhost")}, "character for character"),
-        ({"basic_auth_password": "supersecret"}, "choose others"),
+        ({"basic_auth_password": "supersecret"}, "choose another"),
     ):
         result = run("doctor", **good | wrong)
         assert (result.exit_code, result.output.count("WRONG")) == (1, 1)
@@ -480,8 +480,9 @@ def serve(run, monkeypatch):
     port, published = free_port(), []
 
     def record_keys():
-        url = f"http://127.0.0.1:{port}/oauth2/default/v1/keys"
-        published.append(requests.get(url, timeout=30).json()["keys"])
+        url = f"http://127.0.0.1:{port}/oauth2"
+        requests.get(f"{url}/other%0A12:00:00", timeout=30)
+        published.append(requests.get(f"{url}/default/v1/keys", timeout=30).json()["keys"])
 
     monkeypatch.setattr(serve_module, "wait_for_ctrl_c", record_keys)
     return lambda: (run("serve", "--port", port, error=WRONG), published[-1])
@@ -495,7 +496,8 @@ def test_serve_prints_what_goes_into_dotenv_whatever_the_settings_are(serve, run
     client_id = json.loads(run.client_file.read_text())["client_id"]
     lines = f"AUTH_MODE=oauth\nOKTA_ISSUER={base}/oauth2/default\nOKTA_CLIENT_ID={client_id}\n"
     assert f"{lines}OKTA_SCOPE=hooks\n" in result.output
-    assert "/oauth2/default/v1/keys  200" in result.output
+    assert "GET /oauth2/default/v1/keys  200" in result.output
+    assert r"GET /oauth2/other\n12:00:00  404" in result.output
 
 
 def test_serve_keeps_its_client_in_a_private_file(serve, run):

@@ -350,6 +350,9 @@ def test_an_app_keeps_its_client_secret_unless_another_authentication_is_chosen(
     org.register("client-secret", "--yes")
     org.names_auth = False
     assert org.register("client-secret", "--plan").exit_code == 0
+    credentials = only(org.state.apps.items)["credentials"]["oauthClient"]
+    credentials["token_endpoint_auth_method"] = "client_secret_basic"
+    assert org.register("client-secret", "--plan").exit_code == 0
     chosen = org.register("client-secret", "--plan", "--auth", "private-key")
     assert "client_secret_post → private_key_jwt" in chosen.output
 
@@ -504,7 +507,11 @@ def app_by_hand(org, label: str = "Flask hooks", kind: str = "service") -> dict:
 def test_two_apps_with_one_label_are_in_the_way_unless_one_is_named(org):
     first, second = app_by_hand(org), app_by_hand(org)
     result = org.register("client-secret", "--yes")
-    refuses(org, result, "there are 2 with this name, of which OKTA_CLIENT_ID can name one: ")
+    in_the_way = "there are 2 with this name, of which OKTA_CLIENT_ID can name one: "
+    refuses(org, result, in_the_way)
+    org.names_auth = False
+    assert re.search(f"in the way +app +{in_the_way}", org.register("client-secret").output)
+    org.names_auth = True
     assert first["id"] in result.output
     assert second["id"] in result.output
     named = org.register(
@@ -618,7 +625,7 @@ def test_telephony_is_changed_and_removed_only_by_name(org):
     org.register("client-secret", "--hooks", "telephony", "--yes", **provider)
     made = only(org.state.inline_hooks.items)
     loses_its_token = (
-        f"the hook “{made['name']}” gets its tokens as this app: change that hook first"
+        f"the hook “{made['name']}” gets its tokens as this app: change or remove it first"
     )
     refuses(org, org.register("private-key", "--yes", **provider), loses_its_token)
     refuses(org, org.register("private-key", "--remove", "--yes"), loses_its_token)
@@ -746,7 +753,7 @@ def test_event_hooks_need_no_app(org):
     assert "AUTH_MODE" not in result.output
     stopped = ("--url", "http://127.0.0.1:1", "--hooks", "events", "--plan")
     result = org.register("private-key", *stopped)
-    assert "The hooks will fail until the service runs there." in unfolded(result)
+    assert "with the same BASIC_AUTH_USER and BASIC_AUTH_PASSWORD." in unfolded(result)
 
 
 def test_a_verified_event_hook_is_not_said_to_work(org):
@@ -762,6 +769,10 @@ def test_a_verified_event_hook_is_not_said_to_work(org):
 def test_a_hook_whose_code_was_deleted_is_noted(org, arguments):
     org.register("basic", "--hooks", HOOKS, "--yes")
     hook = only(org.state.inline_hooks.items)
+    # The service answers at this path too, though one event hook is enough.
+    event_hook = only(org.state.event_hooks.items)
+    name = "Flask hooks: userDeactivated"
+    org.state.event_hooks.create(copy.deepcopy(event_hook) | {"name": name})
     for name in ("Flask hooks: gone", "Flask hooks: staging: tokenHook", "Other: gone"):
         org.state.inline_hooks.create(copy.deepcopy(hook) | {"name": name})
     result = unfolded(org.register("basic", *arguments))
@@ -910,11 +921,35 @@ def test_hooks_are_not_moved_unattended_to_a_service_that_would_refuse_them(org,
     arguments = ("--url", url, "--hooks", HOOKS, "--auth", "basic")
     result = org.register("basic", *arguments, "--yes")
     assert result.exit_code == 1
-    assert "the hooks may work as they are" in result.output
+    assert "the hooks may be working now" in result.output
     assert (org.writes, org.snapshot()) == ([], before)
     assert org.register("basic", *arguments, "--yes", "--plan").exit_code == 2
-    assert "may work" not in org.register("basic", *arguments, input="y\n").output
+    assert "may be working" not in org.register("basic", *arguments, input="y\n").output
     assert org.snapshot() != before
+
+
+def test_only_hooks_that_would_be_changed_prevent_an_unattended_run(org):
+    org.register("client-secret", "--hooks", "token", "--yes")
+    only(org.state.apps.items)["settings"]["oauthClient"]["dpop_bound_access_tokens"] = True
+    org.services = dict.fromkeys(AUTHENTICATIONS, org.services["basic"])
+    for hook in org.state.inline_hooks.items.values():
+        hook["channel"]["config"]["uri"] = f"{org.services['basic']}/tokenHook"
+    result = org.register("client-secret", "--hooks", "token", "--yes")
+    assert "changed     app" in result.output
+
+
+def test_a_proxy_that_answers_in_its_own_way_is_only_noted(org):
+    org.register("basic", "--hooks", "token", "--yes")
+    result = org.register("basic", "--url", f"{org.okta.issuer}/x", "--hooks", "token", "--yes")
+    assert "answers with 404, not 401 Basic" in unfolded(result)
+    assert "changed     token hook" in result.output
+
+
+def test_without_a_terminal_yes_is_not_advised_where_it_would_be_refused(org):
+    org.register("basic", "--hooks", "token", "--yes")
+    result = org.register("basic", "--url", "http://127.0.0.1:1", "--hooks", "token")
+    assert "Use --yes" not in result.output
+    assert "run it at a terminal without --yes" in result.output
 
 
 def test_another_server_at_the_address_is_noted(org):

@@ -299,6 +299,13 @@ LINKS = {
 }
 
 
+def test_the_next_page_may_be_a_relative_address(org):
+    link = {"Link": '<?after=1>; rel="next"'}
+    org.okta.management.fault = in_turn(answers_for("/inlineHooks", "[]", 200, link))
+    assert org.register("basic", "--hooks", "token", "--plan").exit_code == 2
+    assert [str(each) for each in org.sent].count("GET /api/v1/inlineHooks") == 2
+
+
 @pytest.mark.parametrize("case", LINKS)
 def test_a_next_page_that_is_not_one_is_refused(org, case):
     target, said = LINKS[case]
@@ -510,7 +517,7 @@ INPUTS = {
     "the org's own server": (
         ("--auth", "private-key"),
         {"okta_issuer": "https://example.okta.com"},
-        "OKTA_ISSUER is not a custom authorization server",
+        "OKTA_ISSUER is not the issuer of a custom authorization server",
     ),
     "the published password": (
         (),

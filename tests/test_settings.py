@@ -52,6 +52,8 @@ def test_the_guides_names_count_only_in_dotenv(load, problems_of):
     assert load(PAIR, dotenv).basic_auth_user == "okta"
     empty = "BASIC_AUTH_USER=\nBASIC_AUTH_PASSWORD=\n"
     assert load({}, empty + dotenv).basic_auth_user == "guide"
+    copied = {"BASIC_AUTH_USER": "", "BASIC_AUTH_PASSWORD": ""}
+    assert load(copied, empty + dotenv).basic_auth_user == "guide"
     # A variable that is empty hides both of the names in .env.
     assert (
         load({"BASIC_AUTH_USER": "", "AUTH_MODE": "oauth", **OAUTH}, "USER=guide\n").basic_auth_user
@@ -238,6 +240,7 @@ WRONG_LINES = [
     ('OKTA_CLIENT_ID="0oa1" "0oa2"', ".env, line 1", "NAME=value"),
     ("BASIC_AUTH_PASSWORD='pa${X}ss'", "BASIC_AUTH_PASSWORD", "variables are not replaced"),
     ("BASIC_AUTH_PASSWORD=abc #def", "BASIC_AUTH_PASSWORD", "single quotes"),
+    ("export BASIC_AUTH_PASSWORD = abc #def", "BASIC_AUTH_PASSWORD", "single quotes"),
     ("AUTH_MODE=oauth\nAUTH_MODE=basic", "AUTH_MODE", "twice"),
 ]
 
@@ -365,7 +368,7 @@ def test_the_doctor_reports_the_published_password_itself(tmp_path):
     own = {"EVENTS_DATABASE_URL": f"sqlite:///{tmp_path}/events.sqlite"}
     done = run("flask", "okta", "doctor", **PUBLISHED, **own)
     assert done.returncode == 1
-    assert "WRONG  user and password    are the ones printed in Okta's guide" in done.stdout
+    assert "WRONG  BASIC_AUTH_PASSWORD  is the one printed in Okta's guide" in done.stdout
 
 
 def test_the_example_names_every_setting():
@@ -395,6 +398,8 @@ def test_a_file_in_another_folder_that_flask_has_read_is_noted(tmp_path, monkeyp
     assert f"flask has read {tmp_path / name}, which is in another folder" in notes()
     # gunicorn reads no such file.
     assert "flask has" not in notes("server")
+    # The commands print it themselves.
+    assert "flask has" not in notes("flask command")
     monkeypatch.setenv("FLASK_SKIP_DOTENV", "1")
     assert "flask has" not in notes()
     monkeypatch.delenv("FLASK_SKIP_DOTENV")

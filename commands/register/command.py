@@ -24,7 +24,6 @@ from .inputs import (
     authorization,
     choices_of,
     encoded_pair,
-    hooks_of,
 )
 from .plan import AS_IT_SHOULD_BE, IN_THE_WAY, Resource, Step, member, plan, removal
 from .wanted import BY_HAND, VERIFIED_EARLIER, App, HookInOkta, wanted, with_authentication_of_app
@@ -130,9 +129,10 @@ class Run:
             raise OktaError(
                 "Nothing was changed: each of these hooks is there already, under another name"
             )
-        is_ready = self._service_is_ready(resources)
+        may_work = self._may_work(resources)
         self._note_another_client_id(app)
-        if not is_ready and self.options["yes"] and not self.options["only_plan"]:
+        is_attended = at_terminal() and not self.options["yes"]
+        if not (may_work or is_attended or self.options["only_plan"]):
             self._refuse_to_move(steps)
         if not self._may_do(steps):
             return SOMETHING_TO_DO
@@ -149,7 +149,7 @@ class Run:
         steps = removal(resources)
         self._show(steps)
         self._note_hooks_without_code(resources)
-        if steps:
+        if steps or not self.options["hooks"]:
             self._note(
                 "this command cannot see whether apps and policies use a hook. A telephony hook is "
                 "removed only by name, with --hooks."
@@ -203,8 +203,8 @@ class Run:
         folded = textwrap.fill(f"Note: {text}", 80, break_long_words=False, break_on_hyphens=False)
         self._say(f"\n{folded}", fg="yellow")
 
-    def _service_is_ready(self, resources: list[Resource]) -> bool:
-        """Whether it asks for what Okta will send, as far as this machine can see. Notes if not."""
+    def _may_work(self, resources: list[Resource]) -> bool:
+        """Whether the hooks may work, as far as this machine can see. Prints a note if in doubt."""
         if self.settings.event_hooks_are_off:
             missing = "BASIC_AUTH_USER and BASIC_AUTH_PASSWORD are not set"
             self._note(f"event hooks are left out: {missing}.")
@@ -221,15 +221,19 @@ class Run:
             found = f"{answer.status_code} {asked}".strip()
             if found == f"401 {scheme}":
                 return True
+            # What else answers may be a proxy that treats Okta's requests differently.
+            may_work = asked not in ("Basic", "Bearer")
             found = f"answers with {found}, not 401 {scheme}"
         except (requests.RequestException, HTTPError) as error:
-            found = f"does not answer ({type(error).__name__})"
-        mode = "basic" if scheme == "Basic" else "oauth"
-        needed = "" if hook.hook.is_event else f" with AUTH_MODE={mode}"
+            may_work, found = False, f"does not answer ({type(error).__name__})"
+        needed = f"AUTH_MODE={'basic' if scheme == 'Basic' else 'oauth'}"
+        if hook.hook.is_event:
+            needed = "the same BASIC_AUTH_USER and BASIC_AUTH_PASSWORD"
         self._note(
-            f"from here, {url} {found}. The hooks will fail until the service runs there{needed}."
+            f"from here, {url} {found}. The hooks will fail until the service runs there with "
+            f"{needed}."
         )
-        return False
+        return may_work
 
     @staticmethod
     def _refuse_to_move(steps: list[Step]) -> None:
@@ -237,14 +241,15 @@ class Run:
         if any(step.action == "change" and isinstance(step.resource, HookInOkta) for step in steps):
             say()
             raise OktaError(
-                "Nothing was changed, since the hooks may work as they are, and the service would "
-                "refuse the new ones. Check --url and AUTH_MODE, or confirm it without --yes"
+                "Nothing was changed: the hooks may be working now, and would fail after this "
+                "change. Check --url and AUTH_MODE, or run it at a terminal without --yes"
             )
 
     def _note_hooks_without_code(self, resources: list[Resource]) -> None:
         """Note hooks that this command created earlier, for paths that the service had then."""
         start = self.choices.name_of(Hook("", ""))
-        known = [self.choices.name_of(hook) for hook in hooks_of(current_app)]
+        rules = current_app.url_map.iter_rules()
+        known = [self.choices.name_of(Hook("", rule.rule)) for rule in rules]
         hooks = [each for each in resources if isinstance(each, HookInOkta)]
         for collection in dict.fromkeys(hook.collection for hook in hooks):
             for item in self.okta.objects(collection):

@@ -109,8 +109,8 @@ def choices_of(app: Flask, options: dict[str, Any]) -> Choices:
         raise WrongInput("BASIC_AUTH_USER and BASIC_AUTH_PASSWORD are not set: choose a pair")
     if auth != "basic" and not has_server:
         raise WrongInput(
-            "OKTA_ISSUER is not a custom authorization server: set it to one, such as "
-            "…/oauth2/default, or use --auth basic"
+            "OKTA_ISSUER is not the issuer of a custom authorization server, such as "
+            "…/oauth2/default: set it to one, or use --auth basic"
         )
     if header is None and options["hooks"] is None:
         hooks = [hook for hook in hooks if not hook.is_event]

@@ -148,7 +148,7 @@ class App(Resource):
             name, client_id = hook.get("name"), member(hook, "channel.config.clientId")
             if client_id == self.client_id and name not in ours:
                 raise InTheWay(
-                    f"the hook “{name}” gets its tokens as this app: change that hook first"
+                    f"the hook “{name}” gets its tokens as this app: change or remove it first"
                 )
 
 

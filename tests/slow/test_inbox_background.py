@@ -77,7 +77,7 @@ def test_an_endless_handler_keeps_no_process_alive_and_its_event_is_tried_again(
         service.wait_until(lambda: "event taken" in service.log)
         service.process.terminate()
         assert ends(service.process, 10) == 0
-    assert "handlers did not finish in time, and will run again events=1" in service.log
+    assert "handlers did not finish in time and will run again events=1" in service.log
     assert service.handled == []
     with RecordingWorker(sqlite_url, tmp_path) as worker:
         worker.wait_until(lambda: "attempt=2" in worker.log)
