@@ -120,8 +120,8 @@ def load_settings(
 ) -> Settings:
     """Read, parse and check the settings. Raises SettingsError, which names every wrong one.
 
-    Under `flask run`, TELEPHONY_PROVIDER defaults to console. Only a server refuses
-    the password that is printed in Okta's guide.
+    Under `flask run`, TELEPHONY_PROVIDER defaults to console. Only a server refuses the password
+    that is printed in Okta's guide.
     """
     environ = os.environ if environ is None else environ
     dotenv, wrong_lines = read_dotenv(dotenv_path)
@@ -151,13 +151,11 @@ def load_settings(
 def _texts_of_settings(environ: Mapping[str, str], dotenv: Mapping[str, str]) -> dict[str, str]:
     """The texts of the settings that are set, by name.
 
-    What is empty in the environment is not set, whatever `.env` says.
+    What is empty in the environment is not set, even if `.env` has a value.
     """
     texts = {**dotenv, **environ}
     for name, guide_name in GUIDE_NAMES.items():
-        # flask copies a line of .env that is empty into the environment.
-        if environ.get(name) is None or dotenv.get(name) == "":
-            texts[name] = texts.get(name) or dotenv.get(guide_name, "")
+        texts[name] = texts.get(name) or dotenv.get(guide_name, "")
     return {name: texts[name] for name in PARSERS if texts.get(name)}
 
 

@@ -54,11 +54,6 @@ def test_the_guides_names_count_only_in_dotenv(load, problems_of):
     assert load({}, empty + dotenv).basic_auth_user == "guide"
     copied = {"BASIC_AUTH_USER": "", "BASIC_AUTH_PASSWORD": ""}
     assert load(copied, empty + dotenv).basic_auth_user == "guide"
-    # A variable that is empty hides both of the names in .env.
-    assert (
-        load({"BASIC_AUTH_USER": "", "AUTH_MODE": "oauth", **OAUTH}, "USER=guide\n").basic_auth_user
-        is None
-    )
     problems = problems_of({"USER": "root", "PASSWORD": "login password"})
     assert set(problems) == {"BASIC_AUTH_USER", "BASIC_AUTH_PASSWORD"}
 
