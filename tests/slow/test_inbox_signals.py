@@ -40,7 +40,7 @@ def test_a_second_ctrl_c_of_flask_run_does_not_wait(sqlite_url, tmp_path):
         deliver(service, an_event("endless", seconds=600))
         service.wait_until(lambda: "event taken" in service.log)
         service.process.send_signal(signal.SIGINT)
-        service.wait_until(lambda: "finishes what it has begun" in service.log)
+        service.wait_until(lambda: "is finishing what it has begun" in service.log)
         service.process.send_signal(signal.SIGINT)
         ends(service.process, 5)
     assert "Traceback" not in service.log
@@ -63,7 +63,7 @@ def test_the_second_signal_ends_a_worker_at_once(sqlite_url, tmp_path):
     with RecordingWorker(sqlite_url, tmp_path) as worker:
         worker.wait_until(lambda: "event taken" in worker.log)
         worker.process.send_signal(signal.SIGINT)
-        worker.wait_until(lambda: "finishes what it has begun" in worker.log)
+        worker.wait_until(lambda: "is finishing what it has begun" in worker.log)
         assert worker.process.poll() is None
         worker.process.send_signal(signal.SIGINT)
         assert ends(worker.process, 5) == -signal.SIGINT
