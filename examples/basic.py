@@ -12,7 +12,7 @@ from hmac import compare_digest
 from flask import Flask, Response, abort, request
 from flask_httpauth import HTTPBasicAuth
 
-MISSING = "Set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD in the environment or, for flask, in .env."
+MISSING = "Set BASIC_AUTH_USER and BASIC_AUTH_PASSWORD in .env, and start this with flask run."
 USER = os.environ.get("BASIC_AUTH_USER") or sys.exit(MISSING)
 PASSWORD = os.environ.get("BASIC_AUTH_PASSWORD") or sys.exit(MISSING)
 

@@ -15,7 +15,7 @@ from authlib.oauth2.rfc6750 import BearerTokenValidator, InsufficientScopeError,
 from flask import Flask, request
 from joserfc import errors, jwk, jwt
 
-MISSING = "Set OKTA_ISSUER and OKTA_SCOPE in the environment or, for flask, in .env."
+MISSING = "Set OKTA_ISSUER and OKTA_SCOPE in .env, and start this with flask run."
 ISSUER = os.environ.get("OKTA_ISSUER") or sys.exit(MISSING)
 SCOPE = os.environ.get("OKTA_SCOPE") or sys.exit(MISSING)
 # A token without an essential claim is refused.

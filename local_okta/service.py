@@ -105,7 +105,7 @@ def after_events() -> str:
     return (
         f"The service stores events that have a handler, and {handled}. Its log then "
         "says “event handled” with their uuid. flask events list shows what is waiting and what "
-        "has failed."
+        "has failed. (An example only logs them.)"
     )
 
 

@@ -156,7 +156,7 @@ def test_an_example_does_not_start_without_a_setting(name, settings, missing):
         check=False,
     )
     assert started.returncode == 1
-    assert started.stderr == f"Set {missing} in the environment or, for flask, in .env.\n"
+    assert started.stderr == f"Set {missing} in .env, and start this with flask run.\n"
 
 
 # HTTP Basic

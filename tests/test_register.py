@@ -5,13 +5,14 @@ import json
 import re
 
 import pytest
+from werkzeug.wrappers import Response
 
 from commands.register import command, inputs
 from commands.register.inputs import Hook, hooks_of
 from hooks.contract import HookBlueprint
 from local_okta.samples import SAMPLES
 from settings import Settings
-from tests.support.gunicorn import INLINE_SAMPLES, app_with_commands
+from tests.support.gunicorn import INLINE_SAMPLES, app_with_commands, serving
 from tests.support.org import (
     AUTHENTICATIONS,
     HOOKS,
@@ -462,7 +463,7 @@ def test_a_hook_with_the_same_url_is_shown_and_not_created_twice(org):
     by_hand = made_by_hand(org)
     result = org.register("basic", "--hooks", "token", "--yes")
     assert result.exit_code == 0
-    assert "by hand     token hook            “By hand” has the same URL" in result.output
+    assert "other name  token hook            “By hand” has the same URL" in result.output
     assert not org.writes
     assert org.state.inline_hooks.items == {by_hand["id"]: by_hand}
 
@@ -883,6 +884,14 @@ def test_the_settings_for_the_service_are_printed_at_the_end(org):
     assert org.register("basic", "--hooks", "token", "--yes").output.endswith("AUTH_MODE=basic\n")
 
 
+def test_the_printed_client_ids_keep_a_list_that_has_this_app(org):
+    org.register("private-key", "--hooks", "token", "--yes")
+    client_id = only(org.state.apps.items)["id"]
+    ids = frozenset({client_id, "0oaAnother"})
+    again = org.register("private-key", "--hooks", "token", "--yes", okta_client_id=ids)
+    assert f"OKTA_CLIENT_ID={','.join(sorted(ids))}\n" in again.output
+
+
 def test_a_service_with_another_authentication_is_noted_before_the_question(org):
     org.services = dict.fromkeys(AUTHENTICATIONS, org.services["basic"])
     result = org.register("client-secret", "--hooks", "token", "--plan")
@@ -938,11 +947,15 @@ def test_only_hooks_that_would_be_changed_prevent_an_unattended_run(org):
     assert "changed     app" in result.output
 
 
-def test_a_proxy_that_answers_in_its_own_way_is_only_noted(org):
+@pytest.mark.parametrize(
+    ("status", "changed"), [(403, True), (405, True), (404, False), (200, False)]
+)
+def test_a_proxy_may_refuse_the_request_that_tries_the_service(org, status, changed):
     org.register("basic", "--hooks", "token", "--yes")
-    result = org.register("basic", "--url", f"{org.okta.issuer}/x", "--hooks", "token", "--yes")
-    assert "answers with 404, not 401 Basic" in unfolded(result)
-    assert "changed     token hook" in result.output
+    with serving(Response(status=status)) as url:
+        result = org.register("basic", "--url", url, "--hooks", "token", "--yes")
+    assert f"answers with {status}, not 401 Basic" in unfolded(result)
+    assert ("changed     token hook" in result.output) is changed
 
 
 def test_without_a_terminal_yes_is_not_advised_where_it_would_be_refused(org):

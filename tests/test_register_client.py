@@ -500,11 +500,18 @@ GOOD_URLS = {
     ("https://hooks.example.com:8443", OKTA): "https://hooks.example.com:8443",
     ("https://hooks.example.com/tokenHook", OKTA): "https://hooks.example.com",
     ("https://hooks.example.com/prefix/", OKTA): "https://hooks.example.com/prefix",
+    ("https://example.com/hooks", OKTA): "https://example.com/hooks",
     ("https://hooks.example.com/prefix/tokenHook", OKTA): "https://hooks.example.com/prefix",
     ("https://1.1.1.1", OKTA): "https://1.1.1.1",
     ("http://127.0.0.1:5000", LOCAL): "http://127.0.0.1:5000",
     ("https://hooks.example.com", LOCAL): "https://hooks.example.com",
 }
+
+
+@pytest.mark.parametrize("path", ["/tokenHok", "/tokenhook", "/v1/tokenHooks/"])
+def test_a_misspelt_path_of_a_hook_is_refused(path):
+    with pytest.raises(inputs.WrongInput, match="a misspelt path of a hook"):
+        inputs.checked_url(f"https://hooks.example.com{path}", OKTA, ["/tokenHook", "/SAMLHook"])
 
 
 @pytest.mark.parametrize(("url", "org"), GOOD_URLS, ids=str)

@@ -26,7 +26,14 @@ from .inputs import (
     encoded_pair,
 )
 from .plan import AS_IT_SHOULD_BE, IN_THE_WAY, Resource, Step, member, plan, removal
-from .wanted import BY_HAND, VERIFIED_EARLIER, App, HookInOkta, wanted, with_authentication_of_app
+from .wanted import (
+    OTHER_NAME,
+    VERIFIED_EARLIER,
+    App,
+    HookInOkta,
+    wanted,
+    with_authentication_of_app,
+)
 
 SOMETHING_TO_DO = 2
 DONE = {"create": "created", "change": "changed", "activate": "activated", "remove": "removed"}
@@ -35,10 +42,11 @@ COLOURS = {IN_THE_WAY: "red", "remove": "red", "failed": "red"} | dict.fromkeys(
 SECONDS = 5
 # What an answer raises that has a list or null where an object should be, and the like.
 MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-OTHER_SETTINGS = (
-    "if the service's log has a 401 or 403 for a hook, the service runs with other settings, or "
-    "Okta has an old secret. Compare the lines below, restart the service, and run this command "
-    "again. With --secrets, it writes passwords and client secrets into the hooks again."
+WHAT_TO_DO = (
+    "after a 404, or if nothing answers, check --url. If the service's log has a 401 or 403 for a "
+    "hook, the service runs with other settings, or Okta has an old secret. Compare the settings, "
+    "restart the service, and run this command again. With --secrets, it writes passwords and "
+    "client secrets into the hooks again."
 )
 
 
@@ -60,8 +68,8 @@ def register_command(**options: Any) -> None:
     """Create in your Okta org what the hooks of this service need.
 
     Shows what it is going to do, asks you to confirm, does it, and lets Okta send a sample request
-    to each hook. A second run changes nothing. After an error, the next run continues where this
-    one stopped.
+    to each hook. A second run changes only what differs. After an error, the next run continues
+    where this one stopped.
 
     OKTA_ISSUER says which org. The API token is asked for, or read from OKTA_API_TOKEN (or
     OKTA_ACCESS_TOKEN) in the environment. It is not stored.
@@ -124,7 +132,9 @@ class Run:
         steps = list(plan(resources, rewrite_secrets=self.options["secrets"]))
         self._show(steps)
         self._note_hooks_without_code(resources)
-        if app and all(step.action == BY_HAND for step in steps if is_inline_hook(step.resource)):
+        if app and all(
+            step.action == OTHER_NAME for step in steps if is_inline_hook(step.resource)
+        ):
             say()
             raise OktaError(
                 "Nothing was changed: each of these hooks is there already, under another name"
@@ -221,8 +231,8 @@ class Run:
             found = f"{answer.status_code} {asked}".strip()
             if found == f"401 {scheme}":
                 return True
-            # What else answers may be a proxy that treats Okta's requests differently.
-            may_work = asked not in ("Basic", "Bearer")
+            # A proxy may refuse this request, but not Okta's.
+            may_work = answer.status_code in (403, 405)
             found = f"answers with {found}, not 401 {scheme}"
         except (requests.RequestException, HTTPError) as error:
             may_work, found = False, f"does not answer ({type(error).__name__})"
@@ -315,7 +325,7 @@ class Run:
                     self._line("failed", hook.what, f"{hook.detail}\n{error}")
                     works = False
         if not works:
-            self._note(OTHER_SETTINGS)
+            self._note(WHAT_TO_DO)
         return works
 
     def _show_settings(self, app: App | None) -> None:
@@ -324,7 +334,10 @@ class Run:
         if app:
             self._say(f"OKTA_ISSUER={self.settings.okta_issuer}")
             self._say(f"OKTA_AUDIENCE={self.settings.okta_audience}")
-            self._say(f"OKTA_CLIENT_ID={app.client_id}")
+            # Keep the other clients of a list that has this one.
+            known = self.settings.okta_client_id
+            client_ids = known if app.client_id in known else {app.client_id}
+            self._say(f"OKTA_CLIENT_ID={','.join(sorted(client_ids))}")
             self._say(f"OKTA_SCOPE={self.choices.scope}")
 
 

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib import import_module
 from ipaddress import ip_address
 from typing import Any
@@ -183,6 +184,10 @@ def checked_url(url: str, issuer: str, paths: list[str]) -> str:
         raise WrongInput(f"--url: Okta cannot reach {host}. Deploy the service, or use a tunnel")
     prefix = path.rstrip("/")
     pasted = max((path for path in paths if prefix.endswith(path)), key=len, default="")
+    last = f"/{prefix.rpartition('/')[2]}".lower()
+    similar = get_close_matches(last, [path.lower() for path in paths], n=1, cutoff=0.85)
+    if similar and not pasted:
+        raise WrongInput(f"--url ends with a misspelt path of a hook ({similar[0]}): leave it out")
     return f"{origin}{prefix.removesuffix(pasted)}"
 
 

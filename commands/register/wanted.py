@@ -17,7 +17,7 @@ SECRET_METHODS = ("client_secret_post", "client_secret_basic")
 # Whatever has another description is not removed.
 SCOPE_DESCRIPTION = "Lets Okta call the hooks."
 POLICY_DESCRIPTION = "Lets Okta get the token that opens the hooks."
-BY_HAND, LEFT = "by hand", "left"
+OTHER_NAME, LEFT = "other name", "left"
 VERIFIED_EARLIER = "verified earlier"
 VERSION = "1.0.0"
 # For a new policy and its rule: Okta uses the first policy that fits.
@@ -310,7 +310,7 @@ class HookInOkta(Resource):
             if self.hook.is_telephony and not is_active and other.get("status") == "ACTIVE":
                 raise InTheWay(f"“{name}” is already active, and an org can have only one")
             if self.item is None and member(other, "channel.config.uri") == self.uri:
-                raise InTheWay(f"“{name}” has the same URL, so no other is created", BY_HAND)
+                raise InTheWay(f"“{name}” has the same URL, so no other is created", OTHER_NAME)
 
     def change(self) -> None:
         super().change()
