@@ -56,9 +56,8 @@ def line_formatter():
     with contextlib.suppress(OSError, ValueError):
         if log_format is None:
             log_format = dotenv_values(PROJECT / ".env").get("LOG_FORMAT")
-    return runpy.run_path(str(PROJECT / "logs.py"))["LineFormatter"](
-        (log_format or "").strip().lower()
-    )
+    log_format = (log_format or "").strip().lower()
+    return runpy.run_path(str(PROJECT / "logs.py"))["LineFormatter"](log_format)
 
 
 chdir = str(PROJECT)

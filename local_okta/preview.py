@@ -31,7 +31,6 @@ from local_okta.terminal import heading, row, say, waiting
 HOOK_LIST = "\n".join(f"  {name:<34}{sample.about}" for name, sample in SAMPLES.items())
 # With a longer body, the Authorization header and the verdict would not fit on one screen.
 LONGEST_BODY = 12
-FOUR_LINES = "put the four lines that flask okta serve prints into .env"
 
 
 @dataclass(frozen=True)
@@ -232,7 +231,7 @@ def _oauth(auth: str) -> client.Credentials:
     if issuer is None or urlsplit(issuer).hostname != HOST:
         raise click.ClickException(
             f"OKTA_ISSUER is {issuer or 'not set'}, but tokens come from the local Okta: "
-            f"{FOUR_LINES}."
+            "put the four lines that flask okta serve prints into .env."
         )
     client_ids = settings().okta_client_id
     if client_ids and kept["client_id"] not in client_ids:

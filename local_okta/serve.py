@@ -141,5 +141,6 @@ def _new_client() -> dict[str, Any]:
 
 
 def _show_request(method: str, path: str, outcome: str) -> None:
+    # A line feed in it must not begin a line of its own.
     path = path.encode("unicode_escape").decode()
     say(f"{time.strftime('%H:%M:%S')}  {method} {path}  {outcome}")

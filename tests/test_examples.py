@@ -106,8 +106,8 @@ def fresh(issuer):
         yield example
 
 
-def let_time_pass(served: Served, monkeypatch, seconds: float = FETCH_EVERY) -> None:
-    later = time.monotonic() + seconds
+def let_time_pass(served: Served, monkeypatch) -> None:
+    later = time.monotonic() + FETCH_EVERY
     monkeypatch.setattr(served.module, "monotonic", lambda: later)
 
 

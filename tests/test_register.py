@@ -772,8 +772,8 @@ def test_a_hook_whose_code_was_deleted_is_noted(org, arguments):
     hook = only(org.state.inline_hooks.items)
     # The service answers at this path too, though one event hook is enough.
     event_hook = only(org.state.event_hooks.items)
-    name = "Flask hooks: userDeactivated"
-    org.state.event_hooks.create(copy.deepcopy(event_hook) | {"name": name})
+    other_path = {"name": "Flask hooks: userDeactivated"}
+    org.state.event_hooks.create(copy.deepcopy(event_hook) | other_path)
     for name in ("Flask hooks: gone", "Flask hooks: staging: tokenHook", "Other: gone"):
         org.state.inline_hooks.create(copy.deepcopy(hook) | {"name": name})
     result = unfolded(org.register("basic", *arguments))

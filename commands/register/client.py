@@ -81,7 +81,7 @@ class Okta:
 
     def conceal(self, secret: str) -> None:
         """Never print this, not even if Okta repeats it in an error."""
-        self._secrets |= {secret} - {""}
+        self._secrets.add(secret)
 
     def harmless(self, text: str) -> str:
         """A text for the terminal, without secrets and control characters."""

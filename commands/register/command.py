@@ -17,14 +17,7 @@ from commands.terminal import say
 from logs import places_of
 
 from .client import API, Json, Okta, OktaError
-from .inputs import (
-    Hook,
-    WrongInput,
-    at_terminal,
-    authorization,
-    choices_of,
-    encoded_pair,
-)
+from .inputs import WrongInput, at_terminal, authorization, choices_of, encoded_pair
 from .plan import AS_IT_SHOULD_BE, IN_THE_WAY, Resource, Step, member, plan, removal
 from .wanted import (
     OTHER_NAME,
@@ -107,8 +100,9 @@ class Run:
         address = urljoin(self.settings.okta_issuer, "/").rstrip("/")
         header, self.typed_in = authorization(address)
         self.okta = Okta(address, header)
-        for secret in (self.settings.basic_auth_password or "", encoded_pair(self.settings)):
-            self.okta.conceal(secret)
+        if password := self.settings.basic_auth_password:
+            self.okta.conceal(password)
+            self.okta.conceal(encoded_pair(self.settings))
 
     def execute(self) -> int:
         """Returns the exit status. Raises OktaError."""
@@ -126,8 +120,8 @@ class Run:
     def _register(self) -> int:
         if self.choices.auth != "basic":
             self._check_server()
-        if self.choices.auth != "basic" and self.options["auth"] is None:
-            self.choices = with_authentication_of_app(self.okta, self.choices)
+            if self.options["auth"] is None:
+                self.choices = with_authentication_of_app(self.okta, self.choices)
         app, resources = wanted(self.okta, self.choices)
         steps = list(plan(resources, rewrite_secrets=self.options["secrets"]))
         self._show(steps)
@@ -139,7 +133,10 @@ class Run:
             raise OktaError(
                 "Nothing was changed: each of these hooks is there already, under another name"
             )
-        may_work = self._may_work(resources)
+        if self.settings.event_hooks_are_off:
+            missing = "BASIC_AUTH_USER and BASIC_AUTH_PASSWORD are not set"
+            self._note(f"event hooks are left out: {missing}.")
+        may_work = self._try_service(resources)
         self._note_another_client_id(app)
         is_attended = at_terminal() and not self.options["yes"]
         if not (may_work or is_attended or self.options["only_plan"]):
@@ -213,11 +210,11 @@ class Run:
         folded = textwrap.fill(f"Note: {text}", 80, break_long_words=False, break_on_hyphens=False)
         self._say(f"\n{folded}", fg="yellow")
 
-    def _may_work(self, resources: list[Resource]) -> bool:
-        """Whether the hooks may work, as far as this machine can see. Prints a note if in doubt."""
-        if self.settings.event_hooks_are_off:
-            missing = "BASIC_AUTH_USER and BASIC_AUTH_PASSWORD are not set"
-            self._note(f"event hooks are left out: {missing}.")
+    def _try_service(self, resources: list[Resource]) -> bool:
+        """Send the service a request without credentials, and print a note on a wrong answer.
+
+        Returns whether the hooks may work, as far as this machine can see.
+        """
         hooks = [each for each in resources if isinstance(each, HookInOkta)]
         if not hooks:
             return True
@@ -257,9 +254,8 @@ class Run:
 
     def _note_hooks_without_code(self, resources: list[Resource]) -> None:
         """Note hooks that this command created earlier, for paths that the service had then."""
-        start = self.choices.name_of(Hook("", ""))
-        rules = current_app.url_map.iter_rules()
-        known = [self.choices.name_of(Hook("", rule.rule)) for rule in rules]
+        start = self.choices.name_of("")
+        known = [self.choices.name_of(rule.rule) for rule in current_app.url_map.iter_rules()]
         hooks = [each for each in resources if isinstance(each, HookInOkta)]
         for collection in dict.fromkeys(hook.collection for hook in hooks):
             for item in self.okta.objects(collection):

@@ -78,8 +78,9 @@ class Choices:
         server = self.settings.okta_issuer.partition("/oauth2/")[2]
         return f"{API}/authorizationServers/{server}" if server else ""
 
-    def name_of(self, hook: Hook) -> str:
-        return f"{self.prefix}: {hook.path.strip('/')}"
+    def name_of(self, path: str) -> str:
+        """The name in Okta of the hook with this path."""
+        return f"{self.prefix}: {path.strip('/')}"
 
 
 def at_terminal() -> bool:
@@ -118,6 +119,7 @@ def choices_of(app: Flask, options: dict[str, Any]) -> Choices:
     if header is None and any(hook.is_event for hook in hooks):
         raise WrongInput("--hooks: event hooks need BASIC_AUTH_USER and BASIC_AUTH_PASSWORD")
     if all(hook.is_event for hook in hooks):
+        # Okta can send them with nothing else, so no app is needed.
         auth = "basic"
     # Without the telephony hook, its settings may be gone as well.
     provider = getattr(settings, "telephony_provider", None)

@@ -143,7 +143,7 @@ class App(Resource):
             self.check_removal()
 
     def check_removal(self) -> None:
-        ours = [self.choices.name_of(hook) for hook in self.choices.hooks]
+        ours = [self.choices.name_of(hook.path) for hook in self.choices.hooks]
         for hook in self.okta.objects(INLINE_HOOKS):
             name, client_id = hook.get("name"), member(hook, "channel.config.clientId")
             if client_id == self.client_id and name not in ours:
@@ -257,7 +257,7 @@ class HookInOkta(Resource):
     inactive_before_delete = True
 
     def __init__(self, okta: Okta, choices: Choices, hook: Hook, app: App | None):
-        super().__init__(okta, choices, choices.name_of(hook))
+        super().__init__(okta, choices, choices.name_of(hook.path))
         what = "event" if hook.is_event else hook.name.replace("-", " ").replace("saml", "SAML")
         self.what = f"{what} hook"
         self.collection = EVENT_HOOKS if hook.is_event else INLINE_HOOKS
